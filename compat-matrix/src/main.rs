@@ -1,0 +1,3 @@
+//! Generates the published compat matrix from the table and the runs.
+
+fn main() {}

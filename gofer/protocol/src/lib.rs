@@ -1,0 +1,1 @@
+//! Wire protocol between Sentry and Gofer.

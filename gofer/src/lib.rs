@@ -1,0 +1,1 @@
+//! Serves a tree of host files to the Sentry, confined to it.

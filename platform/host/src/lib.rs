@@ -1,0 +1,1 @@
+//! Host calls: the one place for raw libc, with RAII.

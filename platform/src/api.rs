@@ -1,0 +1,211 @@
+//! What a platform is: the traits between the kernel and the code that runs guests.
+//!
+//! A platform knows how to run guest code until something happens, and nothing of Linux semantics: no tasks, no
+//! files, no signal dispositions. Three kinds of object:
+//!
+//! - [`Platform`]: one per sandbox; makes the others, owns the [`MemoryFile`].
+//! - [`AddressSpace`]: what guest code sees at which address; host mappings of the memory file and of donated files.
+//! - [`Context`]: one per guest thread, bound to the Sentry thread that made it; runs guest code in an address space.
+
+use std::any::Any;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bitflags::bitflags;
+
+use crate::host_file::HostFile;
+use crate::memory_file::MemoryFile;
+
+/// Bytes in a page.
+pub const PAGE_SIZE: u64 = 4096;
+
+bitflags! {
+    /// Page protection, the values of `PROT_*` in mmap(2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub struct Prot: u32 {
+        /// Pages may be read.
+        const READ = 1;
+        /// Pages may be written.
+        const WRITE = 2;
+        /// Pages may be executed.
+        const EXEC = 4;
+    }
+}
+
+/// The registers of a guest thread, in the order of `struct user_regs_struct` (sys/user.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Registers {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    /// The system call number after [`Trap::Syscall`]; `u64::MAX` otherwise.
+    pub orig_rax: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub eflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+    pub fs_base: u64,
+    pub gs_base: u64,
+    pub ds: u64,
+    pub es: u64,
+    pub fs: u64,
+    pub gs: u64,
+}
+
+/// What an access that faulted wanted to do, as far as the platform can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction fetch.
+    Execute,
+    /// The platform can't tell (ptrace has no page-fault error code).
+    Unknown,
+}
+
+/// Why guest code stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trap {
+    /// A `syscall` instruction: number in `orig_rax`, arguments in rdi, rsi, rdx, r10, r8, r9; rip is behind it.
+    Syscall,
+    /// A page fault that the host could not resolve.
+    Fault {
+        /// The address that was touched.
+        address: u64,
+        /// What the access wanted.
+        access: Access,
+        /// SIGSEGV or SIGBUS, as the host reported it.
+        signal: i32,
+        /// The host's si_code (SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR …).
+        code: i32,
+    },
+    /// A CPU exception that Linux turns into a signal (SIGFPE, SIGILL, SIGTRAP, SIGBUS for alignment, SIGSEGV for
+    /// general protection).
+    Exception {
+        /// The signal.
+        signal: i32,
+        /// The si_code.
+        code: i32,
+        /// si_addr.
+        address: u64,
+    },
+    /// [`Interrupter::interrupt`] was called.
+    Interrupted,
+}
+
+/// Something the host refused, or a guest thread that the host took away.
+#[derive(Debug, thiserror::Error)]
+pub enum PlatformError {
+    /// A host call failed.
+    #[error("{what}: {source}")]
+    Host {
+        /// What was being done.
+        what: &'static str,
+        /// The host's error.
+        source: std::io::Error,
+    },
+    /// The process or thread that ran the guest is gone (killed from outside, or out of memory).
+    #[error("the host process of a guest thread is gone")]
+    Gone,
+    /// The host has no more threads, mappings or memory to give: the guest sees EAGAIN or ENOMEM.
+    #[error("host resource exhausted: {0}")]
+    Exhausted(&'static str),
+    /// The guest broke a rule of its stub.
+    #[error("guest tampered with its stub: {0}")]
+    Tampered(&'static str),
+}
+
+/// What a range of guest addresses shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Backing<'a> {
+    /// The memory file from this offset, shared.
+    Memory(u64),
+    /// A donated host file from this offset, shared. Bytes behind its end give SIGBUS, as on Linux.
+    File(&'a Arc<HostFile>, u64),
+}
+
+/// One per sandbox.
+pub trait Platform: Send + Sync {
+    /// `ptrace`, `systrap`, `kvm` or `mock`.
+    fn name(&self) -> &'static str;
+    /// The file that holds all guest memory.
+    fn memory(&self) -> &Arc<MemoryFile>;
+    /// Addresses guests may use. The stub lies outside.
+    fn user_range(&self) -> Range<u64>;
+    /// Bytes of the XSAVE area (standard, not compacted, form) and its XCR0 mask on this machine.
+    fn xstate(&self) -> XState;
+    /// A new, empty address space.
+    fn new_address_space(&self) -> Result<Arc<dyn AddressSpace>, PlatformError>;
+    /// A context for the calling thread: only this thread may use it.
+    fn new_context(&self) -> Result<Box<dyn Context>, PlatformError>;
+}
+
+/// Shape of the extended state of this machine's CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XState {
+    /// Bytes of the whole area, legacy region and header included.
+    pub size: usize,
+    /// State components that are enabled (XCR0).
+    pub features: u64,
+}
+
+/// What guest code sees at which address. Addresses and lengths are page multiples inside
+/// [`Platform::user_range`]; anything else is a bug of the caller and answered with an error.
+///
+/// Every call takes effect for all threads of the address space before it returns: a thread that runs guest code
+/// meanwhile is stopped or answers for itself. (So pages may be freed after [`unmap`](Self::unmap).)
+pub trait AddressSpace: Send + Sync {
+    /// Shows `backing` at `addr`, replacing what was there.
+    fn map(&self, addr: u64, len: u64, prot: Prot, backing: Backing<'_>) -> Result<(), PlatformError>;
+    /// Takes away what is there; holes are allowed.
+    fn unmap(&self, addr: u64, len: u64) -> Result<(), PlatformError>;
+    /// Changes the protection; holes are skipped.
+    fn protect(&self, addr: u64, len: u64, prot: Prot) -> Result<(), PlatformError>;
+    /// A child with the same host mappings (all of them shared with the memory file: copy on write is the caller's
+    /// business, who has write-protected before it calls). Called by a thread whose context last ran in this space
+    /// where that is possible, which is the fast way.
+    fn fork(&self) -> Result<Arc<dyn AddressSpace>, PlatformError>;
+    /// CPU time that guest code in this space has used, in nanoseconds.
+    fn cpu_time_ns(&self) -> u64;
+    /// For the platform's own downcast.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// Runs one guest thread. Bound to its thread: neither `Send` nor `Sync`.
+pub trait Context {
+    /// Runs guest code in `space` from `regs` until it traps. Changing `space` between calls is how exec works.
+    fn run(&mut self, space: &Arc<dyn AddressSpace>, regs: &mut Registers) -> Result<Trap, PlatformError>;
+    /// Makes a running or about to run context return [`Trap::Interrupted`], from any thread. No wake-up is lost:
+    /// an interrupt that comes while the context is not running makes the next `run` return at once.
+    fn interrupter(&self) -> Arc<dyn Interrupter>;
+    /// The XSAVE area, in standard form, [`XState::size`] bytes. Fetched when first asked for after a `run`.
+    fn fpu(&mut self) -> Result<&[u8], PlatformError>;
+    /// Replaces the XSAVE area before the next `run`. The bytes may come from a guest (sigreturn): header and MXCSR
+    /// are sanitised here, never trusted. Shorter input leaves the other components in their initial state.
+    fn set_fpu(&mut self, area: &[u8]) -> Result<(), PlatformError>;
+    /// Puts all extended state back to the initial state (exec).
+    fn reset_fpu(&mut self) -> Result<(), PlatformError>;
+}
+
+/// See [`Context::interrupter`].
+pub trait Interrupter: Send + Sync {
+    /// Makes the context return.
+    fn interrupt(&self);
+}

@@ -1,0 +1,11 @@
+//! Runs guest code until something happens: `ptrace/`, `systrap/`, `kvm/`; the memory file.
+//!
+//! See [`api`] for the traits that the kernel sees.
+
+pub mod api;
+pub mod host_file;
+pub mod memory_file;
+
+pub use api::*;
+pub use host_file::HostFile;
+pub use memory_file::{Frames, MemoryFile};

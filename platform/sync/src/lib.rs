@@ -1,0 +1,16 @@
+//! Locks with levels.
+//!
+//! Each lock has a [`Level`]; a thread may only take a lock whose rank is higher than that of every lock it holds
+//! (or the same rank through [`Mutex::lock_nested`], whose caller states the order). Debug builds check this per
+//! thread and panic with both names; release builds pay nothing. The list of levels is [`levels`]: *the* lock-order
+//! document of the project.
+
+pub mod levels;
+mod mutex;
+mod rwlock;
+mod tracker;
+
+pub use levels::Level;
+pub use mutex::{Condvar, Mutex, MutexGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use tracker::assert_no_locks_held;

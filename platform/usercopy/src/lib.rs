@@ -1,0 +1,1 @@
+//! Copies that survive a fault on the host mapping.

@@ -1,0 +1,3 @@
+//! OCI runtime and one-line sandbox command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The system call table: dispatch, strace lines and the compat matrix come from it.

@@ -1,0 +1,3 @@
+//! Conformance cases, integration tests with real programs, benchmarks.
+
+fn main() {}
