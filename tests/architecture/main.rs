@@ -1,0 +1,3 @@
+//! Rules that the compiler can't keep.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,87 @@
+//! A whole run: the oracle first, then every sandbox.
+
+use anyhow::Result;
+
+use crate::batch::{self, Outcome, Report};
+use crate::place::{self, Place};
+use crate::results::{self, Results};
+use crate::{build, catalog};
+
+/// What to run, and where.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Parts of names; none means all.
+    pub filters: Vec<String>,
+    /// The filters are whole names.
+    pub exact: bool,
+    /// A sandbox a case.
+    pub isolated: bool,
+    /// Not on the host.
+    pub skip_native: bool,
+    /// Not in the sandbox.
+    pub skip_sandbox: bool,
+    /// The platforms, separated by commas; see [`place::sandboxes`].
+    pub platforms: Option<String>,
+    /// Name each case, not only what did not pass.
+    pub verbose: bool,
+}
+
+/// Runs; true when nothing failed. A complete run leaves its results for the compat matrix.
+pub fn run(options: &Options) -> Result<bool> {
+    let program = build::cases()?;
+    let all = catalog::load(&program)?;
+    let cases = catalog::select(&all, &options.filters, options.exact);
+    if cases.is_empty() {
+        // Cargo hands the same filter to every test binary; that none matches here is no failure.
+        println!("no case matches {:?}", options.filters);
+        return Ok(true);
+    }
+    let names: Vec<String> = cases.iter().map(|c| c.name.clone()).collect();
+    let mut results = Results::new(&cases);
+    let mut good = true;
+    if !options.skip_native {
+        let reports = batch::run(&Place::Native, &program, &names, options.isolated);
+        good &= summarise(&Place::Native, &reports, options.verbose);
+        results.add("native", &reports);
+    }
+    if !options.skip_sandbox {
+        for place in place::sandboxes(&build::runsc()?, options.platforms.as_deref())? {
+            let reports = batch::run(&place, &program, &names, options.isolated);
+            good &= summarise(&place, &reports, options.verbose);
+            results.add(&place.to_string(), &reports);
+        }
+    }
+    if cases.len() == all.len() && !options.skip_native {
+        let path = results::path()?;
+        results.write(&path)?;
+        println!("results: {}", path.display());
+    }
+    Ok(good)
+}
+
+fn summarise(place: &Place, reports: &[Report], verbose: bool) -> bool {
+    let count = |outcome| reports.iter().filter(|r| r.outcome == outcome).count();
+    for report in reports {
+        match report.outcome {
+            Outcome::Pass if verbose => println!("{place}: pass {}", report.name),
+            Outcome::Pass => {}
+            Outcome::Skip => println!("{place}: SKIPPED {}: {}", report.name, report.output.trim()),
+            Outcome::Fail => {
+                println!("{place}: FAILED {}", report.name);
+                for line in report.output.lines() {
+                    println!("    {line}");
+                }
+            }
+        }
+    }
+    let failed = count(Outcome::Fail);
+    let wrong_case =
+        if *place == Place::Native && failed > 0 { " (errors of the cases themselves)" } else { "" };
+    println!(
+        "{place}: {} cases: {} passed, {failed} failed{wrong_case}, {} skipped",
+        reports.len(),
+        count(Outcome::Pass),
+        count(Outcome::Skip)
+    );
+    failed == 0
+}

@@ -1,0 +1,70 @@
+//! The conformance cases, all in one static program.
+//!
+//! - `cases list` prints a line a case: name, covered calls, flags, separated by tabs;
+//! - `cases run NAME…` runs them one by one, see [`kit::runner`];
+//! - `cases exec NAME [DIRECTORY]` runs one in this very process, for a debugger or strace.
+//!
+//! There is no Rust runtime before `main`: nothing ignores SIGPIPE, handles SIGSEGV or has opened anything.
+
+#![no_main]
+
+mod kit;
+
+mod fork;
+
+use std::ffi::CStr;
+
+use kit::case::{Case, all};
+use kit::check::{fail, ok, say};
+use libc::{c_char, c_int};
+
+/// Called by the C library.
+#[unsafe(no_mangle)]
+extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    // SAFETY: argv holds argc strings that live as long as the process.
+    let args: Vec<&CStr> = (0..argc as usize).map(|i| unsafe { CStr::from_ptr(*argv.add(i)) }).collect();
+    let words: Vec<&str> = args.iter().map(|a| a.to_str().unwrap_or("")).collect();
+    match words.as_slice() {
+        [_, "list"] => list(),
+        [_, "run", names @ ..] if !names.is_empty() => {
+            let cases: Option<Vec<&Case>> = names.iter().map(|name| find(name)).collect();
+            cases.map_or(2, |cases| kit::runner::run(&cases, args[0]))
+        }
+        [_, "exec", name, rest @ ..] => match find(name) {
+            Some(case) => exec(case, rest.first().copied()),
+            None => 2,
+        },
+        _ => {
+            say("usage: cases list | cases run NAME… | cases exec NAME [DIRECTORY]");
+            2
+        }
+    }
+}
+
+fn list() -> c_int {
+    let lines: String = all()
+        .iter()
+        .map(|c| format!("{}\t{}\t{}\n", c.name(), c.covers.join(","), c.flags.join(",")))
+        .collect();
+    kit::files::write_all(1, lines.as_bytes());
+    0
+}
+
+fn find(name: &str) -> Option<&'static Case> {
+    let found = all().into_iter().find(|case| case.name() == name);
+    if found.is_none() {
+        say(&format!("no case is called {name:?}; see: cases list"));
+    }
+    found
+}
+
+fn exec(case: &Case, directory: Option<&str>) -> c_int {
+    if let Some(directory) = directory {
+        if let Err(e) = std::fs::create_dir_all(directory) {
+            fail(format_args!("{directory}: {e}"));
+        }
+        ok(sys!(chdir, std::ffi::CString::new(directory).unwrap_or_default().as_c_str()));
+    }
+    (case.run)();
+    0
+}
