@@ -1,4 +1,4 @@
-//! Vectors of buffers.
+//! Vectors of buffers, flags of moving bytes.
 
 wire! {
     /// `struct iovec`.
@@ -24,5 +24,15 @@ flags! {
         const NOAPPEND = 0x20;
         const ATOMIC = 0x40;
         const DONTCACHE = 0x80;
+    }
+}
+
+flags! {
+    /// Flags of splice(2), tee(2) and vmsplice(2).
+    pub struct SpliceFlags: u32, "SPLICE_F_" {
+        const MOVE = 1;
+        const NONBLOCK = 2;
+        const MORE = 4;
+        const GIFT = 8;
     }
 }
