@@ -3,14 +3,39 @@
 //! Page ranges have reference counts (copy on write shares them). The whole offset space is cheap: a range that
 //! nobody touched costs nothing. Freed ranges are punched out and used again.
 //!
-//! The Sentry sees it through large windows that are mapped when first used, so that a copy is a memcpy; every
-//! access goes through `usercopy` and survives a fault.
+//! The Sentry sees all of it through one window that is mapped at the start: an address is a base and an offset, a copy
+//! is a memcpy, and the host fills page tables only where the Sentry looks. Guests write that memory at any time, so
+//! there are no Rust references into it: every access goes through `usercopy` and survives a fault, or is
+//! made by the host (see [`MemoryFile::pieces`]).
+//!
+//! Lock level: `MemoryFile` for counts and free list, never held across a host call.
 
+mod free_list;
+mod references;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use host::io::Pieces;
+use host::memory::SharedMapping;
+use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom};
+use sync::Mutex;
+
+use self::free_list::FreeList;
+use self::references::References;
+use crate::api::PAGE_SIZE;
 
 /// The host mapping behind an address faulted: the guest sees EFAULT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyFault;
+
+impl From<usercopy::Fault> for CopyFault {
+    fn from(_: usercopy::Fault) -> CopyFault {
+        CopyFault
+    }
+}
 
 /// A run of pages in the memory file: byte offset and length, both page multiples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,72 +46,285 @@ pub struct Frames {
     pub len: u64,
 }
 
-/// The file. All methods may be called from any thread.
-pub struct MemoryFile {}
-
 /// No room left under the sandbox's limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
+/// The file. All methods may be called from any thread.
+pub struct MemoryFile {
+    fd: OwnedFd,
+    window: SharedMapping,
+    state: Mutex<State, sync::levels::MemoryFile>,
+    /// Pages given out, times PAGE_SIZE.
+    allocated: AtomicU64,
+    /// Most bytes that the host may hold for the file.
+    limit: Option<u64>,
+    /// Bytes that may still be given out before `limit` has to be compared with what the host holds.
+    unchecked: AtomicI64,
+}
+
+struct State {
+    references: References,
+    free: FreeList,
+}
+
+/// Sizes of the offset space, best first: smaller ones are for processes whose address space is limited.
+const SIZES: [u64; 4] = [64 << 40, 8 << 40, 1 << 40, 64 << 30];
+
+/// From this size on, runs start at a multiple of it, so that the host may use huge pages.
+pub const HUGE_PAGE_SIZE: u64 = 2 << 20;
+
 impl MemoryFile {
     /// A new file; `limit` bytes of *touched* memory at most are given out when set.
-    pub fn new(_limit: Option<u64>) -> std::io::Result<Arc<MemoryFile>> {
-        Ok(Arc::new(MemoryFile {}))
+    pub fn new(limit: Option<u64>) -> io::Result<Arc<MemoryFile>> {
+        usercopy::install()?;
+        let fd = create_memfd()?;
+        let mut failure = io::Error::from_raw_os_error(libc::ENOMEM);
+        for size in SIZES {
+            rustix::fs::ftruncate(&fd, size)?;
+            match SharedMapping::new(&fd, 0, size as usize, true) {
+                Ok(window) => {
+                    return Ok(Arc::new(MemoryFile {
+                        fd,
+                        window,
+                        state: Mutex::new(State { references: References::new(), free: FreeList::new(size) }),
+                        allocated: AtomicU64::new(0),
+                        limit,
+                        unchecked: AtomicI64::new(0),
+                    }));
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
+
+    /// The memfd, for mappings.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Bytes of the offset space.
+    pub fn size(&self) -> u64 {
+        self.window.len() as u64
+    }
+
     /// A fresh zero-filled run of `len` bytes (page multiple), contiguous, one reference on each page.
-    pub fn allocate(&self, _len: u64) -> Result<Frames, OutOfMemory> {
-        Err(OutOfMemory)
+    pub fn allocate(&self, len: u64) -> Result<Frames, OutOfMemory> {
+        if len == 0 || !len.is_multiple_of(PAGE_SIZE) || len > self.size() {
+            return Err(OutOfMemory);
+        }
+        self.check_limit(len)?;
+        let align = if len >= HUGE_PAGE_SIZE { HUGE_PAGE_SIZE } else { PAGE_SIZE };
+        let mut state = self.state.lock();
+        let offset = state.free.take(len, align).ok_or(OutOfMemory)?;
+        state.references.insert(offset, len);
+        drop(state);
+        self.allocated.fetch_add(len, Ordering::Relaxed);
+        Ok(Frames { offset, len })
     }
+
+    fn check_limit(&self, len: u64) -> Result<(), OutOfMemory> {
+        let Some(limit) = self.limit else { return Ok(()) };
+        let amount = i64::try_from(len).unwrap_or(i64::MAX);
+        if self.unchecked.fetch_sub(amount, Ordering::Relaxed) >= amount {
+            return Ok(());
+        }
+        let left = limit.saturating_sub(self.resident_bytes());
+        self.unchecked.store(i64::try_from(left / 2).unwrap_or(i64::MAX), Ordering::Relaxed);
+        if left < PAGE_SIZE { Err(OutOfMemory) } else { Ok(()) }
+    }
+
     /// One more reference on each page.
-    pub fn incref(&self, _frames: Frames) {}
+    pub fn incref(&self, frames: Frames) {
+        self.state.lock().references.increment(frames.offset, frames.len);
+    }
+
     /// One reference less on each page; pages at zero are given back to the host.
-    pub fn decref(&self, _frames: Frames) {}
+    pub fn decref(&self, frames: Frames) {
+        let freed = self.state.lock().references.decrement(frames.offset, frames.len);
+        for run in freed {
+            self.allocated.fetch_sub(run.len, Ordering::Relaxed);
+            // Only when the old contents are gone may the run be given out again; while it is being punched it is
+            // in neither map.
+            if self.punch(run).is_ok() {
+                self.state.lock().free.put(run.offset, run.len);
+            } else {
+                tracing::error!(?run, "the host does not take memory back; the run is not used again");
+            }
+        }
+    }
+
     /// The longest prefix of `frames` whose pages all have one reference, or all more than one; and which.
     /// `(length, true)` when the prefix has exactly one reference a page.
     pub fn unique_prefix(&self, frames: Frames) -> (u64, bool) {
-        (frames.len, true)
+        self.state.lock().references.unique_prefix(frames.offset, frames.len)
     }
+
     /// Makes the pages read as zero again and gives their memory back (MADV_DONTNEED); references stay.
-    pub fn zero_and_release(&self, _frames: Frames) {}
+    pub fn zero_and_release(&self, frames: Frames) {
+        if self.punch(frames).is_err() && self.zero(frames.offset, frames.len).is_err() {
+            tracing::error!(?frames, "pages could be neither released nor zeroed");
+        }
+    }
+
+    fn punch(&self, frames: Frames) -> io::Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        loop {
+            match rustix::fs::fallocate(&self.fd, flags, frames.offset, frames.len) {
+                Err(rustix::io::Errno::INTR) => {}
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    /// The address of `offset` in the window, when `len` bytes from there are inside.
+    #[inline]
+    fn at(&self, offset: u64, len: u64) -> Result<*mut u8, CopyFault> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.size() => Ok(self.window.as_ptr().wrapping_add(offset as usize)),
+            _ => Err(CopyFault),
+        }
+    }
+
     /// Copies out of the file. `offset` need not be aligned.
-    pub fn read(&self, _offset: u64, _dst: &mut [u8]) -> Result<(), CopyFault> {
-        Err(CopyFault)
+    #[inline]
+    pub fn read(&self, offset: u64, dst: &mut [u8]) -> Result<(), CopyFault> {
+        let src = self.at(offset, dst.len() as u64)?;
+        // SAFETY: the source lies in the window, to which no references exist; the destination is a slice.
+        Ok(unsafe { usercopy::copy(dst.as_mut_ptr(), src, dst.len()) }?)
     }
+
     /// Copies into the file.
-    pub fn write(&self, _offset: u64, _src: &[u8]) -> Result<(), CopyFault> {
-        Err(CopyFault)
+    #[inline]
+    pub fn write(&self, offset: u64, src: &[u8]) -> Result<(), CopyFault> {
+        let dst = self.at(offset, src.len() as u64)?;
+        // SAFETY: the destination lies in the window, to which no references exist; the source is a slice.
+        Ok(unsafe { usercopy::copy(dst, src.as_ptr(), src.len()) }?)
     }
+
     /// Fills with zero bytes.
-    pub fn zero(&self, _offset: u64, _len: u64) -> Result<(), CopyFault> {
-        Err(CopyFault)
+    pub fn zero(&self, offset: u64, len: u64) -> Result<(), CopyFault> {
+        let dst = self.at(offset, len)?;
+        // SAFETY: the range lies in the window, to which no references exist.
+        Ok(unsafe { usercopy::zero(dst, len as usize) }?)
     }
+
     /// Copies whole or part pages inside the file (copy on write).
-    pub fn copy(&self, _from: u64, _to: u64, _len: u64) -> Result<(), CopyFault> {
-        Err(CopyFault)
+    pub fn copy(&self, from: u64, to: u64, len: u64) -> Result<(), CopyFault> {
+        let (src, dst) = (self.at(from, len)?, self.at(to, len)?);
+        // SAFETY: both ranges lie in the window, to which no references exist. An overlap would only garble guest
+        // bytes.
+        Ok(unsafe { usercopy::copy(dst, src, len as usize) }?)
     }
+
     /// Atomic load of an aligned word (futex).
-    pub fn load_u32(&self, _offset: u64) -> Result<u32, CopyFault> {
-        Err(CopyFault)
+    #[inline]
+    pub fn load_u32(&self, offset: u64) -> Result<u32, CopyFault> {
+        let at = self.word_at(offset)?;
+        // SAFETY: the word lies in the window, to which no references exist.
+        Ok(unsafe { usercopy::load_u32(at) }?)
     }
+
     /// Atomic compare and exchange of an aligned word: `Ok(Ok(old))` when it was `current`, else `Ok(Err(seen))`.
+    #[inline]
     pub fn compare_exchange_u32(
         &self,
-        _offset: u64,
-        _current: u32,
-        _new: u32,
+        offset: u64,
+        current: u32,
+        new: u32,
     ) -> Result<Result<u32, u32>, CopyFault> {
-        Err(CopyFault)
+        let at = self.word_at(offset)?;
+        // SAFETY: the word lies in the window, to which no references exist.
+        Ok(unsafe { usercopy::compare_exchange_u32(at, current, new) }?)
     }
+
+    #[inline]
+    fn word_at(&self, offset: u64) -> Result<*mut u32, CopyFault> {
+        if !offset.is_multiple_of(4) {
+            return Err(CopyFault);
+        }
+        Ok(self.at(offset, 4)?.cast())
+    }
+
+    /// The ranges `(offset, length)` as pieces for a host call, so that the host copies straight between an fd and
+    /// guest memory (see [`host::io`]).
+    pub fn pieces(&self, ranges: impl IntoIterator<Item = (u64, u64)>) -> Result<Pieces<'_>, CopyFault> {
+        let mut pieces = Pieces::new();
+        for (offset, len) in ranges {
+            let at = self.at(offset, len)?;
+            // SAFETY: the range lies in the window, which stays mapped as long as `self` is borrowed, and to which
+            // no references exist.
+            unsafe { pieces.push(at, len as usize) };
+        }
+        Ok(pieces)
+    }
+
     /// Bytes handed out and not given back, as references of pages (not what the host has in memory).
     pub fn allocated_bytes(&self) -> u64 {
-        0
+        self.allocated.load(Ordering::Relaxed)
     }
+
     /// Bytes that the host holds in memory for the file (st_blocks).
     pub fn resident_bytes(&self) -> u64 {
-        0
+        rustix::fs::fstat(&self.fd).map_or(0, |stat| stat.st_blocks as u64 * 512)
     }
+
     /// Which pages of `frames` the host holds in memory, one bool a page (for mincore and RSS).
     pub fn resident(&self, frames: Frames) -> Vec<bool> {
-        vec![false; (frames.len / 4096) as usize]
+        let mut present = vec![false; (frames.len / PAGE_SIZE) as usize];
+        self.for_each_resident(frames, |run| {
+            let first = ((run.offset - frames.offset) / PAGE_SIZE) as usize;
+            present[first..first + (run.len / PAGE_SIZE) as usize].fill(true);
+        });
+        present
+    }
+
+    /// How many bytes of `frames` the host holds in memory. The cost goes with the number of runs, not with the
+    /// length.
+    pub fn resident_bytes_in(&self, frames: Frames) -> u64 {
+        let mut bytes = 0;
+        self.for_each_resident(frames, |run| bytes += run.len);
+        bytes
+    }
+
+    fn for_each_resident(&self, frames: Frames, mut each: impl FnMut(Frames)) {
+        let end = frames.offset.saturating_add(frames.len).min(self.size());
+        let mut at = frames.offset;
+        while at < end {
+            // Nobody uses the file's position, so moving it does no harm.
+            let Ok(data) = rustix::fs::seek(&self.fd, SeekFrom::Data(at)) else { return };
+            if data >= end {
+                return;
+            }
+            let Ok(hole) = rustix::fs::seek(&self.fd, SeekFrom::Hole(data)) else { return };
+            let (first, last) = (data & !(PAGE_SIZE - 1), hole.next_multiple_of(PAGE_SIZE).min(end));
+            if last <= first {
+                return;
+            }
+            each(Frames { offset: first, len: last - first });
+            at = last;
+        }
     }
 }
+
+impl std::fmt::Debug for MemoryFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryFile")
+            .field("fd", &self.fd)
+            .field("allocated", &self.allocated_bytes())
+            .finish()
+    }
+}
+
+/// Guests execute from the file, which newer hosts want to be told; older ones don't know the flag.
+fn create_memfd() -> io::Result<OwnedFd> {
+    const EXEC: MemfdFlags = MemfdFlags::EXEC;
+    match rustix::fs::memfd_create("runsc-memory", MemfdFlags::CLOEXEC | EXEC) {
+        Err(rustix::io::Errno::INVAL) => Ok(rustix::fs::memfd_create("runsc-memory", MemfdFlags::CLOEXEC)?),
+        made => Ok(made?),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -80,10 +80,9 @@ impl Child {
     /// Reaps if it has ended.
     pub fn try_wait(&self) -> Result<Option<Status>> {
         let mut status = 0;
+        let options = libc::__WALL | libc::WNOHANG;
         // SAFETY: the integer is valid for the call.
-        let pid = retry(|| {
-            check_int(unsafe { libc::waitpid(self.pid, &mut status, libc::__WALL | libc::WNOHANG) })
-        })?;
+        let pid = retry(|| check_int(unsafe { libc::waitpid(self.pid, &mut status, options) }))?;
         Ok((pid != 0).then(|| Status::from_wait(status)))
     }
 }
