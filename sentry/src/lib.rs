@@ -1,1 +1,8 @@
 //! The kernel: tasks, memory, files, signals, time.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod mm;
+pub mod wait;
+
+pub use error::{Restart, Result, SysError, SysResult};

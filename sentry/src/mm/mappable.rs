@@ -1,0 +1,47 @@
+//! What can be mapped: files as the memory manager sees them.
+
+use std::sync::Arc;
+
+use abi::Errno;
+use platform::HostFile;
+
+/// Where the bytes of a mapped file are.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In the memory file, from this offset. The mapping takes a reference on each page while it is mapped.
+    Memory(u64),
+    /// In a donated host file, from this offset.
+    Host(Arc<HostFile>, u64),
+}
+
+/// A run of bytes that lie together.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Where it starts.
+    pub place: Place,
+    /// Bytes, a page multiple, at most what was asked for.
+    pub len: u64,
+}
+
+/// A file that can be mapped (inode, not open file: one per file contents).
+pub trait Mappable: Send + Sync {
+    /// Where the contents from page-aligned `offset` on are, at most `len` bytes: the longest run that lies together.
+    /// Pages that do not exist yet (holes of a tmpfs file) are made. Past the last page of the file:
+    /// `Err(Errno::EFAULT)`, which is SIGBUS for the guest. `write`: a shared mapping is about to be written.
+    /// For [`Place::Memory`] a reference is taken on each page for the caller, who gives it back.
+    fn translate(&self, offset: u64, len: u64, write: bool) -> Result<Run, Errno>;
+
+    /// The list of mappings that truncation has to visit; `None` when the host does it itself (host files).
+    fn mappings(&self) -> Option<&super::FileMappings> {
+        None
+    }
+
+    /// Flushes `[offset, offset + len)` (msync with MS_SYNC).
+    fn sync(&self, offset: u64, len: u64) -> Result<(), Errno>;
+
+    /// st_dev and st_ino, for /proc/PID/maps and shared futex keys. Stable for the life of the file.
+    fn device_and_inode(&self) -> (u64, u64);
+
+    /// Identity for shared futexes: different for each file object in the sandbox.
+    fn futex_id(&self) -> u64;
+}

@@ -1,0 +1,158 @@
+//! Waiting: queues that objects notify, and the parking place of a thread.
+//!
+//! An object that things wait for (pipe, socket, tty, process) embeds a [`WaitQueue`] and notifies it with the
+//! events that have become true. Whoever waits registers a [`Wake`]: a task's [`Parker`], an epoll item, a poll
+//! table. The order that loses no wake-up is: register, test, park, test …
+//!
+//! Lock levels: `WaitQueue`, then (in the waker) `Parker` or an epoll's own; a waker must not take a lock of a lower
+//! level than `WaitQueue` — so [`WaitQueue::notify`] calls wakers after it has let its own lock go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+
+use abi::poll::PollEvents;
+use sync::Mutex;
+
+/// Something that can be told that events have come.
+pub trait Wake: Send + Sync {
+    /// Called without any lock of the queue; must not wait. Returns whether it used the wake-up (for queues with
+    /// exclusive waiters: false passes it on to the next).
+    fn wake(&self, events: PollEvents) -> bool;
+}
+
+struct Entry {
+    key: u64,
+    interest: PollEvents,
+    exclusive: bool,
+    waker: Arc<dyn Wake>,
+}
+
+/// Name of a registration in one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitKey(u64);
+
+/// Who waits for events of one object.
+#[derive(Default)]
+pub struct WaitQueue {
+    /// How many are registered, to skip the lock when there are none.
+    len: AtomicU64,
+    entries: Mutex<Entries, sync::levels::WaitQueue>,
+}
+
+#[derive(Default)]
+struct Entries {
+    next_key: u64,
+    list: Vec<Entry>,
+}
+
+impl WaitQueue {
+    /// An empty queue.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `waker`; it is told of events in `interest`, and of errors and hang-ups always.
+    pub fn register(&self, interest: PollEvents, waker: Arc<dyn Wake>) -> WaitKey {
+        self.add(interest, waker, false)
+    }
+
+    /// Adds an exclusive waker: one notification wakes only the first that uses it (EPOLLEXCLUSIVE, accept).
+    pub fn register_exclusive(&self, interest: PollEvents, waker: Arc<dyn Wake>) -> WaitKey {
+        self.add(interest, waker, true)
+    }
+
+    fn add(&self, interest: PollEvents, waker: Arc<dyn Wake>, exclusive: bool) -> WaitKey {
+        let mut entries = self.entries.lock();
+        let key = entries.next_key;
+        entries.next_key += 1;
+        let interest = interest | PollEvents::ERR | PollEvents::HUP;
+        entries.list.push(Entry { key, interest, exclusive, waker });
+        self.len.store(entries.list.len() as u64, Ordering::SeqCst);
+        WaitKey(key)
+    }
+
+    /// Takes a registration back. Unknown keys are fine (the queue may have been cleared).
+    pub fn unregister(&self, key: WaitKey) {
+        let removed = {
+            let mut entries = self.entries.lock();
+            let at = entries.list.iter().position(|e| e.key == key.0);
+            let removed = at.map(|at| entries.list.remove(at));
+            self.len.store(entries.list.len() as u64, Ordering::SeqCst);
+            removed
+        };
+        // The waker may be the last reference to something with locks of its own.
+        drop(removed);
+    }
+
+    /// Tells everyone who is interested in any of `events`, and at most one exclusive waiter.
+    pub fn notify(&self, events: PollEvents) {
+        if self.len.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let hit: smallvec::SmallVec<[(bool, Arc<dyn Wake>); 8]> = {
+            let entries = self.entries.lock();
+            let interested = entries.list.iter().filter(|e| e.interest.intersects(events));
+            interested.map(|e| (e.exclusive, Arc::clone(&e.waker))).collect()
+        };
+        let mut exclusive_done = false;
+        for (exclusive, waker) in hit {
+            if exclusive && exclusive_done {
+                continue;
+            }
+            let used = waker.wake(events);
+            exclusive_done |= exclusive && used;
+        }
+    }
+
+    /// Whether anyone waits.
+    pub fn is_empty(&self) -> bool {
+        self.len.load(Ordering::SeqCst) == 0
+    }
+}
+
+/// Where one thread waits. Made by the thread itself; anyone may [`unpark`](Parker::unpark) it.
+pub struct Parker {
+    thread: Thread,
+    notified: AtomicBool,
+}
+
+impl Parker {
+    /// For the calling thread.
+    pub fn for_current_thread() -> Arc<Parker> {
+        Arc::new(Parker { thread: std::thread::current(), notified: AtomicBool::new(false) })
+    }
+
+    /// Ends the current or the next [`park`](Parker::park).
+    pub fn unpark(&self) {
+        if !self.notified.swap(true, Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+    }
+
+    /// Waits until [`unpark`](Parker::unpark), or until `timeout` has passed. Only for the thread it was made by.
+    pub fn park(&self, timeout: Option<Duration>) {
+        sync::assert_no_locks_held("wait");
+        let until = timeout.map(|t| std::time::Instant::now().checked_add(t));
+        while !self.notified.swap(false, Ordering::SeqCst) {
+            match until {
+                None | Some(None) => std::thread::park(),
+                Some(Some(until)) => {
+                    let left = until.saturating_duration_since(std::time::Instant::now());
+                    if left.is_zero() {
+                        return;
+                    }
+                    std::thread::park_timeout(left);
+                }
+            }
+        }
+    }
+}
+
+impl Wake for Parker {
+    fn wake(&self, _events: PollEvents) -> bool {
+        self.unpark();
+        true
+    }
+}
