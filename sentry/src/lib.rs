@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod mm;
+pub mod vfs;
 pub mod wait;
 
 pub use error::{Restart, Result, SysError, SysResult};

@@ -1,0 +1,297 @@
+//! Open file descriptions.
+//!
+//! [`File`] is what open(2) makes and dup(2) shares: status flags, position, the place in the tree. What it does is
+//! its [`FileOps`]: pipes, sockets, regular files, directories, devices, epoll sets.
+//!
+//! **Operations never wait.** One that can't go on answers EAGAIN; the generic layer (`task::io`) waits on the
+//! file's [`WaitQueue`] and tries again, unless the file is `O_NONBLOCK`. So waiting, signals, restarts and
+//! checkpoint have one place, and no file holds a task.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use abi::Errno;
+use abi::open::OpenFlags;
+use abi::poll::PollEvents;
+use sync::Mutex;
+
+use super::io::{IoSink, IoSource};
+use crate::mm::Mappable;
+use crate::task::{Credentials, CurrentTask};
+use crate::wait::{WaitKey, WaitQueue, Wake};
+use crate::SysResult;
+
+/// What a description may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessMode {
+    /// read(2) and friends.
+    pub read: bool,
+    /// write(2) and friends.
+    pub write: bool,
+}
+
+impl AccessMode {
+    /// From `O_ACCMODE` bits; 3 (ioctl only) is neither.
+    pub fn from_flags(flags: OpenFlags) -> Self {
+        match flags.bits() & 3 {
+            0 => AccessMode { read: true, write: false },
+            1 => AccessMode { read: false, write: true },
+            2 => AccessMode { read: true, write: true },
+            _ => AccessMode { read: false, write: false },
+        }
+    }
+}
+
+/// Where lseek(2) counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeekFrom {
+    /// SEEK_SET
+    Start(i64),
+    /// SEEK_CUR
+    Current(i64),
+    /// SEEK_END
+    End(i64),
+    /// SEEK_DATA
+    Data(i64),
+    /// SEEK_HOLE
+    Hole(i64),
+}
+
+/// How the generic layer treats EAGAIN and short counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocking {
+    /// Regular files and directories: never waits.
+    Never,
+    /// Byte streams: read returns what there is, write goes on until everything is written.
+    Stream,
+    /// One operation is one message or record: a success is the end of it.
+    Record,
+}
+
+/// What an open file does. No method waits; see the module. `file` is the description it is called through.
+pub trait FileOps: Send + Sync + Any {
+    /// How waiting works for this kind.
+    fn blocking(&self) -> Blocking;
+
+    /// Whether the file has a position: pread works, lseek moves it. Streams answer ESPIPE to both.
+    fn seekable(&self) -> bool {
+        false
+    }
+
+    /// Reads at `offset` (ignored by streams). Zero is the end of the file.
+    fn read(&self, _file: &File, _dst: &mut dyn IoSink, _offset: u64) -> Result<usize, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Writes at `offset`. With `O_APPEND`, regular files write at their end and store where that was in `offset`.
+    fn write(&self, _file: &File, _src: &mut dyn IoSource, _offset: &mut u64) -> Result<usize, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// New position; only the arithmetic, [`File`] stores it. Called with the position lock held.
+    fn seek(&self, _file: &File, _current: u64, _to: SeekFrom) -> Result<u64, Errno> {
+        Err(Errno::ESPIPE)
+    }
+
+    /// What is ready now.
+    fn poll(&self, _file: &File) -> PollEvents {
+        // Regular files are always ready, and so is whatever does not say otherwise.
+        PollEvents::IN | PollEvents::OUT | PollEvents::RDNORM | PollEvents::WRNORM
+    }
+
+    /// Where to wait for [`poll`](Self::poll) to change; `None`: it never does (epoll_ctl answers EPERM).
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        None
+    }
+
+    /// Registers a waiter; for files whose readiness comes from somewhere else than their own queue (signalfd waits
+    /// on its reader's signals, an epoll set on its own).
+    fn register(&self, _file: &File, interest: PollEvents, waker: Arc<dyn Wake>) -> Option<WaitKey> {
+        self.wait_queue().map(|q| q.register(interest, waker))
+    }
+
+    /// Takes [`register`](Self::register) back.
+    fn unregister(&self, _file: &File, key: WaitKey) {
+        if let Some(queue) = self.wait_queue() {
+            queue.unregister(key);
+        }
+    }
+
+    /// ioctl(2); the generic ones (FIOCLEX, FIONBIO …) are done before. May copy to and from the caller.
+    fn ioctl(&self, _file: &File, _task: &mut CurrentTask, _request: u32, _arg: u64) -> SysResult<u64> {
+        Err(Errno::ENOTTY.into())
+    }
+
+    /// What mmap(2) maps.
+    fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>, Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    /// Gives directory entries from position `offset` on to `emit(name, inode, next position, DT_ type)` until that
+    /// returns false; answers the new position.
+    fn read_dir(
+        &self,
+        _file: &File,
+        _offset: u64,
+        _emit: &mut dyn FnMut(&[u8], u64, u64, u8) -> bool,
+    ) -> Result<u64, Errno> {
+        Err(Errno::ENOTDIR)
+    }
+
+    /// fsync(2), fdatasync(2).
+    fn sync(&self, _file: &File, _data_only: bool) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// ftruncate(2): the file is writable and the size is in range.
+    fn truncate(&self, _file: &File, _size: u64) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// fallocate(2).
+    fn allocate(&self, _file: &File, _mode: u32, _offset: u64, _len: u64) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// fcntl(F_SETFL) is about to store `flags`.
+    fn flags_changed(&self, _file: &File, _flags: OpenFlags) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Each close(2) of a descriptor (not only the last): flush.
+    fn flush(&self, _file: &File) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// The last reference is gone.
+    fn release(&self, _file: &File) {}
+
+    /// For `downcast` of one kind (sockets, epoll, pipes, ttys).
+    fn as_any(&self) -> &dyn Any;
+
+    /// What /proc/PID/fd shows for files without a place in a tree: `pipe:[12]`, `anon_inode:[eventpoll]`.
+    fn anonymous_name(&self) -> String {
+        "anon_inode:[file]".to_owned()
+    }
+
+    /// Extra lines of /proc/PID/fdinfo/N.
+    fn fdinfo(&self, _file: &File) -> String {
+        String::new()
+    }
+}
+
+/// An open file description.
+pub struct File {
+    /// Unique in the sandbox.
+    pub id: u64,
+    ops: Box<dyn FileOps>,
+    /// The place in the tree: each open file has one (pipes and the like sit in a kernel-internal file system).
+    pub path: super::path::Path,
+    access: AccessMode,
+    /// Status flags: those of F_GETFL.
+    flags: AtomicU32,
+    position: Mutex<u64, sync::levels::File>,
+    /// Credentials of the opener.
+    pub opener: Arc<Credentials>,
+    /// F_SETOWN, F_SETSIG, leases.
+    pub owner: Mutex<FileOwner, sync::levels::Leaf>,
+}
+
+/// Who gets SIGIO.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileOwner {
+    /// F_OWNER_TID 0, F_OWNER_PID 1, F_OWNER_PGRP 2.
+    pub kind: i32,
+    /// Id in the setter's PID namespace; 0 is nobody.
+    pub id: i32,
+    /// F_SETSIG; 0 is SIGIO.
+    pub signal: i32,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl File {
+    /// A new description at position 0. `flags` may hold creation flags; only status flags are kept.
+    pub fn new(ops: Box<dyn FileOps>, path: super::path::Path, flags: OpenFlags, opener: Arc<Credentials>) -> Arc<File> {
+        Arc::new(File {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            ops,
+            path,
+            access: AccessMode::from_flags(flags),
+            flags: AtomicU32::new((flags - OpenFlags::CREATION - OpenFlags::CLOEXEC).bits()),
+            position: Mutex::new(0),
+            opener,
+            owner: Mutex::new(FileOwner::default()),
+        })
+    }
+
+    /// The operations.
+    pub fn ops(&self) -> &dyn FileOps {
+        &*self.ops
+    }
+
+    /// The operations as one kind, if they are that.
+    pub fn downcast<T: FileOps>(&self) -> Option<&T> {
+        self.ops.as_any().downcast_ref()
+    }
+
+    /// What it may be used for. An `O_PATH` file may be used for neither.
+    pub fn access(&self) -> AccessMode {
+        if self.is_path() { AccessMode { read: false, write: false } } else { self.access }
+    }
+
+    /// Status flags.
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Opened with `O_PATH`: only a place, EBADF for everything else.
+    pub fn is_path(&self) -> bool {
+        self.flags().contains(OpenFlags::PATH)
+    }
+
+    /// Whether operations answer EAGAIN instead of waiting.
+    pub fn nonblocking(&self) -> bool {
+        self.flags().contains(OpenFlags::NONBLOCK)
+    }
+
+    /// F_SETFL: changes what it may change (`O_APPEND`, `O_ASYNC`, `O_DIRECT`, `O_NOATIME`, `O_NONBLOCK`).
+    pub fn set_flags(&self, flags: OpenFlags) -> Result<(), Errno> {
+        self.ops.flags_changed(self, flags)?;
+        let settable = OpenFlags::SETTABLE.bits();
+        let old = self.flags.load(Ordering::Relaxed);
+        self.flags.store((old & !settable) | (flags.bits() & settable), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The position, locked: read(2), write(2) and lseek(2) of one description take turns.
+    pub fn position(&self) -> sync::MutexGuard<'_, u64, sync::levels::File> {
+        self.position.lock()
+    }
+
+    /// What is ready.
+    pub fn poll(&self) -> PollEvents {
+        self.ops.poll(self)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // Releasing may close a host fd, wake the other end, or ask the Gofer: never under a lock.
+        let ops = std::mem::replace(&mut self.ops, Box::new(Released));
+        ops.release(self);
+    }
+}
+
+/// What a file does once it is being dropped.
+struct Released;
+
+impl FileOps for Released {
+    fn blocking(&self) -> Blocking {
+        Blocking::Never
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
