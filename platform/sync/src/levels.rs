@@ -28,6 +28,8 @@ levels! {
     Task = 40;
     /// Signal dispositions and pending queues of a process.
     Signal = 50;
+    /// Mask and private pending queue of a thread.
+    SignalTask = 52;
     /// Rename lock of a file system: held while a tree changes shape.
     Rename = 60;
     /// Mount tree of a mount namespace.

@@ -1,0 +1,215 @@
+//! The kernel of one sandbox: what all its tasks share, its start and its end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use abi::Errno;
+use abi::signal::{SigInfo, Signal};
+use platform::Platform;
+use sync::{Condvar, Mutex};
+
+use crate::error::SysResult;
+use crate::task::{ControllingTty, CurrentTask, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace};
+use crate::uts::UtsNamespace;
+
+/// The system call table, as the kernel sees it: handed in, so that the kernel knows no call numbers.
+pub trait SyscallTable: Send + Sync {
+    /// Answers one call. Unknown numbers give ENOSYS.
+    fn dispatch(&self, task: &mut CurrentTask, number: u64, args: [u64; 6]) -> SysResult<u64>;
+    /// A signal is about to take effect (strace lines).
+    fn signal_delivered(&self, task: &CurrentTask, signal: Signal, info: &SigInfo);
+    /// A process has ended with this wait status (strace lines).
+    fn process_ended(&self, pid: i32, status: i32);
+}
+
+/// What a kernel is made of.
+pub struct KernelConfig {
+    /// Runs the guests.
+    pub platform: Arc<dyn Platform>,
+    /// Answers the calls.
+    pub table: &'static dyn SyscallTable,
+    /// Name of the machine in the sandbox.
+    pub hostname: String,
+    /// Tasks at most.
+    pub max_tasks: u64,
+    /// CPUs that guests see.
+    pub cpus: u32,
+    /// Whether the first program is a job of an outer shell (`runsc do`) and not an init: then process 1 is the
+    /// kernel's own, orphans are reaped by it, and Ctrl-Z stops the program.
+    pub job: bool,
+}
+
+/// What the runtime outside is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelEvent {
+    /// The first process has stopped.
+    Stopped,
+    /// The first process goes on.
+    Continued,
+    /// The first process has ended, with this wait status. The sandbox ends.
+    Exited(i32),
+}
+
+/// The kernel.
+pub struct Kernel {
+    /// Runs the guests.
+    pub platform: Arc<dyn Platform>,
+    /// Answers the calls.
+    pub table: &'static dyn SyscallTable,
+    /// All processes.
+    pub tree: Mutex<Tree, sync::levels::TaskSet>,
+    /// The first user namespace.
+    pub user_ns: Arc<UserNamespace>,
+    /// The first PID namespace.
+    pub pid_ns: Arc<PidNamespace>,
+    /// The first UTS namespace.
+    pub uts_ns: Arc<UtsNamespace>,
+    /// Tasks at most.
+    pub max_tasks: u64,
+    /// CPUs that guests see.
+    pub cpus: u32,
+    /// Process 1, when that is the kernel's own.
+    pub own_init: Option<Arc<Pid>>,
+    booted: Instant,
+    tasks: AtomicU64,
+    forks: AtomicU64,
+    tasks_of: Mutex<HashMap<u32, u64>, sync::levels::Leaf>,
+    next_namespace: AtomicU64,
+    main: Mutex<Option<Arc<ThreadGroup>>, sync::levels::Leaf>,
+    events: Mutex<Vec<KernelEvent>, sync::levels::Leaf>,
+    event_come: Condvar,
+}
+
+impl Kernel {
+    /// A kernel without processes.
+    pub fn new(config: KernelConfig) -> Result<Arc<Kernel>, Errno> {
+        let user_ns = UserNamespace::initial();
+        let pid_ns = PidNamespace::initial(Arc::clone(&user_ns));
+        let own_init = if config.job { Some(crate::task::reserve_pid(&pid_ns)?) } else { None };
+        Ok(Arc::new(Kernel {
+            platform: config.platform,
+            table: config.table,
+            tree: Mutex::default(),
+            uts_ns: UtsNamespace::new(0xefff_fffe, Arc::clone(&user_ns), config.hostname.as_bytes()),
+            user_ns,
+            pid_ns,
+            max_tasks: config.max_tasks,
+            cpus: config.cpus,
+            own_init,
+            booted: Instant::now(),
+            tasks: AtomicU64::new(0),
+            forks: AtomicU64::new(0),
+            tasks_of: Mutex::default(),
+            next_namespace: AtomicU64::new(0xf000_0000),
+            main: Mutex::default(),
+            events: Mutex::default(),
+            event_come: Condvar::new(),
+        }))
+    }
+
+    /// Nanoseconds since the sandbox started (CLOCK_BOOTTIME of the sandbox).
+    pub fn boot_ns(&self) -> u64 {
+        self.booted.elapsed().as_nanos() as u64
+    }
+
+    /// When the sandbox started, on the host's monotonic clock.
+    pub fn booted(&self) -> Instant {
+        self.booted
+    }
+
+    /// A number for a new namespace, as /proc/PID/ns shows it.
+    pub fn next_namespace_id(&self) -> u64 {
+        self.next_namespace.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Threads in the sandbox.
+    pub fn task_count(&self) -> u64 {
+        self.tasks.load(Ordering::Relaxed)
+    }
+
+    /// Threads ever made (`processes` of /proc/stat).
+    pub fn fork_count(&self) -> u64 {
+        self.forks.load(Ordering::Relaxed)
+    }
+
+    /// Threads of a user (RLIMIT_NPROC).
+    pub fn tasks_of_user(&self, uid: u32) -> u64 {
+        self.tasks_of.lock().get(&uid).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn count_task(&self, uid: u32, by: i64) {
+        self.tasks.fetch_add(by as u64, Ordering::Relaxed);
+        if by > 0 {
+            self.forks.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut tasks_of = self.tasks_of.lock();
+        let count = tasks_of.entry(uid).or_default();
+        *count = count.saturating_add_signed(by);
+        if *count == 0 {
+            tasks_of.remove(&uid);
+        }
+    }
+
+    /// The first process.
+    pub fn main_process(&self) -> Option<Arc<ThreadGroup>> {
+        self.main.lock().clone()
+    }
+
+    pub(crate) fn set_main_process(&self, group: &Arc<ThreadGroup>) {
+        *self.main.lock() = Some(Arc::clone(group));
+    }
+
+    fn is_main(&self, group: &ThreadGroup) -> bool {
+        self.main.lock().as_ref().is_some_and(|m| m.id() == group.id())
+    }
+
+    /// Waits for the next event of the first process.
+    pub fn wait_event(&self) -> KernelEvent {
+        let mut events = self.events.lock();
+        loop {
+            if !events.is_empty() {
+                return events.remove(0);
+            }
+            self.event_come.wait(&mut events);
+        }
+    }
+
+    fn tell(&self, event: KernelEvent) {
+        self.events.lock().push(event);
+        self.event_come.notify_all();
+    }
+
+    pub(crate) fn main_stopped_or_continued(&self, group: &ThreadGroup, stopped: bool) {
+        if self.is_main(group) {
+            self.tell(if stopped { KernelEvent::Stopped } else { KernelEvent::Continued });
+        }
+    }
+
+    /// A thread is gone; with it, when `status` is given, its process.
+    pub(crate) fn thread_ended(&self, group: &Arc<ThreadGroup>, status: Option<i32>) {
+        let Some(status) = status else { return };
+        self.table.process_ended(group.pid.outer_number(), status);
+        if self.is_main(group) {
+            self.tell(KernelEvent::Exited(status));
+        }
+    }
+
+    /// The session leader of `session` is gone: its terminal hangs up.
+    pub(crate) fn hang_up_later(self: &Arc<Self>, tty: Arc<dyn ControllingTty>, session: Arc<Session>) {
+        let kernel = Arc::clone(self);
+        // Off this thread's path: it holds the tree, and hanging up sends signals to process groups.
+        let hang_up = move || {
+            if let Some(group) = tty.foreground() {
+                for signal in [Signal::SIGHUP, Signal::SIGCONT] {
+                    crate::signal::send_to_process_group(&kernel, &group, signal, SigInfo::kernel(signal));
+                }
+            }
+            tty.session_gone(&session);
+        };
+        if std::thread::Builder::new().name("hang-up".into()).spawn(hang_up).is_err() {
+            tracing::warn!("no thread to hang a terminal up");
+        }
+    }
+}

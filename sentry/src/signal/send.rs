@@ -1,0 +1,233 @@
+//! Sending: into a queue, and waking whoever takes it.
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::poll::PollEvents;
+use abi::resource::RLIMIT_SIGPENDING;
+use abi::signal::{SI_KERNEL, SI_TKILL, SI_USER, SIG_DFL, SIG_IGN, SigInfo, SigSet, Signal};
+
+use super::stop::StopState;
+use super::{DefaultAction, GroupSignals, default_action, is_ignored};
+use crate::Kernel;
+use crate::task::{Pid, ProcessGroup, Task, ThreadGroup, work};
+
+/// Who sends a signal, for the receiver's `si_pid` and `si_uid`.
+#[derive(Clone)]
+pub struct SignalOrigin {
+    /// The sender's process.
+    pub pid: Arc<Pid>,
+    /// Its real user id.
+    pub uid: u32,
+}
+
+impl SignalOrigin {
+    /// kill(2) or tgkill(2) information for `receiver`.
+    pub fn info(&self, signal: Signal, si_code: i32, receiver: &ThreadGroup) -> SigInfo {
+        let pid = self.pid.number_in(receiver.pid.namespace());
+        SigInfo::kill(signal, si_code, pid, self.uid)
+    }
+}
+
+/// Sends to a process; not under the tree lock when it may be SIGCONT. ESRCH-like conditions (it is gone) are silent, as on Linux; EAGAIN: the queue is full.
+pub fn send_to_group(group: &Arc<ThreadGroup>, signal: Signal, info: SigInfo) -> Result<(), Errno> {
+    send(group, None, signal, info, false)
+}
+
+/// Sends to one thread.
+pub fn send_to_task(task: &Arc<Task>, signal: Signal, info: SigInfo) -> Result<(), Errno> {
+    send(&Arc::clone(task.thread_group()), Some(task), signal, info, false)
+}
+
+/// A fault of `task` itself: a blocked or ignored one kills (force_sig of Linux).
+pub(crate) fn force(task: &Arc<Task>, signal: Signal, info: SigInfo) {
+    let actions = task.thread_group().actions();
+    let mut action = actions.get(signal);
+    let blocked = task.signals.lock().mask.contains(signal);
+    if blocked || action.sa_handler == SIG_IGN {
+        action.sa_handler = SIG_DFL;
+        actions.set(signal, action);
+        if blocked {
+            task.signals.lock().mask.remove(signal);
+        }
+    }
+    // The queue takes faults whatever its limit is.
+    let _ = send(&Arc::clone(task.thread_group()), Some(task), signal, info, true);
+}
+
+/// Sends to every process of a process group. Not under the tree lock: SIGCONT tells parents.
+pub fn send_to_process_group(kernel: &Kernel, group: &ProcessGroup, signal: Signal, info: SigInfo) {
+    let members = kernel.tree.lock().members(group.id());
+    for member in members {
+        // A full queue of one member does not keep it from the others.
+        let _ = send_to_group(&member, signal, info);
+    }
+}
+
+fn send(
+    group: &Arc<ThreadGroup>,
+    thread: Option<&Arc<Task>>,
+    signal: Signal,
+    info: SigInfo,
+    forced: bool,
+) -> Result<(), Errno> {
+    let mut continued = None;
+    {
+        let mut state = group.signals.lock();
+        if state.threads.is_empty() {
+            return Ok(());
+        }
+        if signal == Signal::SIGCONT {
+            continued = continue_group(&mut state);
+        } else if SigSet::STOPS.contains(signal) {
+            discard_everywhere(&mut state, SigSet::of(&[Signal::SIGCONT]));
+        }
+        if !forced && drops(group, &state, thread, signal, &info) {
+            drop(state);
+        } else {
+            let from_kernel = info.si_code == SI_KERNEL || info.si_code == SI_USER || info.si_code == SI_TKILL;
+            if signal.is_realtime() && !from_kernel && !forced {
+                let limit = group.limit(RLIMIT_SIGPENDING).rlim_cur;
+                let queued = state.pending.len() + thread.map_or(0, |t| t.signals.lock().pending.len());
+                if queued as u64 >= limit {
+                    return Err(Errno::EAGAIN);
+                }
+            }
+            match thread {
+                Some(thread) => thread.signals.lock().pending.push(signal, info),
+                None => state.pending.push(signal, info),
+            }
+            wake_one(group, &mut state, thread, signal);
+        }
+    }
+    group.signal_wait.notify(PollEvents::IN);
+    if let Some(report) = continued {
+        super::stop::notify_parent_continued(group, report);
+    }
+    Ok(())
+}
+
+/// Whether the signal is dropped at once: ignored, not blocked, and nobody waits for it with sigtimedwait.
+fn drops(
+    group: &Arc<ThreadGroup>,
+    state: &GroupSignals,
+    thread: Option<&Arc<Task>>,
+    signal: Signal,
+    info: &SigInfo,
+) -> bool {
+    let action = group.actions().get(signal);
+    // The init of a PID namespace gets no signal it has no handler for, but SIGKILL and SIGSTOP from outside.
+    if group.is_namespace_init() && action.sa_handler == SIG_DFL && !SigSet::SYNCHRONOUS.contains(signal) {
+        let outside = info.si_code <= 0 && info.pid() == 0 || info.si_code == SI_KERNEL;
+        if !outside {
+            return true;
+        }
+    }
+    if !is_ignored(signal, &action) {
+        return false;
+    }
+    let blocked = |task: &Arc<Task>| {
+        let signals = task.signals.lock();
+        signals.mask.contains(signal) || signals.waiting_for.contains(signal)
+    };
+    match thread {
+        Some(thread) => !blocked(thread),
+        None => !state.threads.iter().any(blocked),
+    }
+}
+
+/// Chooses the thread that takes the signal and gets it out of guest code or its wait.
+fn wake_one(group: &Arc<ThreadGroup>, state: &mut GroupSignals, thread: Option<&Arc<Task>>, signal: Signal) {
+    let wants = |task: &Arc<Task>| {
+        let signals = task.signals.lock();
+        signal == Signal::SIGKILL || !signals.mask.contains(signal) || signals.waiting_for.contains(signal)
+    };
+    if signal == Signal::SIGKILL && state.group_exit.is_none() {
+        // Nothing may come between: the process ends now, whatever its threads are doing.
+        kill_group(state, abi::wait::killed(signal.number(), false));
+        group.mark_exiting();
+        return;
+    }
+    let chosen = match thread {
+        Some(thread) => Some(thread).filter(|t| wants(t)),
+        None => {
+            let leader = state.threads.iter().find(|t| t.is_leader()).filter(|t| wants(t));
+            leader.or_else(|| state.threads.iter().find(|t| wants(t)))
+        }
+    };
+    if let Some(task) = chosen {
+        task.kick(work::SIGNAL);
+    }
+}
+
+/// All threads have to exit with this status.
+pub(crate) fn kill_group(state: &mut GroupSignals, status: i32) {
+    if state.group_exit.is_none() {
+        state.group_exit = Some(status);
+    }
+    state.stop = StopState::Running;
+    for thread in &state.threads {
+        thread.signals.lock().stop_pending = false;
+        thread.kick(work::EXIT);
+    }
+}
+
+/// SIGCONT: pending stop signals go, stopped threads go on. Gives what the parent has to be told.
+fn continue_group(state: &mut GroupSignals) -> Option<Signal> {
+    discard_everywhere(state, SigSet::STOPS);
+    let was = std::mem::replace(&mut state.stop, StopState::Running);
+    let report = match was {
+        StopState::Stopped { signal } | StopState::Stopping { signal, .. } => Some(signal),
+        StopState::Running => None,
+    };
+    if report.is_some() {
+        state.stop_report = None;
+        state.continue_report = true;
+    }
+    for thread in &state.threads {
+        thread.signals.lock().stop_pending = false;
+        thread.clear_work(work::STOP);
+        thread.unpark();
+    }
+    report
+}
+
+fn discard_everywhere(state: &mut GroupSignals, which: SigSet) {
+    state.pending.discard(which);
+    for thread in &state.threads {
+        thread.signals.lock().pending.discard(which);
+    }
+}
+
+impl Kernel {
+    /// Sends a signal from outside the sandbox to its init process, or to the foreground group of its terminal.
+    pub fn send_external_signal(self: &Arc<Self>, signal: Signal, to: External) {
+        let Some(init) = self.main_process() else { return };
+        let info = SigInfo::kill(signal, SI_USER, 0, 0);
+        let session = self.tree.lock().session(init.id());
+        let foreground = match to {
+            External::Init => None,
+            External::Foreground => session.and_then(|s| s.tty()).and_then(|t| t.foreground()),
+        };
+        match foreground {
+            Some(group) => send_to_process_group(self, &group, signal, info),
+            None => {
+                let _ = send_to_group(&init, signal, info);
+            }
+        }
+    }
+}
+
+/// Where a signal from outside goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum External {
+    /// The first process.
+    Init,
+    /// The foreground process group of the first process's terminal, or the first process without one.
+    Foreground,
+}
+
+/// Whether the default action of `signal` stops.
+pub(crate) fn stops(signal: Signal) -> bool {
+    default_action(signal) == DefaultAction::Stop
+}

@@ -1,0 +1,100 @@
+//! The life of a guest thread: guest code, trap, answer, signals, and again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use abi::Errno;
+use abi::signal::{SigInfo, Signal};
+use platform::{Access, PlatformError, Trap};
+
+use super::{CurrentTask, work};
+use crate::error::SysError;
+
+/// Why a run loop ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// This thread exits with a wait status.
+    Thread(i32),
+}
+
+impl CurrentTask {
+    /// Runs until the thread exits, then takes it apart.
+    pub(super) fn run(mut self) {
+        let end = loop {
+            if self.work() != 0 {
+                self.do_work();
+            }
+            if let Some(end) = self.ended {
+                break end;
+            }
+            let entered = Instant::now();
+            let trap = self.context.run(&self.space, &mut self.regs);
+            let trapped = Instant::now();
+            self.task.user_ns.fetch_add((trapped - entered).as_nanos() as u64, Ordering::Relaxed);
+            match trap {
+                Ok(Trap::Syscall) => {
+                    self.system_call();
+                    self.task.system_ns.fetch_add(trapped.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                }
+                Ok(Trap::Interrupted) => {
+                    self.task.involuntary_switches.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(Trap::Fault { address, access, signal, code }) => self.fault(address, access, signal, code),
+                Ok(Trap::Exception { signal, code, address }) => {
+                    let signal = Signal::new(signal as u32).unwrap_or(Signal::SIGSEGV);
+                    self.force_fault(signal, code, address);
+                }
+                Err(error) => self.platform_failed(&error),
+            }
+        };
+        let End::Thread(status) = end;
+        self.exit(status);
+    }
+
+    fn do_work(&mut self) {
+        if self.work() & work::NOTIFY != 0 {
+            self.clear_work(work::NOTIFY);
+            self.notified();
+        }
+        self.deliver_signals();
+    }
+
+    fn system_call(&mut self) {
+        let number = self.regs.orig_rax;
+        let args = [self.regs.rdi, self.regs.rsi, self.regs.rdx, self.regs.r10, self.regs.r8, self.regs.r9];
+        let kernel = Arc::clone(self.kernel());
+        // The platform leaves -ENOSYS in rax; rcx and r11 as the `syscall` instruction does.
+        self.regs.rcx = self.regs.rip;
+        self.regs.r11 = self.regs.eflags;
+        match kernel.table.dispatch(self, number, args) {
+            Ok(value) => self.regs.rax = value,
+            Err(SysError::Errno(errno)) => self.regs.rax = errno.to_return_value(),
+            Err(SysError::Restart(restart)) => {
+                // Looked at after signals: EINTR, or the call again.
+                self.restart = Some(restart);
+                self.regs.rax = Errno::EINTR.to_return_value();
+                self.set_work(work::NOTIFY);
+            }
+        }
+    }
+
+    fn fault(&mut self, address: u64, access: Access, signal: i32, code: i32) {
+        self.task.minor_faults.fetch_add(1, Ordering::Relaxed);
+        let mm = Arc::clone(self.mm());
+        if let Err(fault) = mm.handle_fault(address, access, signal, code, self.regs.rsp) {
+            let signal = Signal::new(fault.signal as u32).unwrap_or(Signal::SIGSEGV);
+            self.force_fault(signal, fault.code, address);
+        }
+    }
+
+    fn platform_failed(&mut self, error: &PlatformError) {
+        tracing::warn!(pid = self.tgid(), tid = self.tid(), %error, "guest thread lost");
+        // As if the OOM killer had come: the process is killed, the sandbox lives.
+        let info = SigInfo::kernel(Signal::SIGKILL);
+        let _ = crate::signal::send_to_group(&Arc::clone(self.thread_group()), Signal::SIGKILL, info);
+    }
+
+    /// Before guest code runs again and something asked for a look: rseq, CPU time limits.
+    fn notified(&mut self) {}
+}

@@ -1,0 +1,132 @@
+//! Processes: what the threads of one share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+
+use abi::resource::Rlimit64;
+use sync::Mutex;
+
+use super::usage::Usage;
+use super::{Limits, Pid, Task};
+use crate::Kernel;
+use crate::signal::{GroupSignals, SignalActions};
+use crate::wait::WaitQueue;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A process (thread group of Linux). What is in the tree about it is in [`Tree`](super::Tree).
+pub struct ThreadGroup {
+    id: u64,
+    /// Identity: the process id.
+    pub pid: Arc<Pid>,
+    /// The kernel.
+    pub kernel: Arc<Kernel>,
+    /// Threads, pending signals, stop and exit state.
+    pub signals: Mutex<GroupSignals, sync::levels::Signal>,
+    /// Signal dispositions; shared with another process after clone(CLONE_SIGHAND) without CLONE_THREAD.
+    actions: Mutex<Arc<SignalActions>, sync::levels::Leaf>,
+    /// Told when a signal becomes pending (`IN`): sigtimedwait and signalfd.
+    pub signal_wait: WaitQueue,
+    /// Told when a child changes state (`IN`): wait4.
+    pub child_wait: WaitQueue,
+    /// Resource limits.
+    pub limits: Mutex<Limits, sync::levels::Leaf>,
+    /// Usage of threads that are gone.
+    pub dead_threads: Mutex<Usage, sync::levels::Leaf>,
+    /// /proc/PID/oom_score_adj.
+    pub oom_score_adj: std::sync::atomic::AtomicI32,
+    /// Timers of the process: alarm, setitimer, timer_create.
+    pub timers: crate::time::ProcessTimers,
+    exiting: AtomicBool,
+    /// Real user id of its last thread, for SIGCHLD once that is gone.
+    last_uid: std::sync::atomic::AtomicU32,
+}
+
+impl ThreadGroup {
+    /// A process without threads.
+    pub fn new(kernel: &Arc<Kernel>, pid: Arc<Pid>, actions: Arc<SignalActions>, limits: Limits) -> Arc<ThreadGroup> {
+        let group = Arc::new(ThreadGroup {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            pid,
+            kernel: Arc::clone(kernel),
+            signals: Mutex::default(),
+            actions: Mutex::new(actions),
+            signal_wait: WaitQueue::new(),
+            child_wait: WaitQueue::new(),
+            limits: Mutex::new(limits),
+            dead_threads: Mutex::default(),
+            oom_score_adj: std::sync::atomic::AtomicI32::new(0),
+            timers: crate::time::ProcessTimers::default(),
+            exiting: AtomicBool::new(false),
+            last_uid: std::sync::atomic::AtomicU32::new(0),
+        });
+        group.pid.set_thread_group(Arc::downgrade(&group));
+        group
+    }
+
+    /// Key in the tree; unique for ever.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The threads that have not exited.
+    pub fn threads(&self) -> Vec<Arc<Task>> {
+        self.signals.lock().threads.clone()
+    }
+
+    /// Any thread, the leader if it lives: whose memory and files /proc/PID shows.
+    pub fn any_thread(&self) -> Option<Arc<Task>> {
+        let signals = self.signals.lock();
+        let leader = signals.threads.iter().find(|t| t.is_leader());
+        leader.or(signals.threads.first()).cloned()
+    }
+
+    /// Signal dispositions.
+    pub fn actions(&self) -> Arc<SignalActions> {
+        Arc::clone(&self.actions.lock())
+    }
+
+    /// Gives the process dispositions of its own (exec).
+    pub fn unshare_actions(&self) {
+        let mut actions = self.actions.lock();
+        let own = Arc::new(actions.copy());
+        *actions = own;
+    }
+
+    /// One limit.
+    pub fn limit(&self, resource: u32) -> Rlimit64 {
+        self.limits.lock().get(resource)
+    }
+
+    /// Whether it is the init of its PID namespace.
+    pub fn is_namespace_init(&self) -> bool {
+        self.pid.number() == 1
+    }
+
+    /// Usage of the whole process so far.
+    pub fn usage(&self) -> Usage {
+        let mut usage = *self.dead_threads.lock();
+        for thread in self.threads() {
+            usage.add(&thread.usage());
+        }
+        usage
+    }
+
+    /// Whether the process as a whole is ending.
+    pub fn is_exiting(&self) -> bool {
+        self.exiting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn mark_exiting(&self) {
+        self.exiting.store(true, Ordering::Relaxed);
+    }
+
+    /// Real user id, also when no thread is left.
+    pub fn last_uid(&self) -> u32 {
+        self.last_uid.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_uid(&self, uid: u32) {
+        self.last_uid.store(uid, Ordering::Relaxed);
+    }
+}
