@@ -1,9 +1,20 @@
 //! The kernel: tasks, memory, files, signals, time.
+//!
+//! It knows no system call numbers: a table is handed in ([`SyscallTable`]) and calls its methods.
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod futex;
+mod kernel;
+pub mod loader;
 pub mod mm;
+pub mod sched;
+pub mod signal;
+pub mod task;
+pub mod time;
+pub mod uts;
 pub mod vfs;
 pub mod wait;
 
 pub use error::{Restart, Result, SysError, SysResult};
+pub use kernel::{Kernel, KernelConfig, KernelEvent, SyscallTable};

@@ -2,6 +2,8 @@
 
 pub mod mappable;
 pub mod user;
+mod stub;
+pub use stub::*;
 
 pub use mappable::{Mappable, Place, Run};
 pub use user::{TASK_SIZE, UserAddr, UserCStr, UserRef, UserSlice};

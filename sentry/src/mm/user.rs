@@ -53,6 +53,12 @@ impl<T> Clone for UserRef<T> {
 }
 impl<T> Copy for UserRef<T> {}
 
+impl<T> Default for UserRef<T> {
+    fn default() -> Self {
+        UserRef::new(UserAddr::NULL)
+    }
+}
+
 impl<T> UserRef<T> {
     /// A pointer at `addr`.
     pub const fn new(addr: UserAddr) -> Self {

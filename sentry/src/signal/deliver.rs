@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSet, Signal};
+use abi::signal::{SI_TIMER, SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSet, Signal};
 
 use super::{DefaultAction, default_action, flags, force};
 use crate::error::Restart;
@@ -28,11 +28,11 @@ impl CurrentTask {
             match action.sa_handler {
                 SIG_IGN => continue,
                 SIG_DFL => {
-                    self.log_signal(signal, &info);
+                    self.kernel().table.signal_delivered(self, signal, &info);
                     self.default_signal(signal, &info);
                 }
                 _ => {
-                    self.log_signal(signal, &info);
+                    self.kernel().table.signal_delivered(self, signal, &info);
                     if flags(&action).contains(SaFlags::RESETHAND) {
                         actions.set(signal, SigAction { sa_handler: SIG_DFL, ..action });
                     }
@@ -120,7 +120,7 @@ impl CurrentTask {
         }
         drop(own);
         drop(shared);
-        taken.map(|(signal, info)| (signal, self.timer_signal_taken(signal, info)))
+        taken.map(|(signal, info)| (signal, self.timer_signal_taken(info)))
     }
 
     /// What the interrupted call gives, now that it is known whether a handler runs.
@@ -209,7 +209,12 @@ impl CurrentTask {
         let taken = own.pending.pop(which.complement()).or_else(|| shared.pending.pop(which.complement()));
         drop(own);
         drop(shared);
-        taken.map(|(signal, info)| (signal, self.timer_signal_taken(signal, info)))
+        taken.map(|(signal, info)| (signal, self.timer_signal_taken(info)))
+    }
+
+    /// A POSIX timer's signal has been taken: its overruns are known now, and it may send the next.
+    fn timer_signal_taken(&self, info: SigInfo) -> SigInfo {
+        if info.si_code == SI_TIMER { self.thread_group().timers.signal_taken(info) } else { info }
     }
 }
 

@@ -102,9 +102,10 @@ impl CurrentTask {
         {
             let mut state = group.signals.lock();
             let pending = std::mem::take(&mut self.task().signals.lock().stop_pending);
+            let others = state.threads.len() > 1;
             if let (true, StopState::Stopping { signal, left }) = (pending, &mut state.stop) {
                 *left = left.saturating_sub(1);
-                if *left == 0 && state.threads.len() > 1 {
+                if *left == 0 && others {
                     let signal = *signal;
                     state.stop = StopState::Stopped { signal };
                     state.stop_report = Some(signal);

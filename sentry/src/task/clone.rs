@@ -18,7 +18,7 @@ use super::{
 use crate::Kernel;
 use crate::error::SysResult;
 use crate::mm::{UserAddr, UserRef};
-use crate::signal::{AltStack, SignalActions, TaskSignals};
+use crate::signal::{AltStack, TaskSignals};
 use crate::vfs::FsContext;
 use crate::wait::Parker;
 
@@ -359,6 +359,7 @@ fn become_task(kernel: &Arc<Kernel>, start: Start) {
         restart: None,
         restart_block: None,
         saved_mask: None,
+        last_fault: super::current::LastFault::default(),
         vfork_done: vfork,
         ended: None,
         not_send: PhantomData,

@@ -14,6 +14,17 @@ use crate::mm::{MemoryManager, UserAddr, UserRef};
 use crate::vfs::{FdTable, File, FsContext};
 use crate::wait::Parker;
 
+/// What a signal frame says about the last CPU exception.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LastFault {
+    /// Exception number (14: page fault).
+    pub trap: u64,
+    /// Error code as the CPU gives it; bit 1 is a write, bit 2 user mode.
+    pub error: u64,
+    /// CR2.
+    pub address: u64,
+}
+
 /// A guest thread as its own host thread sees it. Derefs to its [`Task`].
 pub struct CurrentTask {
     pub(super) task: Arc<Task>,
@@ -25,11 +36,13 @@ pub struct CurrentTask {
     pub(super) creds: Arc<Credentials>,
     pub(super) parker: Arc<Parker>,
     /// A call was interrupted: what to do once signals have been looked at.
-    pub(super) restart: Option<Restart>,
+    pub(crate) restart: Option<Restart>,
     /// What restart_syscall(2) goes on with.
     pub restart_block: Option<RestartBlock>,
     /// The mask to put back after sigsuspend, ppoll, pselect, epoll_pwait.
-    pub(super) saved_mask: Option<SigSet>,
+    pub(crate) saved_mask: Option<SigSet>,
+    /// The last fault, for signal frames.
+    pub(crate) last_fault: LastFault,
     /// The vfork parent that waits for this task.
     pub(super) vfork_done: Option<Arc<super::clone::VforkDone>>,
     /// Set by exit(2), exec and fatal signals: the run loop ends.
@@ -133,6 +146,11 @@ impl CurrentTask {
     /// The extended CPU state of the guest: the XSAVE area in standard form.
     pub fn fpu(&mut self) -> Result<&[u8]> {
         self.context.fpu().map_err(|_| Errno::EIO)
+    }
+
+    /// Puts the extended CPU state back to its initial state.
+    pub fn reset_fpu(&mut self) -> Result<()> {
+        self.context.reset_fpu().map_err(|_| Errno::EIO)
     }
 
     /// Replaces the extended CPU state.

@@ -14,6 +14,7 @@ mod current;
 mod exec;
 mod exit;
 mod limits;
+mod namespaces;
 mod pid;
 mod process_group;
 mod run;
@@ -31,6 +32,7 @@ use sync::Mutex;
 
 pub use block::{RestartBlock, WaitEnd};
 pub use clone::CloneArgs;
+pub(crate) use clone::{new_task, reserve_pid};
 pub use creds::Credentials;
 pub use current::CurrentTask;
 pub use limits::Limits;

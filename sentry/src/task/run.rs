@@ -8,8 +8,12 @@ use abi::Errno;
 use abi::signal::{SigInfo, Signal};
 use platform::{Access, PlatformError, Trap};
 
+use super::current::LastFault;
 use super::{CurrentTask, work};
 use crate::error::SysError;
+
+/// Number of the x86 exception.
+const PAGE_FAULT: u64 = 14;
 
 /// Why a run loop ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +68,6 @@ impl CurrentTask {
         let number = self.regs.orig_rax;
         let args = [self.regs.rdi, self.regs.rsi, self.regs.rdx, self.regs.r10, self.regs.r8, self.regs.r9];
         let kernel = Arc::clone(self.kernel());
-        // The platform leaves -ENOSYS in rax; rcx and r11 as the `syscall` instruction does.
-        self.regs.rcx = self.regs.rip;
-        self.regs.r11 = self.regs.eflags;
         match kernel.table.dispatch(self, number, args) {
             Ok(value) => self.regs.rax = value,
             Err(SysError::Errno(errno)) => self.regs.rax = errno.to_return_value(),
@@ -84,6 +85,8 @@ impl CurrentTask {
         let mm = Arc::clone(self.mm());
         if let Err(fault) = mm.handle_fault(address, access, signal, code, self.regs.rsp) {
             let signal = Signal::new(fault.signal as u32).unwrap_or(Signal::SIGSEGV);
+            let error = 4 | if access == Access::Write { 2 } else { 0 };
+            self.last_fault = LastFault { trap: PAGE_FAULT, error, address };
             self.force_fault(signal, fault.code, address);
         }
     }

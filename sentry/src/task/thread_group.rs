@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 
-use abi::resource::Rlimit64;
+use abi::resource::RLimit;
 use sync::Mutex;
 
 use super::usage::Usage;
@@ -94,7 +94,7 @@ impl ThreadGroup {
     }
 
     /// One limit.
-    pub fn limit(&self, resource: u32) -> Rlimit64 {
+    pub fn limit(&self, resource: u32) -> RLimit {
         self.limits.lock().get(resource)
     }
 

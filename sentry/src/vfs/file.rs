@@ -22,6 +22,17 @@ use crate::task::{Credentials, CurrentTask};
 use crate::wait::{WaitKey, WaitQueue, Wake};
 use crate::SysResult;
 
+/// Flags that only concern open(2) itself.
+const CREATION: OpenFlags =
+    OpenFlags::CREAT.union(OpenFlags::EXCL).union(OpenFlags::NOCTTY).union(OpenFlags::TRUNC);
+
+/// Flags that F_SETFL changes.
+const SETTABLE: OpenFlags = OpenFlags::APPEND
+    .union(OpenFlags::ASYNC)
+    .union(OpenFlags::DIRECT)
+    .union(OpenFlags::NOATIME)
+    .union(OpenFlags::NONBLOCK);
+
 /// What a description may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessMode {
@@ -219,7 +230,7 @@ impl File {
             ops,
             path,
             access: AccessMode::from_flags(flags),
-            flags: AtomicU32::new((flags - OpenFlags::CREATION - OpenFlags::CLOEXEC).bits()),
+            flags: AtomicU32::new((flags - CREATION - OpenFlags::CLOEXEC).bits()),
             position: Mutex::new(0),
             opener,
             owner: Mutex::new(FileOwner::default()),
@@ -259,7 +270,7 @@ impl File {
     /// F_SETFL: changes what it may change (`O_APPEND`, `O_ASYNC`, `O_DIRECT`, `O_NOATIME`, `O_NONBLOCK`).
     pub fn set_flags(&self, flags: OpenFlags) -> Result<(), Errno> {
         self.ops.flags_changed(self, flags)?;
-        let settable = OpenFlags::SETTABLE.bits();
+        let settable = SETTABLE.bits();
         let old = self.flags.load(Ordering::Relaxed);
         self.flags.store((old & !settable) | (flags.bits() & settable), Ordering::Relaxed);
         Ok(())

@@ -93,6 +93,12 @@ pub trait IoSource {
     fn take_to_host(&mut self, fd: BorrowedFd<'_>, offset: Option<u64>, len: usize) -> Result<usize, Errno>;
 }
 
+/// The guest's error number for an error of a host call on a file that stands behind a guest's file. Numbers that
+/// Linux does not have are EIO.
+pub fn host_errno(error: std::io::Error) -> Errno {
+    error.raw_os_error().and_then(|e| Errno::new(e.unsigned_abs())).unwrap_or(Errno::EIO)
+}
+
 /// A sink over a kernel buffer.
 pub struct BufSink<'a> {
     buffer: &'a mut [u8],
@@ -125,7 +131,13 @@ impl IoSink for BufSink<'_> {
     fn put_from_host(&mut self, fd: BorrowedFd<'_>, offset: Option<u64>, len: usize) -> Result<usize, Errno> {
         let n = len.min(self.remaining());
         let buffer = &mut self.buffer[self.done..self.done + n];
-        let n = host::io::read_at(fd, buffer, offset).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(5)))?;
+        let slices = &mut [std::io::IoSliceMut::new(buffer)];
+        let mut pieces = host::io::Pieces::from_slices_mut(slices);
+        let n = match offset {
+            Some(offset) => host::io::preadv(fd, &mut pieces, offset, 0),
+            None => host::io::readv(fd, &mut pieces),
+        };
+        let n = n.map_err(host_errno)?;
         self.done += n;
         Ok(n)
     }
@@ -166,8 +178,13 @@ impl IoSource for BufSource<'_> {
 
     fn take_to_host(&mut self, fd: BorrowedFd<'_>, offset: Option<u64>, len: usize) -> Result<usize, Errno> {
         let n = len.min(self.bytes.len());
-        let n =
-            host::io::write_at(fd, &self.bytes[..n], offset).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(5)))?;
+        let slices = &[std::io::IoSlice::new(&self.bytes[..n])];
+        let pieces = host::io::Pieces::from_slices(slices);
+        let n = match offset {
+            Some(offset) => host::io::pwritev(fd, &pieces, offset, 0),
+            None => host::io::writev(fd, &pieces),
+        };
+        let n = n.map_err(host_errno)?;
         self.advance(n);
         Ok(n)
     }

@@ -1,0 +1,77 @@
+//! Making and leaving namespaces (unshare(2), clone(2), setns(2)).
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::capability::{CAP_SYS_ADMIN, CapSet};
+use abi::clone::CloneFlags;
+
+use super::{Credentials, CurrentTask, Namespaces, Pid, PidNamespace, UserNamespace};
+use crate::mm::UserRef;
+
+/// How deep user namespaces nest.
+const MAX_USER_NS_LEVEL: u32 = 32;
+
+impl CurrentTask {
+    /// Namespaces as `flags` (CLONE_NEW*) ask for, the others as they are. EPERM without CAP_SYS_ADMIN.
+    pub fn unshared_namespaces(&self, flags: CloneFlags) -> Result<Namespaces, Errno> {
+        use CloneFlags as C;
+        // With CLONE_NEWUSER the rights come from the new user namespace.
+        if !flags.contains(C::NEWUSER) && !self.own_creds().has_cap(CAP_SYS_ADMIN) {
+            return Err(Errno::EPERM);
+        }
+        // Not there yet: as a kernel without that kind of namespace answers.
+        if flags.intersects(C::NEWIPC | C::NEWNET | C::NEWCGROUP | C::NEWTIME) {
+            return Err(Errno::EINVAL);
+        }
+        let kernel = self.kernel();
+        let user_ns = &self.own_creds().user_ns;
+        let mut namespaces = Namespaces::clone(self.namespaces());
+        if flags.contains(C::NEWUTS) {
+            namespaces.uts = namespaces.uts.copy(kernel.next_namespace_id(), Arc::clone(user_ns));
+        }
+        if flags.contains(C::NEWPID) {
+            // The second time it would not be clear whose child the next process is.
+            if self.pid().namespace().id != namespaces.pid_for_children.id {
+                return Err(Errno::EINVAL);
+            }
+            let id = kernel.next_namespace_id();
+            namespaces.pid_for_children = PidNamespace::new(id, &namespaces.pid_for_children, Arc::clone(user_ns))?;
+        }
+        if flags.contains(C::NEWNS) {
+            return Err(Errno::EINVAL);
+        }
+        Ok(namespaces)
+    }
+
+    /// Credentials in a new user namespace: all capabilities there.
+    pub fn creds_in_new_user_namespace(&self) -> Result<Credentials, Errno> {
+        let creds = self.own_creds();
+        let mut level = 0;
+        let mut at = creds.user_ns.parent();
+        while let Some(ns) = at {
+            level += 1;
+            at = ns.parent();
+        }
+        if level > MAX_USER_NS_LEVEL {
+            return Err(Errno::ENOSPC);
+        }
+        let id = self.kernel().next_namespace_id();
+        let user_ns = UserNamespace::new(id, &creds.user_ns, creds.euid);
+        Ok(Credentials {
+            user_ns,
+            cap_permitted: CapSet::ALL,
+            cap_effective: CapSet::ALL,
+            cap_bounding: CapSet::ALL,
+            cap_inheritable: CapSet::EMPTY,
+            cap_ambient: CapSet::EMPTY,
+            securebits: 0,
+            ..Credentials::clone(creds)
+        })
+    }
+
+    /// A pidfd for a process that is being made (CLONE_PIDFD).
+    pub(super) fn install_pidfd(&self, _pid: &Arc<Pid>, _to: UserRef<i32>) -> Result<i32, Errno> {
+        Err(Errno::EINVAL)
+    }
+}

@@ -1,0 +1,2 @@
+#[derive(Clone)]
+pub struct Path {}
