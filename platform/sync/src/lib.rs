@@ -8,9 +8,11 @@
 pub mod levels;
 mod mutex;
 mod rwlock;
+mod sleep_mutex;
 mod tracker;
 
 pub use levels::Level;
 pub use mutex::{Condvar, Mutex, MutexGuard};
+pub use sleep_mutex::{SleepMutex, SleepMutexGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use tracker::assert_no_locks_held;

@@ -1,10 +1,35 @@
 //! The virtual file system: open file descriptions, path resolution, mounts, dentries, inodes.
+//!
+//! - [`File`], [`FileOps`]: open file descriptions; how to wait for them is the business of `task::io`.
+//! - [`Path`] = [`Mount`] + [`Dentry`]; a [`Dentry`] names an [`Inode`]; [`InodeOps`] and [`SuperBlockOps`] are what
+//!   file systems do.
+//! - [`Caller`]: on whose behalf. [`FsContext`]: root, working directory, umask.
 
+pub mod attr;
+mod caller;
+pub mod dentry;
 pub mod file;
+mod fs_context;
+pub mod inode;
 pub mod io;
-pub mod path;
-mod stub;
-pub use stub::{FdTable, FsContext, MountNamespace};
+pub mod lock;
+pub mod mount;
+mod name;
+mod namespace;
+mod path;
+pub mod permission;
+pub mod super_block;
 
+pub use attr::{Attr, NewKind, NewNode, SetAttr, StatFs, Timestamp};
+pub use caller::Caller;
+pub use dentry::Dentry;
 pub use file::{AccessMode, Blocking, File, FileOps, SeekFrom};
+pub use fs_context::{FsContext, Roots};
+pub use inode::{Created, Inode, InodeOps, Link, LookupRun, RenameEnd, XattrSet};
 pub use io::{BufSink, BufSource, IoSink, IoSource};
+pub use mount::{Mount, MountFlags};
+pub use name::{Name, NameHash};
+pub use namespace::MountNamespace;
+pub use path::{Path, PathText};
+pub use permission::Want;
+pub use super_block::{SuperBlock, SuperBlockOps};

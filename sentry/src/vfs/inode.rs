@@ -1,0 +1,394 @@
+//! Inodes: a file itself, apart from its names.
+//!
+//! [`Inode`] holds what every file system has (type, number, owner for permission checks, locks); [`InodeOps`] is what
+//! a file system does. One `Inode` per file: two names of it, and two mounts of its file system, give the same object,
+//! because locks, mappings and watches hang on it.
+//!
+//! **No method is called with a levelled lock held**, so a file system may wait for a Gofer in each. Changes in one
+//! directory (create, link, unlink, rmdir, rename) come one at a time: the VFS holds [`Inode::lock`] of the directory.
+//! Lookups run beside them.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use abi::Errno;
+use abi::open::{OpenFlags, RenameFlags};
+use abi::stat::FileType;
+use smallvec::SmallVec;
+use sync::{Mutex, SleepMutex, SleepMutexGuard};
+
+use super::attr::{Attr, NewNode, SetAttr};
+use super::caller::Caller;
+use super::file::FileOps;
+use super::path::Path;
+use super::permission::{Want, generic_permission};
+use super::super_block::SuperBlock;
+use crate::Result;
+
+/// A file.
+pub struct Inode {
+    /// The file system it is in.
+    pub sb: Arc<SuperBlock>,
+    /// Its number, unique in the file system.
+    pub ino: u64,
+    /// Its type, which never changes.
+    pub kind: FileType,
+    /// Device number of a device node.
+    pub rdev: u64,
+    /// Mode in the upper half, owner in the lower: what permission checks read without a lock.
+    mode_and_uid: AtomicU64,
+    gid: AtomicU32,
+    /// Above zero: open for writing so often; below: so often being executed (ETXTBSY).
+    writers: AtomicI32,
+    /// Changes of a directory, writes of a regular file: one at a time.
+    lock: SleepMutex<()>,
+    /// Of a directory: how often its entries have changed.
+    changes: AtomicU64,
+    /// What other parts of the kernel hang on a file: a FIFO's pipe, a socket's address.
+    attachment: Mutex<Option<Arc<dyn Any + Send + Sync>>, sync::levels::Leaf>,
+    /// flock(2) and fcntl(2) locks, made when the first comes.
+    locks: OnceLock<Box<super::lock::FileLocks>>,
+    ops: Box<dyn InodeOps>,
+}
+
+impl Inode {
+    /// An inode with these attributes; `attr.mode` says the type.
+    pub fn new(sb: &Arc<SuperBlock>, attr: &Attr, ops: Box<dyn InodeOps>) -> Arc<Inode> {
+        Arc::new(Inode {
+            sb: Arc::clone(sb),
+            ino: attr.ino,
+            kind: FileType::from_mode(attr.mode).unwrap_or(FileType::Regular),
+            rdev: attr.rdev,
+            mode_and_uid: AtomicU64::new(pack(attr.mode, attr.uid)),
+            gid: AtomicU32::new(attr.gid),
+            writers: AtomicI32::new(0),
+            lock: SleepMutex::new(()),
+            changes: AtomicU64::new(0),
+            attachment: Mutex::new(None),
+            locks: OnceLock::new(),
+            ops,
+        })
+    }
+
+    /// What the file system does.
+    pub fn ops(&self) -> &dyn InodeOps {
+        &*self.ops
+    }
+
+    /// The operations as those of one file system, if they are that.
+    pub fn downcast<T: InodeOps>(&self) -> Option<&T> {
+        let ops: &dyn Any = &*self.ops;
+        ops.downcast_ref()
+    }
+
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.kind == FileType::Directory
+    }
+
+    /// Whether it is a symbolic link.
+    pub fn is_symlink(&self) -> bool {
+        self.kind == FileType::Symlink
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_regular(&self) -> bool {
+        self.kind == FileType::Regular
+    }
+
+    /// Mode, owner and group as last told by [`set_owner`](Self::set_owner).
+    pub fn owner(&self) -> (u32, u32, u32) {
+        let packed = self.mode_and_uid.load(Ordering::Relaxed);
+        ((packed >> 32) as u32, packed as u32, self.gid.load(Ordering::Relaxed))
+    }
+
+    /// A file system says that mode, owner or group are now these. To be called on every change, also when a remote
+    /// file system finds that somebody else has made it.
+    pub fn set_owner(&self, mode: u32, uid: u32, gid: u32) {
+        self.mode_and_uid.store(pack(mode, uid), Ordering::Relaxed);
+        self.gid.store(gid, Ordering::Relaxed);
+    }
+
+    /// The attributes.
+    pub fn attr(&self) -> Result<Attr> {
+        self.ops.attr(self)
+    }
+
+    /// Held while a directory's entries change, and while a regular file is written (so that writes are whole and
+    /// appends find the end). Linux's `i_rwsem`.
+    pub fn lock(&self) -> SleepMutexGuard<'_, ()> {
+        self.lock.lock()
+    }
+
+    /// How often entries of this directory have changed. Cached entries are of one such state.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Entries of this directory have changed: cached ones are looked up again. The VFS calls it for its own changes;
+    /// a file system for those made behind its back (a device that comes, a layer that an overlay writes to).
+    pub fn entries_changed(&self) -> u64 {
+        self.changes.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Counts one more opening for writing; ETXTBSY while the file is being executed.
+    pub fn get_write(&self) -> Result<()> {
+        let more = |n: i32| if n < 0 { None } else { n.checked_add(1) };
+        self.writers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).map_err(|_| Errno::ETXTBSY)?;
+        Ok(())
+    }
+
+    /// Takes [`get_write`](Self::get_write) back.
+    pub fn put_write(&self) {
+        self.writers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many descriptions are open for writing.
+    pub fn writers(&self) -> u32 {
+        self.writers.load(Ordering::Acquire).max(0) as u32
+    }
+
+    /// The file is about to be executed: nobody may open it for writing; ETXTBSY when somebody has.
+    pub fn deny_write(&self) -> Result<()> {
+        let less = |n: i32| if n > 0 { None } else { n.checked_sub(1) };
+        self.writers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).map_err(|_| Errno::ETXTBSY)?;
+        Ok(())
+    }
+
+    /// Takes [`deny_write`](Self::deny_write) back.
+    pub fn allow_write(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What hangs on the file, if it is a `T`.
+    pub fn attachment<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.attachment.lock().clone()?.downcast().ok()
+    }
+
+    /// What hangs on the file; `make` provides it when nothing (or something else) does. `make` takes no lock.
+    pub fn attach_with<T: Any + Send + Sync>(&self, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        let mut slot = self.attachment.lock();
+        if let Some(there) = slot.clone().and_then(|there| there.downcast().ok()) {
+            return there;
+        }
+        let made = make();
+        let replaced = slot.replace(Arc::clone(&made) as Arc<dyn Any + Send + Sync>);
+        drop(slot);
+        drop(replaced);
+        made
+    }
+
+    /// Takes off what hangs on the file.
+    pub fn detach(&self) {
+        let taken = self.attachment.lock().take();
+        drop(taken);
+    }
+
+    /// File locks; made on first use.
+    pub fn locks(&self) -> &super::lock::FileLocks {
+        self.locks.get_or_init(Box::default)
+    }
+
+    /// File locks, if there ever was one.
+    pub fn locks_if_any(&self) -> Option<&super::lock::FileLocks> {
+        self.locks.get().map(|locks| &**locks)
+    }
+}
+
+fn pack(mode: u32, uid: u32) -> u64 {
+    u64::from(mode) << 32 | u64::from(uid)
+}
+
+impl fmt::Debug for Inode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{} {:?}", self.sb.kind(), self.ino, self.kind)
+    }
+}
+
+/// What following a symbolic link leads to.
+pub enum Link {
+    /// A text to walk on with.
+    Text(Arc<[u8]>),
+    /// A place: the magic links of /proc (`exe`, `cwd`, `root`, `fd/N`, `ns/*`).
+    Place(Path),
+}
+
+/// Answer of [`InodeOps::lookup_run`].
+#[derive(Default)]
+pub struct LookupRun {
+    /// What was found for the first names, in their order.
+    pub found: SmallVec<[Arc<Inode>; 8]>,
+    /// The name after those is not there. (Otherwise the run ended before something that is no directory, or early.)
+    pub missing: bool,
+}
+
+/// One side of a rename.
+#[derive(Clone, Copy)]
+pub struct RenameEnd<'a> {
+    /// The directory.
+    pub dir: &'a Arc<Inode>,
+    /// The name in it.
+    pub name: &'a [u8],
+    /// What has that name now. Always there for the source.
+    pub inode: Option<&'a Arc<Inode>>,
+}
+
+/// Answer of [`InodeOps::create_and_open`].
+pub struct Created {
+    /// The new file.
+    pub inode: Arc<Inode>,
+    /// Its open file, when the file system opened it in the same go.
+    pub opened: Option<Box<dyn FileOps>>,
+}
+
+/// What a file system does with an inode. `inode` or `dir` is always the inode whose operations are called. Permission
+/// has been checked, types and names too (no `.`, no `..`, no slash, not empty), and a mount that is read-only does
+/// not get here. Names longer than the file system can store answer ENAMETOOLONG.
+pub trait InodeOps: Send + Sync + Any {
+    /// The attributes now. A file system that is changed from outside asks there.
+    fn attr(&self, inode: &Inode) -> Result<Attr>;
+
+    /// Changes attributes; must also call [`Inode::set_owner`].
+    fn set_attr(&self, _inode: &Arc<Inode>, _change: &SetAttr) -> Result<()> {
+        Err(Errno::EPERM)
+    }
+
+    /// Whether `caller` may do what it `want`s; the classic mode bits where a file system has no own rule.
+    fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        generic_permission(inode, caller.creds, want)
+    }
+
+    /// Finds `name`; `Ok(None)` when there is nothing, which may be cached as [`SuperBlock`]'s policy says.
+    fn lookup(&self, _dir: &Arc<Inode>, _name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
+        Err(Errno::ENOTDIR)
+    }
+
+    /// Finds several names, each in the one before: `names[0]` in `dir`, `names[1]` in that, and so on up to the
+    /// first that is no directory, is missing, or is forbidden to the file system itself. An error is for the first
+    /// name only; later trouble just ends the run. One request of a remote file system does it all. The VFS checks
+    /// permissions as it walks over what came back.
+    fn lookup_run(&self, dir: &Arc<Inode>, names: &[&[u8]], caller: &Caller<'_>) -> Result<LookupRun> {
+        let mut run = LookupRun::default();
+        if let Some(name) = names.first() {
+            match self.lookup(dir, name, caller)? {
+                Some(inode) => run.found.push(inode),
+                None => run.missing = true,
+            }
+        }
+        Ok(run)
+    }
+
+    /// Makes a node. EEXIST when somebody else was faster.
+    fn create(&self, _dir: &Arc<Inode>, _name: &[u8], _node: &NewNode<'_>) -> Result<Arc<Inode>> {
+        Err(Errno::EPERM)
+    }
+
+    /// Makes a regular file and opens it, for file systems that save a request by that.
+    fn create_and_open(
+        &self,
+        dir: &Arc<Inode>,
+        name: &[u8],
+        node: &NewNode<'_>,
+        _flags: OpenFlags,
+        _caller: &Caller<'_>,
+    ) -> Result<Created> {
+        Ok(Created { inode: self.create(dir, name, node)?, opened: None })
+    }
+
+    /// A file without a name in this directory's file system (O_TMPFILE); link may give it one unless `O_EXCL`.
+    fn create_unnamed(&self, _dir: &Arc<Inode>, _node: &NewNode<'_>, _linkable: bool) -> Result<Arc<Inode>> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// One more name for `target`, which is in the same file system and no directory.
+    fn link(&self, _dir: &Arc<Inode>, _name: &[u8], _target: &Arc<Inode>) -> Result<()> {
+        Err(Errno::EPERM)
+    }
+
+    /// Takes away the name of something that is no directory.
+    fn unlink(&self, _dir: &Arc<Inode>, _name: &[u8], _victim: &Arc<Inode>) -> Result<()> {
+        Err(Errno::EPERM)
+    }
+
+    /// Takes away an empty directory; ENOTEMPTY when it is not.
+    fn rmdir(&self, _dir: &Arc<Inode>, _name: &[u8], _victim: &Arc<Inode>) -> Result<()> {
+        Err(Errno::EPERM)
+    }
+
+    /// Moves `from` to `to`, replacing what is there, or exchanges them. Both are in the same file system. Loops,
+    /// types of the two, and NOREPLACE have been checked; emptiness of a replaced directory has not.
+    fn rename(&self, _from: RenameEnd<'_>, _to: RenameEnd<'_>, _flags: RenameFlags) -> Result<()> {
+        Err(Errno::EPERM)
+    }
+
+    /// The text of a symbolic link as readlink(2) gives it.
+    fn read_link(&self, _inode: &Inode, _caller: &Caller<'_>) -> Result<Arc<[u8]>> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Where a symbolic link leads.
+    fn follow(&self, inode: &Inode, caller: &Caller<'_>) -> Result<Link> {
+        Ok(Link::Text(self.read_link(inode, caller)?))
+    }
+
+    /// Opens it: regular files, directories, and device nodes for which [`is_special`](Self::is_special) is false.
+    /// `O_TRUNC` and `O_APPEND` need nothing here: truncation comes as a `set_attr`, appending is the write's business.
+    /// The result must not rely on the path of the [`File`](super::File) it will belong to: an overlay hands files of
+    /// its layers out as its own.
+    fn open(&self, inode: &Arc<Inode>, flags: OpenFlags, caller: &Caller<'_>) -> Result<Box<dyn FileOps>>;
+
+    /// FIFOs and device nodes: whether opening goes to the kernel's pipes and drivers (by type and number) instead of
+    /// to [`open`](Self::open).
+    fn is_special(&self) -> bool {
+        true
+    }
+
+    /// Whether entries of this directory come and go without [`Inode::entries_changed`] being called, so that each
+    /// lookup must ask (one [`lookup_run`](Self::lookup_run) a path; a dentry stays while the answer is the same
+    /// inode). Default: what the super block says.
+    fn revalidate(&self, inode: &Inode) -> bool {
+        inode.sb.revalidate()
+    }
+
+    /// Value of an extended attribute; ENODATA when there is none of that name.
+    fn get_xattr(&self, _inode: &Inode, _name: &[u8]) -> Result<Vec<u8>> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Sets an extended attribute. `mode` says whether it must or must not exist (EEXIST, ENODATA).
+    fn set_xattr(&self, _inode: &Arc<Inode>, _name: &[u8], _value: &[u8], _mode: XattrSet) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Takes an extended attribute away.
+    fn remove_xattr(&self, _inode: &Arc<Inode>, _name: &[u8]) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Names of all extended attributes.
+    fn list_xattr(&self, _inode: &Inode) -> Result<Vec<Vec<u8>>> {
+        Ok(Vec::new())
+    }
+
+    /// The last open file, name and cache entry are gone. No lock is held.
+    fn evict(&self) {}
+}
+
+impl Drop for Inode {
+    fn drop(&mut self) {
+        self.ops.evict();
+    }
+}
+
+/// What setxattr(2) wants to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XattrSet {
+    /// Whatever.
+    Any,
+    /// XATTR_CREATE: it must be new.
+    Create,
+    /// XATTR_REPLACE: it must be there.
+    Replace,
+}

@@ -1,0 +1,188 @@
+//! Super blocks: mounted file systems, each with its inodes, dentries and device number.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use abi::stat::makedev;
+use sync::{Mutex, SleepMutex};
+
+use super::attr::StatFs;
+use super::dentry::Dentry;
+use crate::Result;
+
+/// What a file system as a whole does.
+pub trait SuperBlockOps: Send + Sync + Any {
+    /// Its name in /proc/filesystems and mountinfo.
+    fn kind(&self) -> &'static str;
+
+    /// Space and magic number.
+    fn statfs(&self) -> Result<StatFs>;
+
+    /// Writes out what is not on its medium yet (syncfs(2)).
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Super block options as mountinfo shows them, without `rw` and `ro`: `size=1024k,mode=700`.
+    fn options(&self) -> String {
+        String::new()
+    }
+
+    /// mount(2) with `MS_REMOUNT`: new options.
+    fn reconfigure(&self, _options: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Directories change without the VFS knowing (see [`InodeOps::revalidate`](super::InodeOps::revalidate)).
+    fn revalidate(&self) -> bool {
+        false
+    }
+
+    /// The last mount is gone and nothing keeps it busy. Cached dentries are gone already.
+    fn shutdown(&self) {}
+}
+
+/// A mounted file system.
+pub struct SuperBlock {
+    /// `st_dev` of all its files.
+    pub dev: u64,
+    ops: Box<dyn SuperBlockOps>,
+    read_only: AtomicBool,
+    revalidate: bool,
+    next_ino: AtomicU64,
+    /// Mounts that show it.
+    active: AtomicUsize,
+    cached: Mutex<VecDeque<Arc<Dentry>>, sync::levels::Leaf>,
+    /// Held while directories move from one parent to another.
+    pub(super) rename: SleepMutex<()>,
+}
+
+/// Dentries kept only for speed, in all file systems together.
+static CACHED: AtomicUsize = AtomicUsize::new(0);
+
+/// Bound of [`CACHED`]. One cached dentry is a few hundred bytes with its inode.
+const CACHED_MAX: usize = 256 * 1024;
+
+/// What each file system may keep however many others there are.
+const CACHED_MIN: usize = 64;
+
+static NEXT_DEV: AtomicU64 = AtomicU64::new(16);
+
+impl SuperBlock {
+    /// A file system with the next free anonymous device number.
+    pub fn new(ops: Box<dyn SuperBlockOps>) -> Arc<SuperBlock> {
+        let minor = NEXT_DEV.fetch_add(1, Ordering::Relaxed) as u32;
+        Self::with_dev(ops, makedev(0, minor))
+    }
+
+    /// A file system with this device number.
+    pub fn with_dev(ops: Box<dyn SuperBlockOps>, dev: u64) -> Arc<SuperBlock> {
+        Arc::new(SuperBlock {
+            dev,
+            revalidate: ops.revalidate(),
+            ops,
+            read_only: AtomicBool::new(false),
+            next_ino: AtomicU64::new(1),
+            active: AtomicUsize::new(0),
+            cached: Mutex::new(VecDeque::new()),
+            rename: SleepMutex::new(()),
+        })
+    }
+
+    /// What the file system does.
+    pub fn ops(&self) -> &dyn SuperBlockOps {
+        &*self.ops
+    }
+
+    /// The operations as those of one file system, if they are that.
+    pub fn downcast<T: SuperBlockOps>(&self) -> Option<&T> {
+        let ops: &dyn Any = &*self.ops;
+        ops.downcast_ref()
+    }
+
+    /// Name of the kind of file system.
+    pub fn kind(&self) -> &'static str {
+        self.ops.kind()
+    }
+
+    /// A number that no inode of it had before; for file systems that have no numbers of their own.
+    pub fn next_ino(&self) -> u64 {
+        self.next_ino.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether nothing in it may change.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
+    /// Makes it read-only or writable.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.read_only.store(read_only, Ordering::Relaxed);
+    }
+
+    /// See [`SuperBlockOps::revalidate`].
+    pub fn revalidate(&self) -> bool {
+        self.revalidate
+    }
+
+    /// One more mount shows it.
+    pub(super) fn activate(&self) {
+        self.active.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One mount less; the last one empties the cache and shuts it down.
+    pub(super) fn deactivate(&self) {
+        if self.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.drop_cached();
+            self.ops.shutdown();
+        }
+    }
+
+    /// Lets go of all dentries that are kept only for speed.
+    pub fn drop_cached(&self) {
+        let dropped = std::mem::take(&mut *self.cached.lock());
+        CACHED.fetch_sub(dropped.len(), Ordering::Relaxed);
+        for dentry in &dropped {
+            dentry.set_cached(false);
+        }
+        // Dropping a dentry locks its parent's table: not under the lock of the list.
+        drop(dropped);
+    }
+
+    /// Keeps `dentry` for later lookups. Over the bound, others go that were not used since the last round.
+    pub(super) fn keep(&self, dentry: &Arc<Dentry>) {
+        let mut dropped: smallvec::SmallVec<[Arc<Dentry>; 4]> = smallvec::SmallVec::new();
+        {
+            let mut cached = self.cached.lock();
+            if self.active.load(Ordering::Acquire) == 0 || !dentry.set_cached(true) {
+                return;
+            }
+            cached.push_back(Arc::clone(dentry));
+            let total = CACHED.fetch_add(1, Ordering::Relaxed) + 1;
+            if total > CACHED_MAX && cached.len() > CACHED_MIN {
+                // Two out for one in, so that a bound that was overrun (by many file systems) is reached again; a
+                // second chance for a dentry that was used, to a bounded number of them.
+                for _ in 0..8 {
+                    let Some(oldest) = cached.pop_front() else { break };
+                    if oldest.take_referenced() {
+                        cached.push_back(oldest);
+                        continue;
+                    }
+                    oldest.set_cached(false);
+                    dropped.push(oldest);
+                    if dropped.len() == 2 {
+                        break;
+                    }
+                }
+                if dropped.is_empty() && let Some(oldest) = cached.pop_front() {
+                    oldest.set_cached(false);
+                    dropped.push(oldest);
+                }
+            }
+        }
+        CACHED.fetch_sub(dropped.len(), Ordering::Relaxed);
+        drop(dropped);
+    }
+}
