@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use abi::Errno;
 use abi::open::OpenFlags;
 use abi::poll::PollEvents;
-use sync::Mutex;
+use sync::{Mutex, SleepMutex, SleepMutexGuard};
 
 use super::io::{IoSink, IoSource};
 use crate::mm::Mappable;
@@ -100,7 +100,8 @@ pub trait FileOps: Send + Sync + Any {
         Err(Errno::EINVAL)
     }
 
-    /// New position; only the arithmetic, [`File`] stores it. Called with the position lock held.
+    /// New position; only the arithmetic, [`File`] stores it. Called with the position held. SEEK_CUR never comes here
+    /// for a [`seekable`](Self::seekable) file: it is made SEEK_SET before.
     fn seek(&self, _file: &File, _current: u64, _to: SeekFrom) -> Result<u64, Errno> {
         Err(Errno::ESPIPE)
     }
@@ -114,6 +115,12 @@ pub trait FileOps: Send + Sync + Any {
     /// Where to wait for [`poll`](Self::poll) to change; `None`: it never does (epoll_ctl answers EPERM).
     fn wait_queue(&self) -> Option<&WaitQueue> {
         None
+    }
+
+    /// Asked after open(2) until it is ready: EAGAIN when the open must wait (the other end of a FIFO, `O_NONBLOCK` not
+    /// set). The generic layer waits on [`wait_queue`](Self::wait_queue) in between.
+    fn finish_open(&self, _file: &File) -> Result<(), Errno> {
+        Ok(())
     }
 
     /// Registers a waiter; for files whose readiness comes from somewhere else than their own queue (signalfd waits
@@ -140,7 +147,9 @@ pub trait FileOps: Send + Sync + Any {
     }
 
     /// Gives directory entries from position `offset` on to `emit(name, inode, next position, DT_ type)` until that
-    /// returns false; answers the new position.
+    /// returns false; answers the new position. `.` and `..` are not its business: they have the positions 0 and 1,
+    /// so the first call has `offset` 2, and positions of entries are at least 2. Called with the position held, not
+    /// under a levelled lock; `emit` takes none.
     fn read_dir(
         &self,
         _file: &File,
@@ -202,7 +211,9 @@ pub struct File {
     access: AccessMode,
     /// Status flags: those of F_GETFL.
     flags: AtomicU32,
-    position: Mutex<u64, sync::levels::File>,
+    position: SleepMutex<u64>,
+    /// Counted by [`Inode::get_write`](super::Inode::get_write).
+    counts_as_writer: bool,
     /// Credentials of the opener.
     pub opener: Arc<Credentials>,
     /// F_SETOWN, F_SETSIG, leases.
@@ -225,13 +236,25 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl File {
     /// A new description at position 0. `flags` may hold creation flags; only status flags are kept.
     pub fn new(ops: Box<dyn FileOps>, path: super::path::Path, flags: OpenFlags, opener: Arc<Credentials>) -> Arc<File> {
+        Self::with_writer(ops, path, flags, opener, false)
+    }
+
+    /// As [`new`](Self::new); `counts_as_writer` when the opener has got [`get_write`](super::Inode::get_write).
+    pub(super) fn with_writer(
+        ops: Box<dyn FileOps>,
+        path: super::path::Path,
+        flags: OpenFlags,
+        opener: Arc<Credentials>,
+        counts_as_writer: bool,
+    ) -> Arc<File> {
         Arc::new(File {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             ops,
             path,
             access: AccessMode::from_flags(flags),
             flags: AtomicU32::new((flags - CREATION - OpenFlags::CLOEXEC).bits()),
-            position: Mutex::new(0),
+            position: SleepMutex::new(0),
+            counts_as_writer,
             opener,
             owner: Mutex::new(FileOwner::default()),
         })
@@ -276,8 +299,8 @@ impl File {
         Ok(())
     }
 
-    /// The position, locked: read(2), write(2) and lseek(2) of one description take turns.
-    pub fn position(&self) -> sync::MutexGuard<'_, u64, sync::levels::File> {
+    /// The position, locked: read(2), write(2) and lseek(2) of one description take turns. Held during the copy.
+    pub fn position(&self) -> SleepMutexGuard<'_, u64> {
         self.position.lock()
     }
 
@@ -292,6 +315,12 @@ impl Drop for File {
         // Releasing may close a host fd, wake the other end, or ask the Gofer: never under a lock.
         let ops = std::mem::replace(&mut self.ops, Box::new(Released));
         ops.release(self);
+        if self.counts_as_writer {
+            self.path.inode().put_write();
+        }
+        if let Some(locks) = self.path.inode().locks_if_any() {
+            locks.release_file(self.id);
+        }
     }
 }
 

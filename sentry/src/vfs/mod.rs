@@ -8,6 +8,7 @@
 pub mod attr;
 mod caller;
 pub mod dentry;
+mod fd_table;
 pub mod file;
 mod fs_context;
 pub mod inode;
@@ -23,6 +24,7 @@ pub mod super_block;
 pub use attr::{Attr, NewKind, NewNode, SetAttr, StatFs, Timestamp};
 pub use caller::Caller;
 pub use dentry::Dentry;
+pub use fd_table::{FdTable, OnExec, ReservedFd};
 pub use file::{AccessMode, Blocking, File, FileOps, SeekFrom};
 pub use fs_context::{FsContext, Roots};
 pub use inode::{Created, Inode, InodeOps, Link, LookupRun, RenameEnd, XattrSet};
