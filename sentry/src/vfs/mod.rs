@@ -19,6 +19,7 @@ mod name;
 mod namespace;
 mod path;
 pub mod permission;
+pub mod resolve;
 pub mod super_block;
 
 pub use attr::{Attr, NewKind, NewNode, SetAttr, StatFs, Timestamp};

@@ -54,6 +54,14 @@ struct MountPlace {
 static NEXT_ID: AtomicU64 = AtomicU64::new(20);
 static TREE: Mutex<(), sync::levels::Mount> = Mutex::new(());
 
+/// Counts changes of mount trees.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// How often the shape of mount trees has changed.
+pub fn tree_changes() -> u64 {
+    CHANGES.load(Ordering::Acquire)
+}
+
 /// The right to change the shape of mount trees.
 pub struct TreeLock(#[allow(dead_code, reason = "held for its lock")] MutexGuard<'static, (), sync::levels::Mount>);
 
@@ -131,6 +139,7 @@ impl Mount {
 
     /// Puts it on `point`, where nothing is mounted yet.
     pub(super) fn attach(self: &Arc<Self>, point: &Path, namespace: &Weak<MountNamespace>, _lock: &TreeLock) {
+        CHANGES.fetch_add(1, Ordering::AcqRel);
         *self.place.write() = MountPlace { point: Some(point.clone()), namespace: Weak::clone(namespace) };
         point.dentry.add_mount();
         point.mount.children.write().insert(key(&point.dentry), Arc::clone(self));
@@ -143,6 +152,7 @@ impl Mount {
 
     /// Takes it from its place. The answer is dropped after the lock.
     pub(super) fn detach(self: &Arc<Self>, _lock: &TreeLock) -> Option<Path> {
+        CHANGES.fetch_add(1, Ordering::AcqRel);
         let place = std::mem::take(&mut *self.place.write());
         let point = place.point?;
         point.mount.children.write().remove(&key(&point.dentry));
