@@ -11,7 +11,9 @@ use platform::Platform;
 use sync::{Condvar, Mutex};
 
 use crate::error::SysResult;
-use crate::task::{ControllingTty, CurrentTask, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace};
+use crate::task::{
+    ControllingTty, CurrentTask, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace,
+};
 use crate::uts::UtsNamespace;
 
 /// The system call table, as the kernel sees it: handed in, so that the kernel knows no call numbers.

@@ -13,6 +13,6 @@ mod tracker;
 
 pub use levels::Level;
 pub use mutex::{Condvar, Mutex, MutexGuard};
-pub use sleep_mutex::{SleepMutex, SleepMutexGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use sleep_mutex::{SleepMutex, SleepMutexGuard};
 pub use tracker::assert_no_locks_held;

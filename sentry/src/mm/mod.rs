@@ -1,8 +1,8 @@
 //! Address spaces of guests: mappings, their pages, faults, and copies to and from guest memory.
 
 pub mod mappable;
-pub mod user;
 mod stub;
+pub mod user;
 pub use stub::*;
 
 pub use mappable::{Mappable, Place, Run};

@@ -7,8 +7,8 @@
 use abi::Errno;
 use abi::signal::{SaFlags, SigAction, SigInfo, SigSet, SigStack, Signal, SsFlags};
 use abi::ucontext::{
-    FP_XSTATE_MAGIC1, FP_XSTATE_MAGIC2, FPX_SW_OFFSET, FXSAVE_SIZE, FpxSwBytes, SigContext, UContext, UcFlags,
-    XSAVE_HEADER_SIZE,
+    FP_XSTATE_MAGIC1, FP_XSTATE_MAGIC2, FPX_SW_OFFSET, FXSAVE_SIZE, FpxSwBytes, SigContext, UContext,
+    UcFlags, XSAVE_HEADER_SIZE,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -192,7 +192,8 @@ impl CurrentTask {
         let mut area = vec![0u8; whole.max(FXSAVE_SIZE)];
         self.copy_in(UserAddr(at), &mut area[..FXSAVE_SIZE])?;
         let software = area.get(FPX_SW_OFFSET..FXSAVE_SIZE).ok_or(Errno::EFAULT)?;
-        let software = FpxSwBytes::read_from_prefix(software).map_or_else(|_| FpxSwBytes::new_zeroed(), |s| s.0);
+        let software =
+            FpxSwBytes::read_from_prefix(software).map_or_else(|_| FpxSwBytes::new_zeroed(), |s| s.0);
         let size = software.xstate_size as usize;
         let extended = software.magic1 == FP_XSTATE_MAGIC1
             && size >= FXSAVE_SIZE + XSAVE_HEADER_SIZE
@@ -215,9 +216,9 @@ impl CurrentTask {
         let stack_flags = SsFlags::from_bits_retain(stack.ss_flags);
         let alt = AltStack { base: stack.ss_sp, size: stack.ss_size, flags: stack_flags - SsFlags::ONSTACK };
         let mut signals = self.task().signals.lock();
-        if !signals.alt_stack.in_use(self.regs.rsp) && (SsFlags::all() - SsFlags::ONSTACK).contains(alt.flags) {
-            signals.alt_stack =
-                if alt.flags.contains(SsFlags::DISABLE) { AltStack::default() } else { alt };
+        if !signals.alt_stack.in_use(self.regs.rsp) && (SsFlags::all() - SsFlags::ONSTACK).contains(alt.flags)
+        {
+            signals.alt_stack = if alt.flags.contains(SsFlags::DISABLE) { AltStack::default() } else { alt };
         }
     }
 }

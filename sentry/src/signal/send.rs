@@ -85,7 +85,8 @@ fn send(
         if !forced && drops(group, &state, thread, signal, &info) {
             drop(state);
         } else {
-            let from_kernel = info.si_code == SI_KERNEL || info.si_code == SI_USER || info.si_code == SI_TKILL;
+            let from_kernel =
+                info.si_code == SI_KERNEL || info.si_code == SI_USER || info.si_code == SI_TKILL;
             if signal.is_realtime() && !from_kernel && !forced {
                 let limit = group.limit(RLIMIT_SIGPENDING).rlim_cur;
                 let queued = state.pending.len() + thread.map_or(0, |t| t.signals.lock().pending.len());

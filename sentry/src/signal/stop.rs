@@ -131,7 +131,8 @@ pub(super) fn notify_parent_continued(group: &Arc<ThreadGroup>, _was: Signal) {
 fn notify_parent(group: &Arc<ThreadGroup>, code: i32, signal: Signal) {
     let kernel = Arc::clone(&group.kernel);
     let tree = kernel.tree.lock();
-    let parent = tree.get(group.id()).and_then(|n| n.parent).and_then(|p| tree.get(p)).map(|n| Arc::clone(&n.group));
+    let parent =
+        tree.get(group.id()).and_then(|n| n.parent).and_then(|p| tree.get(p)).map(|n| Arc::clone(&n.group));
     let is_main = tree.get(group.id()).is_some_and(|n| n.parent.is_none());
     drop(tree);
     if is_main {
@@ -144,8 +145,14 @@ fn notify_parent(group: &Arc<ThreadGroup>, code: i32, signal: Signal) {
         let ticks = |ns: u64| (ns / 10_000_000) as i64;
         let uid = group.any_thread().map_or(0, |t| t.creds().uid);
         let pid = group.pid.number_in(parent.pid.namespace());
-        let info =
-            SigInfo::child(code, pid, uid, signal.number() as i32, ticks(usage.user_ns), ticks(usage.system_ns));
+        let info = SigInfo::child(
+            code,
+            pid,
+            uid,
+            signal.number() as i32,
+            ticks(usage.user_ns),
+            ticks(usage.system_ns),
+        );
         // The parent's queue takes standard signals always.
         let _ = send_to_group(&parent, Signal::SIGCHLD, info);
     }

@@ -91,8 +91,7 @@ impl CurrentTask {
         let pid = Pid::new(&pid_ns, &args.set_tid)?;
 
         let mm = if flags.contains(C::VM) { Arc::clone(self.mm()) } else { self.mm().fork()? };
-        let files =
-            if flags.contains(C::FILES) { Arc::clone(self.files()) } else { self.files().fork() };
+        let files = if flags.contains(C::FILES) { Arc::clone(self.files()) } else { self.files().fork() };
         let fs = if flags.contains(C::FS) { Arc::clone(self.fs()) } else { FsContext::fork(self.fs()) };
         let resources = Resources { mm, files, fs, namespaces };
 
@@ -172,7 +171,8 @@ impl CurrentTask {
     fn check_process_limit(&self, kernel: &Arc<Kernel>) -> Result<(), Errno> {
         use abi::capability::{CAP_SYS_ADMIN, CAP_SYS_RESOURCE};
         let limit = self.thread_group().limit(RLIMIT_NPROC).rlim_cur;
-        let privileged = self.creds.uid == 0 || self.creds.has_cap(CAP_SYS_ADMIN) || self.creds.has_cap(CAP_SYS_RESOURCE);
+        let privileged =
+            self.creds.uid == 0 || self.creds.has_cap(CAP_SYS_ADMIN) || self.creds.has_cap(CAP_SYS_RESOURCE);
         if !privileged && kernel.tasks_of_user(self.creds.uid) >= limit {
             return Err(Errno::EAGAIN);
         }
@@ -322,7 +322,10 @@ pub(crate) fn new_task(
 fn spawn(kernel: &Arc<Kernel>, start: Start) -> std::io::Result<()> {
     let kernel = Arc::clone(kernel);
     let name = format!("task-{}", start.task.id);
-    std::thread::Builder::new().name(name).stack_size(HOST_STACK).spawn(move || become_task(&kernel, start))?;
+    std::thread::Builder::new()
+        .name(name)
+        .stack_size(HOST_STACK)
+        .spawn(move || become_task(&kernel, start))?;
     Ok(())
 }
 

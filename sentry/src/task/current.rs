@@ -129,7 +129,11 @@ impl CurrentTask {
     }
 
     /// Writes a structure to guest memory.
-    pub fn write_obj<T: zerocopy::IntoBytes + zerocopy::Immutable>(&self, to: UserRef<T>, value: &T) -> Result<()> {
+    pub fn write_obj<T: zerocopy::IntoBytes + zerocopy::Immutable>(
+        &self,
+        to: UserRef<T>,
+        value: &T,
+    ) -> Result<()> {
         self.resources.mm.write_obj(to, value)
     }
 

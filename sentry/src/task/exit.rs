@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use abi::poll::PollEvents;
-use abi::signal::{CLD_DUMPED, CLD_EXITED, CLD_KILLED, SI_KERNEL, SI_USER, SIG_IGN, SaFlags, SigInfo, Signal};
+use abi::signal::{
+    CLD_DUMPED, CLD_EXITED, CLD_KILLED, SI_KERNEL, SI_USER, SIG_IGN, SaFlags, SigInfo, Signal,
+};
 
 use super::run::End;
 use super::{CurrentTask, ProcessGroup, RunState, Task, ThreadGroup, Tree};
@@ -170,7 +172,12 @@ fn process_ended(
 }
 
 /// Tells the parent; true when the parent does not want zombies, so that the child is reaped at once.
-fn notify_parent(parent: &Arc<ThreadGroup>, child: &Arc<ThreadGroup>, signal: Option<Signal>, status: i32) -> bool {
+fn notify_parent(
+    parent: &Arc<ThreadGroup>,
+    child: &Arc<ThreadGroup>,
+    signal: Option<Signal>,
+    status: i32,
+) -> bool {
     let Some(signal) = signal else { return false };
     let mut reap = false;
     let mut send = true;
@@ -246,7 +253,8 @@ fn orphans_of_exit(tree: &Tree, id: u64, afterwards: &mut Afterwards) {
             member.zombie.is_none()
                 && member.parent != Some(id)
                 && member.parent.and_then(|p| tree.get(p)).is_some_and(|p| {
-                    p.process_group.id() != group.id() && Arc::ptr_eq(&p.process_group.session, &group.session)
+                    p.process_group.id() != group.id()
+                        && Arc::ptr_eq(&p.process_group.session, &group.session)
                 })
         });
         if Arc::ptr_eq(&group.session, &own.session) && !linked_elsewhere && has_stopped(group) {

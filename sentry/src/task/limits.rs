@@ -27,7 +27,8 @@ impl Default for Limits {
         use abi::resource as r;
         let unlimited = RLimit { rlim_cur: RLIM_INFINITY, rlim_max: RLIM_INFINITY };
         let mut limits = Limits([unlimited; RLIM_NLIMITS as usize]);
-        let mut set = |which: u32, cur: u64, max: u64| limits.set(which, RLimit { rlim_cur: cur, rlim_max: max });
+        let mut set =
+            |which: u32, cur: u64, max: u64| limits.set(which, RLimit { rlim_cur: cur, rlim_max: max });
         set(r::RLIMIT_STACK, 8 << 20, RLIM_INFINITY);
         set(r::RLIMIT_CORE, 0, RLIM_INFINITY);
         set(r::RLIMIT_NOFILE, 1024, 1_048_576);

@@ -36,7 +36,8 @@ impl CurrentTask {
                 return Err(Errno::EINVAL);
             }
             let id = kernel.next_namespace_id();
-            namespaces.pid_for_children = PidNamespace::new(id, &namespaces.pid_for_children, Arc::clone(user_ns))?;
+            namespaces.pid_for_children =
+                PidNamespace::new(id, &namespaces.pid_for_children, Arc::clone(user_ns))?;
         }
         if flags.contains(C::NEWNS) {
             return Err(Errno::EINVAL);

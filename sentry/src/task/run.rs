@@ -44,7 +44,9 @@ impl CurrentTask {
                 Ok(Trap::Interrupted) => {
                     self.task.involuntary_switches.fetch_add(1, Ordering::Relaxed);
                 }
-                Ok(Trap::Fault { address, access, signal, code }) => self.fault(address, access, signal, code),
+                Ok(Trap::Fault { address, access, signal, code }) => {
+                    self.fault(address, access, signal, code)
+                }
                 Ok(Trap::Exception { signal, code, address }) => {
                     let signal = Signal::new(signal as u32).unwrap_or(Signal::SIGSEGV);
                     self.force_fault(signal, code, address);

@@ -1,7 +1,7 @@
 //! Processes: what the threads of one share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::resource::RLimit;
 use sync::Mutex;
@@ -44,7 +44,12 @@ pub struct ThreadGroup {
 
 impl ThreadGroup {
     /// A process without threads.
-    pub fn new(kernel: &Arc<Kernel>, pid: Arc<Pid>, actions: Arc<SignalActions>, limits: Limits) -> Arc<ThreadGroup> {
+    pub fn new(
+        kernel: &Arc<Kernel>,
+        pid: Arc<Pid>,
+        actions: Arc<SignalActions>,
+        limits: Limits,
+    ) -> Arc<ThreadGroup> {
         let group = Arc::new(ThreadGroup {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             pid,

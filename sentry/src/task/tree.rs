@@ -152,7 +152,11 @@ impl Tree {
     }
 
     /// The process group with this founder in this session, for setpgid.
-    pub fn group_in_session(&self, process_group: u64, session: &Arc<Session>) -> Result<Arc<ProcessGroup>, Errno> {
+    pub fn group_in_session(
+        &self,
+        process_group: u64,
+        session: &Arc<Session>,
+    ) -> Result<Arc<ProcessGroup>, Errno> {
         let member = self.groups.get(&process_group).and_then(|m| m.first());
         let node = member.and_then(|m| self.nodes.get(m)).ok_or(Errno::EPERM)?;
         if !Arc::ptr_eq(&node.process_group.session, session) {

@@ -6,5 +6,7 @@ impl ProcessTimers {
     pub fn clear_posix_timers(&self) {}
 }
 impl ProcessTimers {
-    pub fn signal_taken(&self, info: abi::signal::SigInfo) -> abi::signal::SigInfo { info }
+    pub fn signal_taken(&self, info: abi::signal::SigInfo) -> abi::signal::SigInfo {
+        info
+    }
 }

@@ -103,7 +103,13 @@ impl FdTable {
 
     /// Puts `file` under this number (dup2(2)); answers what was there, to be [`closed`](Self::closed). EBADF when the
     /// number is not below `limit`, EBUSY when it is reserved.
-    pub fn replace(&self, fd: u32, file: Arc<File>, limit: u64, on_exec: OnExec) -> Result<Option<Arc<File>>> {
+    pub fn replace(
+        &self,
+        fd: u32,
+        file: Arc<File>,
+        limit: u64,
+        on_exec: OnExec,
+    ) -> Result<Option<Arc<File>>> {
         if u64::from(fd) >= limit.min(NR_OPEN) {
             return Err(Errno::EBADF);
         }

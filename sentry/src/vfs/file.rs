@@ -17,10 +17,10 @@ use abi::poll::PollEvents;
 use sync::{Mutex, SleepMutex, SleepMutexGuard};
 
 use super::io::{IoSink, IoSource};
+use crate::SysResult;
 use crate::mm::Mappable;
 use crate::task::{Credentials, CurrentTask};
 use crate::wait::{WaitKey, WaitQueue, Wake};
-use crate::SysResult;
 
 /// Flags that only concern open(2) itself.
 const CREATION: OpenFlags =
@@ -235,7 +235,12 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl File {
     /// A new description at position 0. `flags` may hold creation flags; only status flags are kept.
-    pub fn new(ops: Box<dyn FileOps>, path: super::path::Path, flags: OpenFlags, opener: Arc<Credentials>) -> Arc<File> {
+    pub fn new(
+        ops: Box<dyn FileOps>,
+        path: super::path::Path,
+        flags: OpenFlags,
+        opener: Arc<Credentials>,
+    ) -> Arc<File> {
         Self::with_writer(ops, path, flags, opener, false)
     }
 

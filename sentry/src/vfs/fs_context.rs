@@ -27,7 +27,10 @@ impl FsContext {
     /// With `root` as root and working directory.
     pub fn new(root: Path, umask: u32) -> Arc<FsContext> {
         let cwd = root.clone();
-        Arc::new(FsContext { roots: RwLock::new(Arc::new(Roots { root, cwd })), umask: AtomicU32::new(umask & 0o777) })
+        Arc::new(FsContext {
+            roots: RwLock::new(Arc::new(Roots { root, cwd })),
+            umask: AtomicU32::new(umask & 0o777),
+        })
     }
 
     /// A copy for a new process.

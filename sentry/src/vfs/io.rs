@@ -70,7 +70,12 @@ pub trait IoSource {
     fn advance(&mut self, bytes: usize);
 
     /// Stores up to `len` bytes into the memory file at `offset` (a tmpfs page).
-    fn take_to_memory(&mut self, memory: &platform::MemoryFile, offset: u64, len: usize) -> Result<usize, Errno> {
+    fn take_to_memory(
+        &mut self,
+        memory: &platform::MemoryFile,
+        offset: u64,
+        len: usize,
+    ) -> Result<usize, Errno> {
         let mut buffer = [0u8; 4096];
         let mut done = 0;
         while done < len && self.remaining() > 0 {

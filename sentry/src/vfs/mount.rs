@@ -63,7 +63,9 @@ pub fn tree_changes() -> u64 {
 }
 
 /// The right to change the shape of mount trees.
-pub struct TreeLock(#[allow(dead_code, reason = "held for its lock")] MutexGuard<'static, (), sync::levels::Mount>);
+pub struct TreeLock(
+    #[allow(dead_code, reason = "held for its lock")] MutexGuard<'static, (), sync::levels::Mount>,
+);
 
 /// Takes the lock of all mount trees. Mounts that are taken out must be dropped after it.
 pub fn lock_tree() -> TreeLock {

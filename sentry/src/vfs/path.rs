@@ -89,7 +89,8 @@ impl Path {
                 at = point;
                 continue;
             }
-            let (parent, name) = at.dentry.with_place(|parent, name| (parent.cloned(), super::Name::new(name)));
+            let (parent, name) =
+                at.dentry.with_place(|parent, name| (parent.cloned(), super::Name::new(name)));
             let Some(parent) = parent else {
                 // Outside of what the mount shows, or nothing that has a place.
                 if names.is_empty() && deleted {

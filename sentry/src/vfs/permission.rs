@@ -25,7 +25,9 @@ bitflags::bitflags! {
 impl Inode {
     /// Whether `caller` may do what it `want`s: EACCES when not, EROFS for writes to a read-only file system.
     pub fn permission(&self, caller: &Caller<'_>, want: Want) -> Result<()> {
-        if want.contains(Want::WRITE) && self.sb.is_read_only() && (self.is_regular() || self.is_dir() || self.is_symlink())
+        if want.contains(Want::WRITE)
+            && self.sb.is_read_only()
+            && (self.is_regular() || self.is_dir() || self.is_symlink())
         {
             return Err(Errno::EROFS);
         }

@@ -284,7 +284,8 @@ impl<'a> Walk<'a> {
             Some(next) if is_entry(&next, &self.at.dentry, name) => next,
             _ => {
                 self.ahead.clear();
-                let ahead = if self.resolve.contains(ResolveFlags::CACHED) { None } else { Some(&mut self.ahead) };
+                let ahead =
+                    if self.resolve.contains(ResolveFlags::CACHED) { None } else { Some(&mut self.ahead) };
                 find(&self.at.dentry, name, text.rest(), self.caller, ahead)?.ok_or(Errno::ENOENT)?
             }
         };

@@ -176,7 +176,9 @@ impl SuperBlock {
                         break;
                     }
                 }
-                if dropped.is_empty() && let Some(oldest) = cached.pop_front() {
+                if dropped.is_empty()
+                    && let Some(oldest) = cached.pop_front()
+                {
                     oldest.set_cached(false);
                     dropped.push(oldest);
                 }
