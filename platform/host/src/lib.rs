@@ -14,9 +14,11 @@ pub mod memory;
 pub mod namespace;
 pub mod prctl;
 pub mod process;
+pub mod refused_call;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 pub mod thread;
 
 use std::io::{Error, Result};

@@ -54,6 +54,11 @@ impl Status {
 }
 
 impl Child {
+    /// A child that this crate has made.
+    pub(crate) fn new(pid: i32, pidfd: OwnedFd) -> Child {
+        Child { pid, pidfd }
+    }
+
     /// Process id, in the caller's PID namespace.
     pub fn pid(&self) -> i32 {
         self.pid
@@ -211,10 +216,17 @@ pub fn set_groups(groups: &[u32]) -> Result<()> {
     check_int(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }).map(drop)
 }
 
-/// An inherited fd by its number, checked to be open. To be called once a number, early in a process's life.
+/// Takes over the fd that the parent put at `number`, and marks it close-on-exec. To be called once a number: what this
+/// program opens itself is close-on-exec from the start, so an fd with that mark is not (or no longer) an inherited one and
+/// is refused (EEXIST).
 pub fn inherited_fd(number: i32) -> Result<OwnedFd> {
     // SAFETY: numbers only.
-    check_int(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
-    // SAFETY: the fd is open; whoever names an inherited fd gives it away by doing so.
+    let flags = check_int(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    if flags & libc::FD_CLOEXEC != 0 || number <= libc::STDERR_FILENO {
+        return Err(Error::from_raw_os_error(libc::EEXIST));
+    }
+    // SAFETY: numbers only.
+    check_int(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: the fd is open, nobody in this program opened it, and it is handed out once.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

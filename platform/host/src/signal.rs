@@ -50,6 +50,11 @@ impl SignalSet {
         // SAFETY: the structure is valid; a wrong number is answered with an error.
         unsafe { libc::sigismember(&self.0, signal) == 1 }
     }
+
+    /// As a word, bit `n - 1` for signal `n`.
+    pub fn bits(&self) -> u64 {
+        (1..=64).filter(|&signal| self.contains(signal)).fold(0, |bits, signal| bits | 1 << (signal - 1))
+    }
 }
 
 fn mask(how: i32, set: &SignalSet) -> Result<SignalSet> {
@@ -85,6 +90,8 @@ pub struct Received {
     pub code: i32,
     /// Who sent it (0: nobody in this pid namespace).
     pub pid: i32,
+    /// What sigqueue(3) passed with it.
+    pub value: i32,
 }
 
 /// Waits until a signal of `set` (blocked in all threads) is pending and takes it; `None` when `timeout` ran out or
@@ -106,8 +113,10 @@ pub fn wait(set: &SignalSet, timeout: Option<Duration>) -> Result<Option<Receive
             _ => Err(error),
         };
     }
-    // SAFETY: every signal has the fields at the place of si_pid, though only some mean it.
-    Ok(Some(Received { signal, code: info.si_code, pid: unsafe { info.si_pid() } }))
+    // SAFETY: every signal has the fields at the places of si_pid and si_value, though only some mean it; an int is
+    // valid whatever the bytes are.
+    let (pid, value) = unsafe { (info.si_pid(), info.si_value().sival_ptr as usize as i32) };
+    Ok(Some(Received { signal, code: info.si_code, pid, value }))
 }
 
 /// An fd that reads as the pending signals of `set` (block them first). Non-blocking, close-on-exec.
@@ -125,8 +134,8 @@ pub fn read_signalfd(fd: &OwnedFd) -> Result<Option<Received>> {
         Ok(n) if n == bytes.len() => {
             let word =
                 |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-            // ssi_signo, ssi_code and ssi_pid (signalfd(2)).
-            Ok(Some(Received { signal: word(0), code: word(8), pid: word(12) }))
+            // ssi_signo, ssi_code, ssi_pid and ssi_int (signalfd(2)).
+            Ok(Some(Received { signal: word(0), code: word(8), pid: word(12), value: word(44) }))
         }
         Ok(_) => Ok(None),
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
@@ -137,6 +146,31 @@ pub fn read_signalfd(fd: &OwnedFd) -> Result<Option<Received>> {
 /// Ignores a signal, process-wide.
 pub fn ignore(signal: i32) -> Result<()> {
     set_disposition(signal, libc::SIG_IGN, 0)
+}
+
+/// The signals that this process ignores, but for SIGPIPE, which Rust's runtime has set by itself.
+pub fn ignored() -> SignalSet {
+    let mut set = SignalSet::empty();
+    for signal in (1..=64).filter(|&s| s != libc::SIGPIPE) {
+        // SAFETY: an all-zero sigaction is a valid value.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: only asks; the C library refuses the numbers that it keeps for itself.
+        let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+        if asked == 0 && action.sa_sigaction == libc::SIG_IGN {
+            // SAFETY: the structure is valid.
+            unsafe { libc::sigaddset(&mut set.0, signal) };
+        }
+    }
+    set
+}
+
+/// Sends a blocked stop signal to this process and lets it act at once: when this returns, the process has been stopped
+/// and continued, or the signal had no effect (an orphaned process group, stop signals of the terminal).
+pub fn stop_self(signal: i32) -> Result<()> {
+    kill(std::process::id() as i32, signal)?;
+    let set = SignalSet::of(&[signal]);
+    unblock(&set)?;
+    block(&set).map(drop)
 }
 
 /// Gives a signal its default action, process-wide.

@@ -1,0 +1,317 @@
+//! `runsc do`: one program in a sandbox of its own.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use host::signal::{self, SignalSet};
+
+use crate::cmd::{STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
+use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Text, Tree};
+use crate::log::{self, Timeline};
+use crate::sandbox::control::Ended;
+use crate::sandbox::supervise::{Outcome, supervise};
+use crate::sandbox::terminal::{self, Terminal};
+use crate::sandbox::{Sandbox, Streams, namespace, privileges, user};
+
+/// Options of `do`.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "runsc do [OPTIONS] [--] PROGRAM [ARGS]...",
+    after_help = "\
+Exit status:
+  that of PROGRAM; 128 + N when signal N killed it; 127 when there is no PROGRAM,
+  126 when it can't be executed; 125 for errors of runsc itself
+
+Examples:
+  runsc do uname -a
+  runsc do --volume /tmp/out:/out -- make -C /src DESTDIR=/out install
+  runsc do --root /srv/debian --user nobody --cwd /tmp -- sh -c 'id; pwd'"
+)]
+pub struct Args {
+    /// Directory of the host that the sandbox sees as its root, read-only below a layer in memory
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Show the file or directory SRC of the host at DST, writable unless `:ro` follows (may be repeated)
+    #[arg(long = "volume", short = 'v', value_name = "SRC:DST[:ro]")]
+    volumes: Vec<OsString>,
+    /// Working directory [default: the current one, or / with --root]
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// Set an environment variable (may be repeated); the others are kept
+    #[arg(long, short = 'e', value_name = "NAME=VALUE")]
+    env: Vec<OsString>,
+    /// User and group, by number or by name in the sandbox's /etc/passwd [default: the caller's]
+    #[arg(long, short = 'u', value_name = "UID[:GID]|NAME")]
+    user: Option<String>,
+    /// Host name in the sandbox [default: the host's]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<OsString>,
+    /// What runs the program's code
+    #[arg(long, value_enum, default_value_t = PlatformName::Ptrace)]
+    platform: PlatformName,
+    /// What the network is
+    #[arg(long, value_enum, default_value_t = Network::None)]
+    network: Network,
+    /// Print every system call, to standard error or, where there is one, to the debug log
+    #[arg(long)]
+    strace: bool,
+    /// Append what the sandbox does to FILE
+    #[arg(long, value_name = "FILE")]
+    debug_log: Option<PathBuf>,
+    /// The program, looked for in PATH where it has no slash, and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    command: Vec<OsString>,
+}
+
+/// Kinds of network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Network {
+    /// A loopback interface only.
+    None,
+}
+
+/// Runs the program and gives its exit status.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let started_ns = config::monotonic_ns();
+    let mut timeline = Timeline::new(started_ns);
+    // What the program inherits is looked at before this process changes it for itself.
+    let ignored_signals = signal::ignored().bits();
+    let blocked_signals = signal::block(&SignalSet::all()).context("sigprocmask")?.bits();
+    let log = match &args.debug_log {
+        Some(path) => {
+            let file = log::open(path)
+                .with_context(|| format!("debug log {}", path.display()))
+                .map_err(|error| error.context("choose another file for --debug-log"))?;
+            log::start(file.try_clone()?);
+            Some(file)
+        }
+        None => None,
+    };
+    let terminal = Terminal::find();
+    let gofer = GoferConfig { log: log.is_some(), trees: trees(&args)? };
+    let mounts = mounts(&args, &gofer)?;
+    let process = Process {
+        env: environment(std::env::vars_os(), &args.env)?,
+        cwd: working_directory(&args)?,
+        user: user::find(args.user.as_deref(), &args.root)?,
+        umask: umask(),
+        limits: privileges::inherited_limits(),
+        blocked_signals,
+        ignored_signals,
+        job_control: terminal::job_control(),
+        foreground: terminal.as_ref().is_none_or(Terminal::foreground),
+        args: args.command.iter().cloned().map(Text::from).collect(),
+    };
+    let sentry = SentryConfig {
+        started_ns,
+        log: log.is_some(),
+        identity: namespace::identity(),
+        platform: args.platform,
+        hostname: hostname(&args),
+        strace: args.strace,
+        mounts,
+        process: Some(process),
+    };
+    timeline.done("command line understood");
+
+    let outcome = run_sandbox(&sentry, &gofer, log.as_ref(), terminal.as_ref(), &mut timeline)?;
+    timeline.done("sandbox gone");
+    Ok(finish(&args.command[0], outcome))
+}
+
+/// Starts the sandbox and stays with it; it is gone when this returns.
+fn run_sandbox(
+    sentry: &SentryConfig,
+    gofer: &GoferConfig,
+    log: Option<&File>,
+    terminal: Option<&Terminal>,
+    timeline: &mut Timeline,
+) -> anyhow::Result<Outcome> {
+    let stdio = standard_streams()?;
+    let strace = log.map_or(stdio[2].as_fd(), File::as_fd);
+    let streams = Streams { stdio: stdio.each_ref().map(OwnedFd::as_fd), strace, log };
+    let sandbox = Sandbox::start(sentry, gofer, &streams, timeline)?;
+    let outcome = supervise(&sandbox, terminal)?;
+    timeline.done("program ended");
+    if !matches!(outcome, Outcome::Ended(Ended::Exited(_)))
+        && let Some(terminal) = terminal
+        && let Err(error) = terminal.restore()
+    {
+        tracing::warn!("restoring the terminal: {error}");
+    }
+    Ok(outcome)
+}
+
+/// The exit status for an outcome, and the line for one that went wrong.
+fn finish(program: &OsString, outcome: Outcome) -> ExitCode {
+    match outcome {
+        Outcome::Ended(Ended::Exited(status)) => ExitCode::from(status),
+        Outcome::Ended(Ended::Killed(signal)) => ExitCode::from(128u8.saturating_add(signal as u8)),
+        Outcome::NotStarted { missing, why } => {
+            tell(&format!("runsc: do: {}: {why}", program.display()));
+            ExitCode::from(if missing { STATUS_NOT_FOUND } else { STATUS_NOT_EXECUTABLE })
+        }
+        Outcome::Failed(why) => {
+            tell(&format!("runsc: do: {why}"));
+            ExitCode::from(STATUS_RUNSC)
+        }
+    }
+}
+
+/// The host's trees that the sandbox shows: the root first, then the volumes.
+fn trees(args: &Args) -> anyhow::Result<Vec<Tree>> {
+    if !args.root.is_dir() {
+        let why = if args.root.exists() { "not a directory" } else { "no such directory" };
+        bail!("--root {}: {why}; give a directory that exists", args.root.display());
+    }
+    let root = std::path::absolute(&args.root).context("--root")?;
+    let mut trees = vec![Tree { source: root.into(), read_only: true }];
+    for text in &args.volumes {
+        let volume = Volume::parse(text)?;
+        if let Err(error) = std::fs::metadata(&volume.source) {
+            bail!("--volume {}: {error}; give a file or directory that exists", volume.source.display());
+        }
+        let source = std::path::absolute(&volume.source).context("--volume")?;
+        trees.push(Tree { source: source.into(), read_only: volume.read_only });
+    }
+    Ok(trees)
+}
+
+/// Where the trees are mounted.
+fn mounts(args: &Args, gofer: &GoferConfig) -> anyhow::Result<Vec<Mount>> {
+    let root = Mount { target: Text::Utf8("/".to_owned()), tree: 0, read_only: false, overlay: true };
+    let mut mounts = vec![root];
+    for (text, tree) in args.volumes.iter().zip(1..gofer.trees.len()) {
+        let Volume { target, read_only, .. } = Volume::parse(text)?;
+        mounts.push(Mount { target: target.into(), tree, read_only, overlay: false });
+    }
+    Ok(mounts)
+}
+
+/// A `--volume`.
+#[derive(Debug, PartialEq, Eq)]
+struct Volume {
+    source: PathBuf,
+    target: PathBuf,
+    read_only: bool,
+}
+
+impl Volume {
+    fn parse(text: &OsString) -> anyhow::Result<Volume> {
+        let parts: Vec<&[u8]> = text.as_bytes().split(|&byte| byte == b':').collect();
+        let (source, target, read_only) = match parts[..] {
+            [source, target] => (source, target, false),
+            [source, target, b"ro"] => (source, target, true),
+            [source, target, b"rw"] => (source, target, false),
+            _ => bail!("--volume {}: not of the form SRC:DST[:ro]; give two paths", text.display()),
+        };
+        let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
+        let volume = Volume { source: path(source), target: path(target), read_only };
+        if source.is_empty() || !volume.target.is_absolute() {
+            bail!("--volume {}: DST is no absolute path; give one that begins with /", text.display());
+        }
+        Ok(volume)
+    }
+}
+
+/// The caller's environment with `overrides` in it.
+fn environment(
+    inherited: impl Iterator<Item = (OsString, OsString)>,
+    overrides: &[OsString],
+) -> anyhow::Result<Vec<Text>> {
+    let name = |entry: &OsString| -> Option<Vec<u8>> {
+        let bytes = entry.as_bytes();
+        // A name has at least one byte, and may begin with '=' for odd shells.
+        bytes.iter().skip(1).position(|&byte| byte == b'=').map(|at| bytes[..=at].to_vec())
+    };
+    let mut entries: Vec<OsString> = inherited
+        .map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            name
+        })
+        .collect();
+    for entry in overrides {
+        let Some(wanted) = name(entry) else {
+            bail!("--env {}: no NAME=VALUE; write the value too", entry.display());
+        };
+        match entries.iter().position(|old| name(old).as_ref() == Some(&wanted)) {
+            Some(place) => entries[place] = entry.clone(),
+            None => entries.push(entry.clone()),
+        }
+    }
+    Ok(entries.into_iter().map(Text::from).collect())
+}
+
+fn working_directory(args: &Args) -> anyhow::Result<Text> {
+    match &args.cwd {
+        Some(dir) if dir.is_absolute() => Ok(dir.clone().into()),
+        Some(dir) => bail!("--cwd {}: no absolute path; give one that begins with /", dir.display()),
+        None if args.root == Path::new("/") => {
+            Ok(std::env::current_dir().context("the current directory is gone; give --cwd")?.into())
+        }
+        None => Ok(Text::Utf8("/".to_owned())),
+    }
+}
+
+fn hostname(args: &Args) -> Text {
+    match &args.hostname {
+        Some(name) => name.clone().into(),
+        None => rustix::system::uname().nodename().to_bytes().to_vec().into(),
+    }
+}
+
+/// The caller's file mode creation mask, which can only be asked for by setting it.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(mask);
+    mask.bits()
+}
+
+/// The standard streams, as the program gets them. A directory is refused: through its descriptor the rest of the
+/// host's files could be named.
+fn standard_streams() -> anyhow::Result<[OwnedFd; 3]> {
+    let mut streams = Vec::with_capacity(3);
+    for (stream, name) in config::stdio().into_iter().zip(["input", "output", "error"]) {
+        let stream = stream.with_context(|| format!("standard {name}"))?;
+        let stat = rustix::fs::fstat(&stream).with_context(|| format!("standard {name}"))?;
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+            bail!("standard {name}: a directory of the host; give a file");
+        }
+        streams.push(stream);
+    }
+    Ok(streams.try_into().expect("three were pushed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume(text: &str) -> anyhow::Result<(String, String, bool)> {
+        let volume = Volume::parse(&text.into())?;
+        Ok((volume.source.display().to_string(), volume.target.display().to_string(), volume.read_only))
+    }
+
+    #[test]
+    fn volumes() {
+        assert_eq!(volume("/a:/b").unwrap(), ("/a".into(), "/b".into(), false));
+        assert_eq!(volume("./a:/b:ro").unwrap(), ("./a".into(), "/b".into(), true));
+        for wrong in ["", "/a", "/a:", ":/b", "/a:b", "/a:/b:rx", "/a:/b:ro:x"] {
+            assert!(volume(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn environment_is_kept_and_overridden() {
+        let inherited = [("A", "1"), ("B", "2"), ("C", "")].map(|(n, v)| (n.into(), v.into()));
+        let made = environment(inherited.into_iter(), &["B=3=x".into(), "D=4".into()]).unwrap();
+        assert_eq!(made, ["A=1", "B=3=x", "C=", "D=4"].map(|entry| Text::Utf8(entry.to_owned())));
+        assert!(environment(std::iter::empty(), &["NOVALUE".into()]).is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! `runsc self-test`: a sandbox without a program, to see how it is confined.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::config::{self, GoferConfig, PlatformName, SentryConfig, Text, Tree};
+use crate::log::{self, Timeline};
+use crate::sandbox::control::Event;
+use crate::sandbox::supervise::{died, wait};
+use crate::sandbox::{Sandbox, Streams, namespace};
+
+/// Options of `self-test`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  runsc self-test </dev/null")]
+pub struct Args {
+    /// What runs guest code
+    #[arg(long, value_enum, default_value_t = PlatformName::Ptrace)]
+    platform: PlatformName,
+    /// Append what the sandbox does to FILE
+    #[arg(long, value_name = "FILE")]
+    debug_log: Option<PathBuf>,
+}
+
+/// Prints the host pids of Sentry and Gofer and what the Sentry says of itself, as JSON; ends with standard input, or
+/// with an error when a process of the sandbox dies.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let started_ns = config::monotonic_ns();
+    let log = args.debug_log.as_deref().map(log::open).transpose()?;
+    if let Some(file) = &log {
+        log::start(file.try_clone()?);
+    }
+    let sentry = SentryConfig {
+        started_ns,
+        log: log.is_some(),
+        identity: namespace::identity(),
+        platform: args.platform,
+        hostname: Text::Utf8("self-test".to_owned()),
+        strace: false,
+        mounts: Vec::new(),
+        process: None,
+    };
+    let root = Tree { source: Text::Utf8("/".to_owned()), read_only: true };
+    let gofer = GoferConfig { log: log.is_some(), trees: vec![root] };
+    let stderr = std::io::stderr();
+    let stderr = stderr.as_fd();
+    let streams = Streams { stdio: [stderr; 3], strace: stderr, log: log.as_ref() };
+    let sandbox = Sandbox::start(&sentry, &gofer, &streams, &mut Timeline::new(started_ns))?;
+    match sandbox.control.receive()? {
+        Some(Event::Confined(report)) => {
+            let line = serde_json::json!({
+                "sentry": sandbox.sentry.pid(),
+                "gofer": sandbox.gofer.pid(),
+                "report": report,
+            });
+            println!("{line}");
+        }
+        Some(Event::Failed(why)) => bail!("{why}"),
+        Some(other) => bail!("the sentry answered {other:?}; please report this"),
+        None => bail!("{}", died("sentry", sandbox.sentry.wait()?)),
+    }
+    let stdin = std::io::stdin();
+    match wait([stdin.as_fd(), sandbox.control.as_fd(), sandbox.gofer.pidfd().as_fd()])? {
+        [true, ..] => Ok(ExitCode::SUCCESS),
+        [_, true, _] => bail!("{}", died("sentry", sandbox.sentry.wait()?)),
+        _ => bail!("{}", died("gofer", sandbox.gofer.wait()?)),
+    }
+}

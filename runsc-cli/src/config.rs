@@ -1,0 +1,242 @@
+//! What the command line hands to the Sentry and the Gofer: plain data, written as JSON into a memory file that the
+//! process reads before it confines itself.
+//!
+//! Both processes are this same program, so the format has no versions.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Descriptors of Sentry and Gofer, besides standard error, which is their log.
+pub mod fd {
+    use std::os::fd::RawFd;
+
+    /// The process's configuration, a memory file.
+    pub const CONFIG: RawFd = 3;
+    /// Messages between the command line and the Sentry.
+    pub const CONTROL: RawFd = 4;
+    /// The connection between Sentry and Gofer.
+    pub const GOFER: RawFd = 5;
+    /// Standard input, output and error of the program: three in a row.
+    pub const STDIO: [RawFd; 3] = [6, 7, 8];
+    /// Where `--strace` lines go.
+    pub const STRACE: RawFd = 9;
+}
+
+/// Everything the Sentry has to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SentryConfig {
+    /// When the command was started, on CLOCK_MONOTONIC, for the timeline in the log.
+    pub started_ns: u64,
+    /// Whether there is a log.
+    pub log: bool,
+    /// As whom the Sentry runs on the host.
+    pub identity: Identity,
+    /// What runs guest code.
+    pub platform: PlatformName,
+    /// Host name in the sandbox.
+    pub hostname: Text,
+    /// Whether every system call is printed.
+    pub strace: bool,
+    /// Mounts besides those every sandbox has, parents first. The root comes first.
+    pub mounts: Vec<Mount>,
+    /// What to run; none in a self-test.
+    pub process: Option<Process>,
+}
+
+/// Everything the Gofer has to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GoferConfig {
+    /// Whether there is a log.
+    pub log: bool,
+    /// The trees it serves; a [`Mount`] names one by its place here.
+    pub trees: Vec<Tree>,
+}
+
+/// A host directory or file that the Gofer serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// Absolute path on the host.
+    pub source: Text,
+    /// Whether the Gofer refuses every change.
+    pub read_only: bool,
+}
+
+/// A tree of the Gofer's, mounted in the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path in the sandbox.
+    pub target: Text,
+    /// Place in [`GoferConfig::trees`].
+    pub tree: usize,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
+    /// Whether changes go to a layer in the sandbox's memory.
+    pub overlay: bool,
+}
+
+/// The host ids of the Sentry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    /// Those of the caller, an ordinary user.
+    Caller {
+        /// The caller's uid.
+        uid: u32,
+        /// The caller's gid.
+        gid: u32,
+    },
+    /// Ids without any right on the host: the caller is root.
+    Nobody {
+        /// The uid.
+        uid: u32,
+        /// The gid.
+        gid: u32,
+    },
+}
+
+/// The program and how it starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Process {
+    /// Name and arguments, at least one.
+    pub args: Vec<Text>,
+    /// `NAME=value` strings.
+    pub env: Vec<Text>,
+    /// Working directory, absolute.
+    pub cwd: Text,
+    /// Ids in the sandbox.
+    pub user: User,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Resource limits: `RLIMIT_*` number, soft, hard (`u64::MAX`: none).
+    pub limits: Vec<(u32, u64, u64)>,
+    /// Blocked signals, bit `n - 1` for signal `n`.
+    pub blocked_signals: u64,
+    /// Ignored signals, likewise.
+    pub ignored_signals: u64,
+    /// Whether the caller's process group has a shell that can continue it: if not, terminal stop signals are dropped.
+    pub job_control: bool,
+    /// Whether the caller's process group is the foreground one of its terminal.
+    pub foreground: bool,
+}
+
+/// Ids of a process in the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// Platforms by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum PlatformName {
+    /// Traces guest processes with ptrace(2): works everywhere, slowest.
+    Ptrace,
+}
+
+impl PlatformName {
+    /// As on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PlatformName::Ptrace => "ptrace",
+        }
+    }
+}
+
+/// A string of the host: bytes, mostly UTF-8. In JSON a string where it is UTF-8, else an array of numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Text {
+    /// UTF-8.
+    Utf8(String),
+    /// Anything else.
+    Bytes(Vec<u8>),
+}
+
+impl Text {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Text::Utf8(text) => text.as_bytes(),
+            Text::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// As a path.
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(self.as_bytes()))
+    }
+}
+
+impl From<Vec<u8>> for Text {
+    fn from(bytes: Vec<u8>) -> Text {
+        String::from_utf8(bytes).map_or_else(|error| Text::Bytes(error.into_bytes()), Text::Utf8)
+    }
+}
+
+impl From<OsString> for Text {
+    fn from(text: OsString) -> Text {
+        text.into_vec().into()
+    }
+}
+
+impl From<PathBuf> for Text {
+    fn from(path: PathBuf) -> Text {
+        path.into_os_string().into()
+    }
+}
+
+/// Writes a configuration into a new memory file, ready to be read from its beginning.
+pub fn store<T: Serialize>(config: &T) -> io::Result<OwnedFd> {
+    let fd = rustix::fs::memfd_create("config", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = File::from(fd);
+    file.write_all(&serde_json::to_vec(config)?)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// Reads back what [`store`] wrote.
+pub fn load<T: DeserializeOwned>(fd: OwnedFd) -> io::Result<T> {
+    let mut text = Vec::new();
+    File::from(fd).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Nanoseconds on CLOCK_MONOTONIC.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// The three standard descriptors.
+pub fn stdio() -> [io::Result<OwnedFd>; 3] {
+    fn own(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        fd.try_clone_to_owned()
+    }
+    [own(io::stdin().as_fd()), own(io::stdout().as_fd()), own(io::stderr().as_fd())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_survive() {
+        for bytes in [&b"plain"[..], b"", b"\xff\xfe=\x80", "ümlaut".as_bytes()] {
+            let text = Text::from(bytes.to_vec());
+            let fd = store(&vec![text.clone()]).unwrap();
+            assert_eq!(load::<Vec<Text>>(fd).unwrap(), [text.clone()]);
+            assert_eq!(text.as_bytes(), bytes);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The Sentry's way from a fresh process to a running kernel. Every step has to work: a sandbox that can't be confined
+//! does not start.
+//!
+//! Single-threaded until the filter is in place, so that each step holds for all threads to come.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use anyhow::Context;
+
+use crate::config::{self, SentryConfig, fd};
+use crate::log::{self, Timeline};
+use crate::sandbox::control::{Event, Order, Report, SentryEnd};
+use crate::sandbox::filter::{Filter, Otherwise};
+use crate::sandbox::{namespace, privileges};
+
+const FOR_RUNSC: &str = "this command is for runsc itself";
+
+/// Everything that the Sentry was started with.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// What to do.
+    pub config: SentryConfig,
+    /// The connection to the Gofer.
+    pub gofer: OwnedFd,
+    /// Standard input, output and error of the program.
+    pub stdio: [OwnedFd; 3],
+    /// Where `--strace` lines go.
+    pub strace: OwnedFd,
+}
+
+/// Runs as the Sentry. Errors go to the command line, which prints them.
+pub fn boot() -> anyhow::Result<()> {
+    namespace::die_with_parent()?;
+    let control = SentryEnd::new(host::process::inherited_fd(fd::CONTROL).context(FOR_RUNSC)?);
+    if let Err(error) = run(&control) {
+        tracing::error!("boot: {error:#}");
+        control.send(&Event::Failed(format!("{error:#}"))).context("telling the command line")?;
+    }
+    Ok(())
+}
+
+fn run(control: &SentryEnd) -> anyhow::Result<()> {
+    let inherited = inherit()?;
+    let config = &inherited.config;
+    if config.log {
+        log::start(File::from(rustix::io::dup(rustix::stdio::stderr())?));
+    }
+    let mut timeline = Timeline::new(config.started_ns);
+    timeline.done("sentry: configuration read");
+    match control.receive()? {
+        Some(Order::Start) => {}
+        _ => anyhow::bail!("the command line went away before the start"),
+    }
+    timeline.done("sentry: ids are mapped");
+
+    confine(config, &mut timeline)?;
+
+    let Some(_process) = &config.process else {
+        return self_test(control, config);
+    };
+    anyhow::bail!("the kernel is not built yet; wait for it");
+}
+
+fn inherit() -> anyhow::Result<Inheritance> {
+    let take = |number| host::process::inherited_fd(number).context(FOR_RUNSC);
+    Ok(Inheritance {
+        config: config::load(take(fd::CONFIG)?).context("configuration")?,
+        gofer: take(fd::GOFER)?,
+        stdio: [take(fd::STDIO[0])?, take(fd::STDIO[1])?, take(fd::STDIO[2])?],
+        strace: take(fd::STRACE)?,
+    })
+}
+
+/// Leaves everything of the host behind but the descriptors.
+fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<()> {
+    namespace::take_identity(config.identity)?;
+    host::process::setsid().context("setsid")?;
+    namespace::enter()?;
+    timeline.done("sentry: new namespaces");
+    namespace::empty_root()?;
+    timeline.done("sentry: empty root");
+    privileges::drop_all()?;
+    privileges::set_limits()?;
+    timeline.done("sentry: capabilities dropped");
+
+    // With a log there is someone to read which call it was.
+    let otherwise = if config.log { Otherwise::Trap } else { Otherwise::Kill };
+    if config.log {
+        host::refused_call::report().context("SIGSYS handler")?;
+    }
+    Filter::new(otherwise)?.install()?;
+    timeline.done("sentry: seccomp filter");
+    Ok(())
+}
+
+/// Reports, and holds the sandbox until the command line lets go of it.
+fn self_test(control: &SentryEnd, config: &SentryConfig) -> anyhow::Result<()> {
+    let (uid, gid) = match config.identity {
+        config::Identity::Caller { uid, gid } | config::Identity::Nobody { uid, gid } => (uid, gid),
+    };
+    let report = Report {
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+        uid,
+        gid,
+        platform: config.platform.as_str().to_owned(),
+    };
+    control.send(&Event::Confined(report))?;
+    while control.receive()?.is_some() {}
+    Ok(())
+}

@@ -1,0 +1,377 @@
+//! The Sentry's seccomp filter: the host calls it may make, one line and one reason a call.
+//!
+//! Guest code never makes a host call, but the Sentry is where a guest would break out: this list is what it would
+//! find there. Not on it, so deadly: exec, sockets (there is no network), mounts, namespaces, keys, BPF, io_uring, modules and
+//! everything else that starts with a path. The processes that hold guest memory inherit the filter, and the calls
+//! that the platform has them make are on the list too.
+//!
+//! Some calls are refused with an error number instead, because libraries try them and have another way.
+
+use std::collections::BTreeMap;
+
+use libc::{
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
+    ENOENT, ENOSYS, c_long,
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+/// Why there is no filter.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// The list is wrong.
+    #[error("building the seccomp filter: {0}; please report this")]
+    Build(seccompiler::BackendError),
+    /// The host refused it.
+    #[error("installing the seccomp filter: {0}; the host kernel needs CONFIG_SECCOMP_FILTER")]
+    Install(seccompiler::Error),
+}
+
+impl From<seccompiler::BackendError> for FilterError {
+    fn from(error: seccompiler::BackendError) -> FilterError {
+        FilterError::Build(error)
+    }
+}
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    /// Allowed, whatever its arguments.
+    Allow,
+    /// Allowed when this argument is one of these.
+    Only(u8, &'static [u32]),
+    /// Allowed when this argument has none of these bits.
+    Without(u8, u32),
+    /// Refused with this error number.
+    Refuse(i32),
+}
+
+use Verdict::{Allow, Only, Refuse, Without};
+
+/// Bits of clone(2) that make a namespace.
+const NAMESPACES: u32 = (CLONE_NEWCGROUP
+    | CLONE_NEWIPC
+    | CLONE_NEWNET
+    | CLONE_NEWNS
+    | CLONE_NEWPID
+    | CLONE_NEWUSER
+    | CLONE_NEWUTS) as u32;
+
+/// Requests of ptrace(2): those on a process that the Sentry made, none that attaches to a stranger but SEIZE.
+const PTRACE: &[u32] = &[
+    libc::PTRACE_TRACEME as u32,
+    libc::PTRACE_CONT as u32,
+    libc::PTRACE_KILL as u32,
+    libc::PTRACE_SYSCALL as u32,
+    libc::PTRACE_SYSEMU as u32,
+    libc::PTRACE_SYSEMU_SINGLESTEP as u32,
+    libc::PTRACE_SINGLESTEP as u32,
+    libc::PTRACE_PEEKDATA as u32,
+    libc::PTRACE_POKEDATA as u32,
+    libc::PTRACE_PEEKUSER as u32,
+    libc::PTRACE_POKEUSER as u32,
+    libc::PTRACE_GETREGS as u32,
+    libc::PTRACE_SETREGS as u32,
+    libc::PTRACE_GETREGSET as u32,
+    libc::PTRACE_SETREGSET as u32,
+    libc::PTRACE_GETSIGINFO as u32,
+    libc::PTRACE_SETSIGINFO as u32,
+    libc::PTRACE_GETSIGMASK as u32,
+    libc::PTRACE_SETSIGMASK as u32,
+    libc::PTRACE_GETEVENTMSG as u32,
+    libc::PTRACE_SETOPTIONS as u32,
+    libc::PTRACE_GET_SYSCALL_INFO as u32,
+    libc::PTRACE_SEIZE as u32,
+    libc::PTRACE_INTERRUPT as u32,
+    libc::PTRACE_LISTEN as u32,
+    libc::PTRACE_DETACH as u32,
+];
+
+/// Requests of ioctl(2) on descriptors of the host.
+const IOCTL: &[u32] = &[
+    libc::TCGETS as u32,
+    libc::TCSETS as u32,
+    libc::TCSETSW as u32,
+    libc::TCSETSF as u32,
+    libc::TCGETS2 as u32,
+    libc::TCSETS2 as u32,
+    libc::TCSETSW2 as u32,
+    libc::TCSETSF2 as u32,
+    libc::TCFLSH as u32,
+    libc::TCSBRK as u32,
+    libc::TCSBRKP as u32,
+    libc::TCXONC as u32,
+    libc::TIOCGWINSZ as u32,
+    libc::TIOCSWINSZ as u32,
+    libc::TIOCOUTQ as u32,
+    libc::FIONREAD as u32,
+];
+
+/// Commands of fcntl(2).
+const FCNTL: &[u32] = &[
+    libc::F_DUPFD as u32,
+    libc::F_DUPFD_CLOEXEC as u32,
+    libc::F_GETFD as u32,
+    libc::F_SETFD as u32,
+    libc::F_GETFL as u32,
+    libc::F_SETFL as u32,
+    libc::F_GETLK as u32,
+    libc::F_OFD_GETLK as u32,
+    libc::F_OFD_SETLK as u32,
+    libc::F_OFD_SETLKW as u32,
+    libc::F_GETPIPE_SZ as u32,
+    libc::F_ADD_SEALS as u32,
+    libc::F_GET_SEALS as u32,
+];
+
+/// Options of prctl(2).
+const PRCTL: &[u32] = &[
+    libc::PR_SET_NAME as u32,
+    libc::PR_GET_NAME as u32,
+    libc::PR_SET_PDEATHSIG as u32,
+    libc::PR_SET_VMA as u32,
+    libc::PR_GET_SECCOMP as u32,
+    libc::PR_SET_TIMERSLACK as u32,
+];
+
+/// The list.
+#[rustfmt::skip]
+const CALLS: &[(c_long, Verdict, &str)] = &[
+    // Memory of the Sentry, windows on the memory file and on donated files; in stubs, guest memory.
+    (libc::SYS_mmap,              Allow, "windows on guest memory, stacks of threads, the allocator; guest mappings in stubs"),
+    (libc::SYS_munmap,            Allow, "the same, taken away"),
+    (libc::SYS_mremap,            Allow, "the allocator grows blocks"),
+    (libc::SYS_mprotect,          Allow, "guard pages; guest protections in stubs"),
+    (libc::SYS_madvise,           Allow, "the allocator and guests give memory back"),
+    (libc::SYS_mincore,           Allow, "which guest pages are in memory"),
+    (libc::SYS_msync,             Allow, "guests write shared file mappings back"),
+    (libc::SYS_brk,               Allow, "the allocator"),
+    (libc::SYS_fallocate,         Allow, "freed guest memory is punched out; room in donated files"),
+    (libc::SYS_ftruncate,         Allow, "the memory file grows; length of donated files"),
+    (libc::SYS_memfd_create,      Allow, "more memory files"),
+    (libc::SYS_membarrier,        Allow, "guests that order memory between their threads"),
+
+    // Threads of the Sentry; processes that hold guest memory.
+    (libc::SYS_clone,             Without(0, NAMESPACES), "a host thread a guest thread, a stub process an address space"),
+    (libc::SYS_clone3,            Refuse(ENOSYS), "its flags can't be seen here: the C library falls back to clone"),
+    (libc::SYS_fork,              Allow, "a stub process forks"),
+    (libc::SYS_vfork,             Allow, "a stub process forks"),
+    (libc::SYS_exit,              Allow, "a thread ends"),
+    (libc::SYS_exit_group,        Allow, "the Sentry or a stub process ends"),
+    (libc::SYS_set_robust_list,   Allow, "the C library sets a thread up"),
+    (libc::SYS_set_tid_address,   Allow, "the C library sets a thread up"),
+    (libc::SYS_rseq,              Allow, "the C library sets a thread up"),
+    (libc::SYS_arch_prctl,        Allow, "a stub's segment bases"),
+    (libc::SYS_getpid,            Allow, "to signal an own thread"),
+    (libc::SYS_gettid,            Allow, "to be signalled"),
+    (libc::SYS_getppid,           Allow, "a stub checks that its tracer lives"),
+    (libc::SYS_futex,             Allow, "locks and parked threads"),
+    (libc::SYS_sched_yield,       Allow, "a lock that is contended for a moment"),
+    (libc::SYS_sched_getaffinity, Allow, "how many CPUs guests see"),
+    (libc::SYS_sched_setaffinity, Allow, "a tracer and its guest thread on one CPU"),
+    (libc::SYS_getcpu,            Allow, "the CPU a guest thread is told"),
+    (libc::SYS_getrusage,         Allow, "CPU time of guest threads"),
+    (libc::SYS_times,             Allow, "CPU time of guest threads"),
+    (libc::SYS_prlimit64,         Allow, "own limits, asked by the C library for stacks"),
+    (libc::SYS_prctl,             Only(0, PRCTL), "names of threads and mappings; stubs die with their tracer"),
+    (libc::SYS_wait4,             Allow, "stops and ends of stub processes"),
+    (libc::SYS_waitid,            Allow, "stops and ends of stub processes"),
+    (libc::SYS_ptrace,            Only(0, PTRACE), "runs guest threads; only processes of this PID namespace can be named"),
+    (libc::SYS_process_vm_readv,  Allow, "what a guest left outside the memory file; own PID namespace only"),
+    (libc::SYS_process_vm_writev, Allow, "the same, written"),
+    (libc::SYS_kill,              Allow, "ends a stub process; own PID namespace only"),
+    (libc::SYS_tgkill,            Allow, "interrupts a guest thread; own PID namespace only"),
+    (libc::SYS_tkill,             Allow, "stops a stub; own PID namespace only"),
+    (libc::SYS_pidfd_open,        Allow, "watches a stub process; own PID namespace only"),
+
+    // Signals of the Sentry itself.
+    (libc::SYS_rt_sigaction,      Allow, "handlers for faults on guest memory"),
+    (libc::SYS_rt_sigprocmask,    Allow, "threads that wait for signals"),
+    (libc::SYS_rt_sigreturn,      Allow, "return from those handlers"),
+    (libc::SYS_rt_sigtimedwait,   Allow, "a thread that waits for a signal"),
+    (libc::SYS_rt_sigsuspend,     Allow, "a thread that waits for a signal"),
+    (libc::SYS_sigaltstack,       Allow, "the stack of those handlers"),
+    (libc::SYS_restart_syscall,   Allow, "the host restarts a wait after a stop"),
+
+    // Time.
+    (libc::SYS_clock_gettime,     Allow, "clocks without a vDSO"),
+    (libc::SYS_clock_getres,      Allow, "their resolution"),
+    (libc::SYS_clock_nanosleep,   Allow, "waits with a deadline"),
+    (libc::SYS_nanosleep,         Allow, "waits with a deadline"),
+    (libc::SYS_gettimeofday,      Allow, "clocks without a vDSO"),
+    (libc::SYS_time,              Allow, "clocks without a vDSO"),
+    (libc::SYS_timerfd_create,    Allow, "the timer thread"),
+    (libc::SYS_timerfd_settime,   Allow, "the timer thread"),
+    (libc::SYS_timer_create,      Allow, "CPU-time timers of guest threads"),
+    (libc::SYS_timer_settime,     Allow, "CPU-time timers of guest threads"),
+    (libc::SYS_timer_delete,      Allow, "CPU-time timers of guest threads"),
+
+    // Facts about the host that guests are told.
+    (libc::SYS_getrandom,         Allow, "random bytes for guests, hash seeds"),
+    (libc::SYS_sysinfo,           Allow, "memory and load for /proc"),
+    (libc::SYS_uname,             Allow, "the host's version, for the log"),
+
+    // Donated files, standard streams, the connections to Gofer and command line.
+    (libc::SYS_read,              Allow, "files and streams"),
+    (libc::SYS_write,             Allow, "files, streams, the log"),
+    (libc::SYS_readv,             Allow, "files and streams"),
+    (libc::SYS_writev,            Allow, "files and streams"),
+    (libc::SYS_pread64,           Allow, "files"),
+    (libc::SYS_pwrite64,          Allow, "files"),
+    (libc::SYS_preadv,            Allow, "files"),
+    (libc::SYS_pwritev,           Allow, "files"),
+    (libc::SYS_preadv2,           Allow, "files and streams, without waiting"),
+    (libc::SYS_pwritev2,          Allow, "files and streams, without waiting"),
+    (libc::SYS_lseek,             Allow, "length, holes, and position of standard streams"),
+    (libc::SYS_fstat,             Allow, "what a descriptor is"),
+    (libc::SYS_newfstatat,        Allow, "fstat of newer C libraries; there is no file to name"),
+    (libc::SYS_statx,             Allow, "fstat with more detail; there is no file to name"),
+    (libc::SYS_fstatfs,           Allow, "file system of a donated file"),
+    (libc::SYS_fsync,             Allow, "files"),
+    (libc::SYS_fdatasync,         Allow, "files"),
+    (libc::SYS_sync_file_range,   Allow, "files"),
+    (libc::SYS_fadvise64,         Allow, "files"),
+    (libc::SYS_copy_file_range,   Allow, "between donated files"),
+    (libc::SYS_flock,             Allow, "locks that other programs of the host see"),
+    (libc::SYS_fcntl,             Only(1, FCNTL), "duplicates, flags and locks of descriptors"),
+    (libc::SYS_ioctl,             Only(1, IOCTL), "settings of the terminal, bytes that wait"),
+    (libc::SYS_close,             Allow, "a resource is given back"),
+    (libc::SYS_close_range,       Allow, "stub processes keep no descriptor"),
+    (libc::SYS_dup,               Allow, "a second name for a descriptor"),
+    (libc::SYS_dup3,              Allow, "a second name for a descriptor"),
+    (libc::SYS_poll,              Allow, "waits on streams and sockets"),
+    (libc::SYS_ppoll,             Allow, "waits on streams and sockets"),
+    (libc::SYS_epoll_create1,     Allow, "the thread that waits on host descriptors"),
+    (libc::SYS_epoll_ctl,         Allow, "the thread that waits on host descriptors"),
+    (libc::SYS_epoll_wait,        Allow, "the thread that waits on host descriptors"),
+    (libc::SYS_epoll_pwait,       Allow, "the thread that waits on host descriptors"),
+    (libc::SYS_epoll_pwait2,      Allow, "the thread that waits on host descriptors"),
+    (libc::SYS_eventfd2,          Allow, "wakes that thread"),
+    (libc::SYS_sendto,            Allow, "messages to Gofer and command line: connected sockets only, none can be made"),
+    (libc::SYS_recvfrom,          Allow, "messages from them"),
+    (libc::SYS_sendmsg,           Allow, "messages with descriptors to the Gofer"),
+    (libc::SYS_recvmsg,           Allow, "messages with donated descriptors"),
+    (libc::SYS_shutdown,          Allow, "ends a connection"),
+    (libc::SYS_getsockopt,        Allow, "sizes and errors of a standard stream that is a socket"),
+
+    // Paths: nothing is there; libraries that look for a file are told so instead of killed.
+    (libc::SYS_open,              Refuse(ENOENT), "the C library and Rust look under /proc and /sys, and do without"),
+    (libc::SYS_openat,            Refuse(ENOENT), "the same; also bars the way from a directory given as a standard stream"),
+    (libc::SYS_access,            Refuse(ENOENT), "the same"),
+    (libc::SYS_faccessat,         Refuse(ENOENT), "the same"),
+    (libc::SYS_readlink,          Refuse(ENOENT), "the same"),
+    (libc::SYS_readlinkat,        Refuse(ENOENT), "the same"),
+    (libc::SYS_getcwd,            Refuse(ENOENT), "Rust, for the text of a panic"),
+];
+
+/// What happens at a call that is not on the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// The host kills the process.
+    Kill,
+    /// The process gets SIGSYS, so that a handler can say which call it was before the process ends.
+    Trap,
+}
+
+/// The compiled filter: two programs, the more severe answer counts.
+#[derive(Debug)]
+pub struct Filter {
+    /// Refuses with an error number; a program can hold only one, so one a number.
+    refusing: Vec<BpfProgram>,
+    /// Allows what is on the list.
+    allowing: BpfProgram,
+}
+
+impl Filter {
+    /// Builds the programs.
+    pub fn new(otherwise: Otherwise) -> Result<Filter, FilterError> {
+        let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+        let mut refused: BTreeMap<i32, BTreeMap<i64, Vec<SeccompRule>>> = BTreeMap::new();
+        for &(number, verdict, _reason) in CALLS {
+            allowed.insert(number, rules(verdict)?);
+            if let Refuse(errno) = verdict {
+                refused.entry(errno).or_default().insert(number, Vec::new());
+            }
+        }
+        let otherwise = match otherwise {
+            Otherwise::Kill => SeccompAction::KillProcess,
+            Otherwise::Trap => SeccompAction::Trap,
+        };
+        let refusing = refused
+            .into_iter()
+            .map(|(errno, calls)| program(calls, SeccompAction::Allow, SeccompAction::Errno(errno as u32)))
+            .collect::<Result<_, _>>()?;
+        Ok(Filter { refusing, allowing: program(allowed, otherwise, SeccompAction::Allow)? })
+    }
+
+    /// Installs it for this thread and all that it makes from now on. There is no way back.
+    pub fn install(&self) -> Result<(), FilterError> {
+        for program in &self.refusing {
+            seccompiler::apply_filter(program).map_err(FilterError::Install)?;
+        }
+        seccompiler::apply_filter(&self.allowing).map_err(FilterError::Install)
+    }
+}
+
+fn program(
+    calls: BTreeMap<i64, Vec<SeccompRule>>,
+    mismatch: SeccompAction,
+    matched: SeccompAction,
+) -> Result<BpfProgram, FilterError> {
+    let filter = SeccompFilter::new(calls, mismatch, matched, seccompiler::TargetArch::x86_64)?;
+    Ok(filter.try_into()?)
+}
+
+/// The conditions of a verdict: any of them; none means always.
+fn rules(verdict: Verdict) -> Result<Vec<SeccompRule>, FilterError> {
+    let one = |argument, operator, value| {
+        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?;
+        SeccompRule::new(vec![condition])
+    };
+    Ok(match verdict {
+        Allow | Refuse(_) => Vec::new(),
+        Only(argument, values) => values
+            .iter()
+            .map(|&value| one(argument, SeccompCmpOp::Eq, u64::from(value)))
+            .collect::<Result<_, _>>()?,
+        Without(argument, bits) => vec![one(argument, SeccompCmpOp::MaskedEq(u64::from(bits)), 0)?],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_list_compiles_and_names_each_call_once() {
+        let filter = Filter::new(Otherwise::Kill).unwrap();
+        assert!(filter.allowing.len() < 4096, "{} instructions", filter.allowing.len());
+        let numbers: BTreeSet<_> = CALLS.iter().map(|(number, ..)| *number).collect();
+        assert_eq!(numbers.len(), CALLS.len());
+        assert!(CALLS.iter().all(|(_, _, reason)| !reason.is_empty()));
+    }
+
+    #[test]
+    fn what_must_never_be_allowed_is_not() {
+        for number in [
+            libc::SYS_execve,
+            libc::SYS_execveat,
+            libc::SYS_connect,
+            libc::SYS_bind,
+            libc::SYS_mount,
+            libc::SYS_unshare,
+            libc::SYS_setns,
+            libc::SYS_openat2,
+            libc::SYS_bpf,
+            libc::SYS_io_uring_setup,
+            libc::SYS_chdir,
+            libc::SYS_fchdir,
+            libc::SYS_keyctl,
+        ] {
+            assert!(CALLS.iter().all(|&(allowed, ..)| allowed != number), "call {number} is on the list");
+        }
+    }
+}

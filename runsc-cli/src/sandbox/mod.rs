@@ -1,0 +1,125 @@
+//! A sandbox as its maker sees it: two processes, the Sentry and the Gofer, and a line to the Sentry.
+//!
+//! [`Sandbox::start`] runs in the command line; [`boot`] is the Sentry's side of it, [`gofer`] the Gofer's.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+
+use host::process::Child;
+use host::spawn::Isolation;
+
+use crate::config::{self, GoferConfig, SentryConfig, fd};
+use crate::log::Timeline;
+
+pub mod boot;
+pub mod control;
+pub mod filter;
+pub mod gofer;
+pub mod namespace;
+pub mod privileges;
+pub mod process;
+pub mod supervise;
+pub mod terminal;
+pub mod user;
+
+use control::{CommandEnd, Order, socketpair};
+
+/// Why a sandbox was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// A host call of the preparation failed.
+    #[error("{what}: {error}; see the limits of descriptors (ulimit -n) and memory")]
+    Prepare {
+        /// What was being made.
+        what: &'static str,
+        /// The host's error.
+        error: io::Error,
+    },
+    /// A process could not be started.
+    #[error(transparent)]
+    Process(#[from] process::ProcessError),
+    /// The Sentry's user namespace could not be set up.
+    #[error(transparent)]
+    Namespace(#[from] namespace::NamespaceError),
+}
+
+/// Descriptors that go to the Sentry besides its own connections.
+#[derive(Debug)]
+pub struct Streams<'a> {
+    /// Standard input, output and error of the program.
+    pub stdio: [BorrowedFd<'a>; 3],
+    /// Where `--strace` lines go.
+    pub strace: BorrowedFd<'a>,
+    /// The debug log.
+    pub log: Option<&'a File>,
+}
+
+/// A running sandbox. Dropping it kills both processes, and with the Sentry every process of the sandbox.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// The Sentry.
+    pub sentry: Child,
+    /// The Gofer.
+    pub gofer: Child,
+    /// The line to the Sentry.
+    pub control: CommandEnd,
+}
+
+impl Sandbox {
+    /// Starts both processes, and tells the Sentry to go on. It answers over the control line.
+    pub fn start(
+        sentry: &SentryConfig,
+        gofer: &GoferConfig,
+        streams: &Streams<'_>,
+        timeline: &mut Timeline,
+    ) -> Result<Sandbox, SandboxError> {
+        let prepare = |what| move |error| SandboxError::Prepare { what, error };
+        let (command_end, sentry_end) = socketpair().map_err(prepare("control connection"))?;
+        let (client_end, server_end) = socketpair().map_err(prepare("gofer connection"))?;
+        let sentry_config = config::store(sentry).map_err(prepare("configuration"))?;
+        let gofer_config = config::store(gofer).map_err(prepare("configuration"))?;
+        timeline.done("connections and configuration");
+
+        let sentry_process = start_sentry(sentry_config, sentry_end, client_end, streams)?;
+        timeline.done("sentry process executed");
+        namespace::map_ids(sentry_process.pid(), sentry.identity)?;
+        let control = CommandEnd::new(command_end);
+        // An error means that the Sentry is gone; it is seen, with its reason, where events are read.
+        let _ = control.send(&Order::Start);
+        timeline.done("ids mapped");
+
+        let gofer_process = process::Start {
+            command: "gofer",
+            isolation: Isolation::Inherited,
+            fds: &[(gofer_config.as_fd(), fd::CONFIG), (server_end.as_fd(), fd::GOFER)],
+            log: streams.log,
+        }
+        .start()?;
+        timeline.done("gofer process executed");
+        Ok(Sandbox { sentry: sentry_process, gofer: gofer_process, control })
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        for process in [&self.sentry, &self.gofer] {
+            // Errors: it has ended, or was waited for already.
+            let _ = process.kill(libc::SIGKILL);
+            let _ = process.wait();
+        }
+    }
+}
+
+fn start_sentry(
+    config: OwnedFd,
+    control: OwnedFd,
+    gofer: OwnedFd,
+    streams: &Streams<'_>,
+) -> Result<Child, process::ProcessError> {
+    let mut fds: Vec<(BorrowedFd<'_>, RawFd)> =
+        vec![(config.as_fd(), fd::CONFIG), (control.as_fd(), fd::CONTROL), (gofer.as_fd(), fd::GOFER)];
+    fds.extend(streams.stdio.into_iter().zip(fd::STDIO));
+    fds.push((streams.strace, fd::STRACE));
+    process::Start { command: "boot", isolation: Isolation::UserAndPid, fds: &fds, log: streams.log }.start()
+}

@@ -1,0 +1,102 @@
+//! The command line while the program runs: signals go in, stops and the end come out.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use host::process::Status;
+use host::signal::{self, Received, SignalSet};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::sandbox::Sandbox;
+use crate::sandbox::control::{Ended, Event, Order, Target};
+use crate::sandbox::terminal::Terminal;
+
+/// How a sandbox ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The program ran and ended.
+    Ended(Ended),
+    /// The program could not be started.
+    NotStarted {
+        /// Whether there is no such file.
+        missing: bool,
+        /// Why.
+        why: String,
+    },
+    /// The sandbox could not be started, or broke: one line.
+    Failed(String),
+}
+
+/// Signals that the terminal sends to its foreground process group.
+const TERMINAL_SIGNALS: [i32; 7] =
+    [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGHUP, libc::SIGWINCH];
+
+/// Forwards signals and follows the program's stops until the sandbox has ended. All signals are blocked.
+pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<Outcome> {
+    let signals = signal::signalfd(&SignalSet::all())?;
+    loop {
+        let [control_ready, signals_ready, gofer_ended] =
+            wait([sandbox.control.as_fd(), signals.as_fd(), sandbox.gofer.pidfd().as_fd()])?;
+        if signals_ready {
+            while let Some(received) = signal::read_signalfd(&signals)? {
+                if let Some(order) = order(received, terminal) {
+                    // An error means that the Sentry is gone, which the control line tells.
+                    let _ = sandbox.control.send(&order);
+                }
+            }
+        }
+        if !control_ready {
+            // The Gofer ends after the Sentry, whose last word is then still to be read.
+            if gofer_ended {
+                return Ok(Outcome::Failed(died("gofer", sandbox.gofer.wait()?)));
+            }
+            continue;
+        }
+        match sandbox.control.receive()? {
+            Some(Event::Running | Event::Confined(_)) => {}
+            // The shell has to see that the program has stopped. SIGCONT is then among the signals to be read.
+            Some(Event::Stopped(signal)) => signal::stop_self(signal)?,
+            Some(Event::Ended(ended)) => return Ok(Outcome::Ended(ended)),
+            Some(Event::NotStarted { missing, why }) => return Ok(Outcome::NotStarted { missing, why }),
+            Some(Event::Failed(why)) => return Ok(Outcome::Failed(why)),
+            None => return Ok(Outcome::Failed(died("sentry", sandbox.sentry.wait()?))),
+        }
+    }
+}
+
+/// What a signal of the command line means for the program.
+fn order(received: Received, terminal: Option<&Terminal>) -> Option<Order> {
+    let Received { signal, code, value, .. } = received;
+    match signal {
+        // Told by the host about Sentry and Gofer, not sent by anyone.
+        libc::SIGCHLD if code > 0 => None,
+        libc::SIGCONT => Some(Order::Continue { foreground: terminal.is_none_or(Terminal::foreground) }),
+        _ => {
+            let from_terminal = code == libc::SI_KERNEL && TERMINAL_SIGNALS.contains(&signal);
+            let to = if from_terminal { Target::Foreground } else { Target::Init };
+            Some(Order::Signal { signal, value, to })
+        }
+    }
+}
+
+/// Waits until one of these can be read, or has ended; which.
+pub fn wait<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
+    let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    match poll(&mut fds, None) {
+        Ok(_) | Err(Errno::INTR) => Ok(fds.map(|fd| !fd.revents().is_empty())),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The line for a process of the sandbox that ended without a word.
+pub fn died(process: &str, status: Status) -> String {
+    const ADVICE: &str = "run again with --debug-log FILE, and report what it says";
+    match status {
+        Status::Signaled(libc::SIGSYS, _) => {
+            format!("{process}: killed for a host call outside its seccomp filter; {ADVICE}")
+        }
+        Status::Signaled(signal, _) => format!("{process}: killed by signal {signal}; {ADVICE}"),
+        other => format!("{process}: ended by itself ({other:?}); {ADVICE}"),
+    }
+}
