@@ -3,12 +3,12 @@
 //!
 //! Both processes are this same program, so the format has no versions.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -170,11 +170,6 @@ impl Text {
             Text::Utf8(text) => text.as_bytes(),
             Text::Bytes(bytes) => bytes,
         }
-    }
-
-    /// As a path.
-    pub fn as_path(&self) -> &Path {
-        Path::new(OsStr::from_bytes(self.as_bytes()))
     }
 }
 

@@ -56,9 +56,16 @@ fn run(control: &SentryEnd) -> anyhow::Result<()> {
 
     confine(config, &mut timeline)?;
 
-    let Some(_process) = &config.process else {
+    if config.process.is_none() {
         return self_test(control, config);
-    };
+    }
+    run_program(inherited)
+}
+
+/// Starts the kernel with the program in it.
+fn run_program(inherited: Inheritance) -> anyhow::Result<()> {
+    let Inheritance { gofer, stdio, strace, .. } = inherited;
+    drop((gofer, stdio, strace));
     anyhow::bail!("the kernel is not built yet; wait for it");
 }
 
