@@ -21,7 +21,8 @@ struct Registry {
     running: Vec<Arc<Counts>>,
 }
 
-static REGISTRY: Mutex<Registry, Leaf> = Mutex::new(Registry { ended: [0; NUMBERS + 1], running: Vec::new() });
+static REGISTRY: Mutex<Registry, Leaf> =
+    Mutex::new(Registry { ended: [0; NUMBERS + 1], running: Vec::new() });
 
 /// The counts of one thread, in the registry while it runs.
 struct Mine(Arc<Counts>);
@@ -99,7 +100,8 @@ mod tests {
     #[test]
     fn counts_of_ended_threads_stay() {
         let before = snapshot().of(38);
-        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(|| (0..100).for_each(|_| count(38)))).collect();
+        let threads: Vec<_> =
+            (0..4).map(|_| std::thread::spawn(|| (0..100).for_each(|_| count(38)))).collect();
         for thread in threads {
             thread.join().unwrap();
         }

@@ -19,5 +19,6 @@ pub mod show;
 pub mod strace;
 pub mod table;
 
+pub use dispatch::Dispatcher;
 pub use row::{Level, Row};
 pub use table::table;

@@ -16,7 +16,7 @@ impl Arg for Fd {
         Fd(raw as i32)
     }
     fn show(cx: &mut ShowCx<'_>, index: usize) {
-        i32::show(cx, index);
+        <i32 as Arg>::show(cx, index);
     }
 }
 
@@ -218,7 +218,9 @@ impl Arg for IoctlArg {
         let raw = cx.args[index];
         match cx.args[index - 1] as u32 {
             ioctl::TIOCGWINSZ | ioctl::TIOCSWINSZ => pointed::<ioctl::WinSize>(cx, raw),
-            ioctl::TCGETS | ioctl::TCSETS | ioctl::TCSETSW | ioctl::TCSETSF => pointed::<abi::termios::Termios>(cx, raw),
+            ioctl::TCGETS | ioctl::TCSETS | ioctl::TCSETSW | ioctl::TCSETSF => {
+                pointed::<abi::termios::Termios>(cx, raw)
+            }
             ioctl::TCGETS2 | ioctl::TCSETS2 | ioctl::TCSETSW2 | ioctl::TCSETSF2 => {
                 pointed::<abi::termios::Termios2>(cx, raw);
             }

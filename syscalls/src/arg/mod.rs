@@ -10,7 +10,8 @@ mod process;
 mod socket;
 
 pub use file::{
-    AccessFlags, Dev, DirFd, FallocFlags, FcntlArg, Fd, FlockOp, IoctlArg, Mode, ModeIfCreate, OpenArg, UserId,
+    AccessFlags, Dev, DirFd, FallocFlags, FcntlArg, Fd, FlockOp, IoctlArg, Mode, ModeIfCreate, OpenArg,
+    UserId,
 };
 pub use memory::{
     FdSet, In, InArray, InBuf, InOut, InString, IoVecs, IoVecsOut, Out, OutArray, OutBuf, OutString, PollFds,

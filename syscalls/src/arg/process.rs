@@ -38,7 +38,7 @@ impl Arg for ExitCode {
         ExitCode(raw as i32)
     }
     fn show(cx: &mut ShowCx<'_>, index: usize) {
-        i32::show(cx, index);
+        <i32 as Arg>::show(cx, index);
     }
 }
 
@@ -111,7 +111,8 @@ impl Arg for MapArg {
     }
     fn show(cx: &mut ShowCx<'_>, index: usize) {
         let raw = cx.args[index] as u32;
-        let huge = if raw & MapFlags::HUGETLB.bits() != 0 { raw >> MAP_HUGE_SHIFT & MAP_HUGE_MASK } else { 0 };
+        let huge =
+            if raw & MapFlags::HUGETLB.bits() != 0 { raw >> MAP_HUGE_SHIFT & MAP_HUGE_MASK } else { 0 };
         bits::flags::<MapFlags>(&mut cx.out, u64::from(raw & !(huge << MAP_HUGE_SHIFT)), "0");
         if huge != 0 {
             cx.write(format_args!("|{huge}<<MAP_HUGE_SHIFT"));

@@ -20,7 +20,9 @@ pub fn polled_fds(cx: &mut ShowCx<'_>, addr: u64, count: u64) {
     cx.text("[");
     // The array may be as long as the limit of open files: what is shown is bounded, and so is what is looked at.
     for i in 0..count.min(4096) {
-        let Some(poll) = cx.read_obj::<PollFd>(addr.wrapping_add(i * size_of::<PollFd>() as u64)) else { break };
+        let Some(poll) = cx.read_obj::<PollFd>(addr.wrapping_add(i * size_of::<PollFd>() as u64)) else {
+            break;
+        };
         if poll.revents != 0 {
             cx.write(format_args!("{separator}{{fd={}, revents=", poll.fd));
             bits::flags::<PollEvents>(&mut cx.out, u64::from(poll.revents), "0");

@@ -9,7 +9,6 @@ pub mod signal;
 pub mod socket;
 mod time;
 
-
 use std::fmt::Write as _;
 
 use zerocopy::{FromBytes, IntoBytes};
@@ -104,7 +103,12 @@ impl<'a> ShowCx<'a> {
     }
 
     /// Writes an array, at most [`ARRAY_LIMIT`] elements, `each` writing one.
-    pub fn array<T: FromBytes + IntoBytes>(&mut self, addr: u64, count: u64, mut each: impl FnMut(&mut Self, &T)) {
+    pub fn array<T: FromBytes + IntoBytes>(
+        &mut self,
+        addr: u64,
+        count: u64,
+        mut each: impl FnMut(&mut Self, &T),
+    ) {
         if addr == 0 {
             return self.address(addr);
         }

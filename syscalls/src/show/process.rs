@@ -14,7 +14,9 @@ impl Show for CloneArgs {
     fn show(&self, cx: &mut ShowCx<'_>) {
         cx.text("{flags=");
         bits::flags::<CloneFlags>(&mut cx.out, self.flags, "0");
-        for (name, value) in [("pidfd", self.pidfd), ("child_tid", self.child_tid), ("parent_tid", self.parent_tid)] {
+        for (name, value) in
+            [("pidfd", self.pidfd), ("child_tid", self.child_tid), ("parent_tid", self.parent_tid)]
+        {
             if value != 0 {
                 cx.write(format_args!(", {name}={value:#x}"));
             }
@@ -79,7 +81,10 @@ impl Show for SchedAttr {
         bits::flags::<SchedFlags>(&mut cx.out, self.sched_flags, "0");
         cx.write(format_args!(", sched_nice={}, sched_priority={}", self.sched_nice, self.sched_priority));
         cx.write(format_args!(", sched_runtime={}", self.sched_runtime));
-        cx.write(format_args!(", sched_deadline={}, sched_period={}}}", self.sched_deadline, self.sched_period));
+        cx.write(format_args!(
+            ", sched_deadline={}, sched_period={}}}",
+            self.sched_deadline, self.sched_period
+        ));
     }
 }
 
@@ -190,7 +195,10 @@ mod tests {
         assert_eq!(shown(killed(9, false)), "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGKILL}]");
         assert_eq!(shown(killed(11, true)), "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGSEGV && WCOREDUMP(s)}]");
         assert_eq!(shown(stopped(20)), "[{WIFSTOPPED(s) && WSTOPSIG(s) == SIGTSTP}]");
-        assert_eq!(shown(stopped(5) | 1 << 16), "[{WIFSTOPPED(s) && WSTOPSIG(s) == SIGTRAP} | PTRACE_EVENT_FORK << 16]");
+        assert_eq!(
+            shown(stopped(5) | 1 << 16),
+            "[{WIFSTOPPED(s) && WSTOPSIG(s) == SIGTRAP} | PTRACE_EVENT_FORK << 16]"
+        );
         assert_eq!(shown(CONTINUED), "[{WIFCONTINUED(s)}]");
     }
 }

@@ -1,8 +1,9 @@
 //! Signals, sets, actions and where a signal comes from.
 
 use abi::signal::{
-    BUS_CODES, CLD_CODES, FPE_CODES, ILL_CODES, POLL_CODES, SEGV_CODES, SI_CODES, SI_TIMER, SI_TKILL, SI_USER, SIG_DFL,
-    SIG_IGN, SYS_CODES, SaFlags, SigAction, SigInfo, SigSet, SigSetArg, SigStack, Signal, SsFlags, TRAP_CODES,
+    BUS_CODES, CLD_CODES, FPE_CODES, ILL_CODES, POLL_CODES, SEGV_CODES, SI_CODES, SI_TIMER, SI_TKILL,
+    SI_USER, SIG_DFL, SIG_IGN, SYS_CODES, SaFlags, SigAction, SigInfo, SigSet, SigSetArg, SigStack, Signal,
+    SsFlags, TRAP_CODES,
 };
 
 use super::{Show, ShowCx, bits, put};

@@ -1,6 +1,8 @@
 //! Addresses and messages.
 
-use abi::socket::{ADDRESS_FAMILIES, AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, MMsgHdr, MsgFlags, MsgHdr, UCred};
+use abi::socket::{
+    ADDRESS_FAMILIES, AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, MMsgHdr, MsgFlags, MsgHdr, UCred,
+};
 
 use super::{Show, ShowCx, bits, escape, file};
 

@@ -1,8 +1,8 @@
 //! Times and timers.
 
 use abi::time::{
-    Itimerspec, Itimerval, SIGEV_NOTIFY, SIGEV_THREAD_ID, SigEvent, Timespec, Timeval, Timex, Timezone, Tms, UTIME_NOW,
-    UTIME_OMIT, Utimbuf,
+    Itimerspec, Itimerval, SIGEV_NOTIFY, SIGEV_THREAD_ID, SigEvent, Timespec, Timeval, Timex, Timezone, Tms,
+    UTIME_NOW, UTIME_OMIT, Utimbuf,
 };
 
 use super::{Show, ShowCx, bits};

@@ -105,3 +105,44 @@ impl Sink {
         let _ = self.out.flush();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::Tracer;
+    use crate::show::fake::FakeMemory;
+    use crate::strace::Entry;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_another_thread_breaks_is_resumed() {
+        let out = Shared::default();
+        let tracer = Tracer::new(Box::new(out.clone()));
+        let entry = Entry::new(None, 0x200, [0; 6], &FakeMemory::default());
+        tracer.enter(1, &entry);
+        tracer.leave(1, "x", ") = 0");
+        tracer.enter(12, &entry);
+        tracer.exit(3, 9);
+        tracer.leave(12, "x", ") = 0");
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let call = "syscall_0x200(0x0, 0x0, 0x0, 0x0, 0x0, 0x0";
+        let expected = format!(
+            "[pid   1] {call}) = 0\n[pid  12] {call} <unfinished ...>\n[pid   3] +++ killed by SIGKILL +++\n\
+             [pid  12] <... x resumed>) = 0\n"
+        );
+        assert_eq!(text, expected);
+    }
+}

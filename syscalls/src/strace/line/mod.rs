@@ -12,8 +12,18 @@ pub struct Entry {
     args: [u64; 6],
     /// Name, parenthesis and the arguments up to the first one that the call writes.
     pub head: String,
-    /// Texts of later arguments that the call reads; `None` for those that it writes.
-    tail: Vec<Option<String>>,
+    /// Whether the head holds an argument.
+    comma: bool,
+    /// What comes behind, from the first argument on that the call writes.
+    tail: Vec<Later>,
+}
+
+/// An argument that is not in the head.
+enum Later {
+    /// Read by the call, and decoded before it.
+    Read(String),
+    /// Written by the call: its index.
+    Written(usize),
 }
 
 impl Entry {
@@ -33,7 +43,7 @@ impl Entry {
                 let mut cx = ShowCx::new(args, memory);
                 for (index, info) in infos.iter().enumerate() {
                     if info.when == When::Exit {
-                        tail.push(None);
+                        tail.push(Later::Written(index));
                         continue;
                     }
                     (info.show)(&mut cx, index);
@@ -42,20 +52,18 @@ impl Entry {
                         continue;
                     }
                     if tail.is_empty() {
-                        if index > 0 {
+                        if !head.ends_with('(') {
                             head.push_str(", ");
                         }
                         head.push_str(&text);
                     } else {
-                        tail.push(Some(text));
+                        tail.push(Later::Read(text));
                     }
                 }
             }
         }
-        if !tail.is_empty() && !head.ends_with('(') {
-            head.push_str(", ");
-        }
-        Entry { row, number, args, head, tail }
+        let comma = !head.ends_with('(');
+        Entry { row, number, args, head, comma, tail }
     }
 
     /// The name of the call.
@@ -71,29 +79,29 @@ impl Entry {
         let mut cx = ShowCx::new(self.args, memory);
         cx.result = result.as_ref().ok().copied();
         let mut out = String::new();
-        let mut separator = "";
-        // `tail` holds every argument from the first written one on, but for omitted ones: pair them from the back.
         let infos = self.row.and_then(|row| row.args).unwrap_or(&[]);
-        let mut written = infos.iter().enumerate().filter(|(_, info)| info.when == When::Exit);
-        for text in self.tail {
-            out.push_str(separator);
-            separator = ", ";
-            match text {
-                Some(text) => out.push_str(&text),
-                None => {
-                    let Some((index, info)) = written.next() else { continue };
-                    if result.is_ok() {
-                        (info.show)(&mut cx, index);
-                    } else {
-                        cx.address(self.args[index]);
+        for later in self.tail {
+            let text = match later {
+                Later::Read(text) => text,
+                Later::Written(index) => {
+                    match (&result, infos.get(index)) {
+                        (Ok(_), Some(info)) => (info.show)(&mut cx, index),
+                        _ => cx.address(self.args[index]),
                     }
-                    let text = std::mem::take(&mut cx.out);
                     if std::mem::take(&mut cx.omit) {
-                        out.truncate(out.trim_end_matches(", ").len());
+                        continue;
                     }
-                    out.push_str(&text);
+                    std::mem::take(&mut cx.out)
                 }
+            };
+            if !out.is_empty() {
+                out.push_str(", ");
             }
+            out.push_str(&text);
+        }
+        // The head ends where the tail begins: with the comma only where something follows.
+        if !out.is_empty() && self.comma {
+            out.insert_str(0, ", ");
         }
         out.push_str(") = ");
         out.push_str(&result_text(self.row.map_or(ResultFormat::Decimal, |row| row.result), result));
@@ -125,9 +133,14 @@ pub fn result_text(format: ResultFormat, result: &SysResult<u64>) -> String {
             out
         }
         Err(SysError::Errno(errno)) => format!("-1 {errno}"),
-        Err(SysError::Restart(Restart::Sys)) => restart("ERESTARTSYS", "To be restarted if SA_RESTART is set"),
+        Err(SysError::Restart(Restart::Sys)) => {
+            restart("ERESTARTSYS", "To be restarted if SA_RESTART is set")
+        }
         Err(SysError::Restart(Restart::NoIntr)) => restart("ERESTARTNOINTR", "To be restarted"),
         Err(SysError::Restart(Restart::NoHand)) => restart("ERESTARTNOHAND", "To be restarted if no handler"),
         Err(SysError::Restart(Restart::Block)) => restart("ERESTART_RESTARTBLOCK", "Interrupted by signal"),
     }
 }
+
+#[cfg(test)]
+mod tests;
