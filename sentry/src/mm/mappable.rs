@@ -39,6 +39,11 @@ pub trait Mappable: Send + Sync {
     /// Flushes `[offset, offset + len)` (msync with MS_SYNC).
     fn sync(&self, offset: u64, len: u64) -> Result<(), Errno>;
 
+    /// Makes `[offset, offset + len)` (page multiples) read as zero and gives the memory back (MADV_REMOVE).
+    fn punch_hole(&self, _offset: u64, _len: u64) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
     /// st_dev and st_ino, for /proc/PID/maps and shared futex keys. Stable for the life of the file.
     fn device_and_inode(&self) -> (u64, u64);
 

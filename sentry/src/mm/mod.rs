@@ -1,13 +1,233 @@
 //! Address spaces of guests: mappings, their pages, faults, and copies to and from guest memory.
+//!
+//! See README.md beside this file for the invariants.
 
+pub mod copy;
+pub mod file_mappings;
+pub mod futex_key;
+pub mod layout;
+pub mod limits;
 pub mod mappable;
-mod stub;
+pub mod shmem;
 pub mod user;
-pub use stub::*;
 
+mod arena;
+mod brk;
+mod cow;
+mod fault;
+mod fork;
+mod map;
+mod pages;
+mod placement;
+mod pma;
+mod protect;
+mod ranges;
+mod rss;
+mod stack;
+mod unmap;
+mod vma;
+
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use abi::Errno;
+use platform::{AddressSpace, MemoryFile, Platform, PlatformError};
+use sync::{Mutex, RwLock};
+
+pub use copy::{CStrError, UserString};
+pub use fault::FaultSignal;
+pub use file_mappings::FileMappings;
+pub use futex_key::FutexKey;
+pub use layout::Layout;
+pub use limits::{MmLimits, Usage, set_total_memory, total_memory};
+pub use map::{MapBacking, MapRequest};
 pub use mappable::{Mappable, Place, Run};
+pub use rss::Rss;
+pub use shmem::Shmem;
 pub use user::{TASK_SIZE, UserAddr, UserCStr, UserRef, UserSlice};
+pub use vma::{MapName, MappedFile, VmaFlags};
 
-/// Which address spaces map a file.
+use pages::Pages;
+use ranges::Ranges;
+use vma::Vma;
+
+/// Bytes in a page.
+pub const PAGE: u64 = platform::PAGE_SIZE;
+
+/// Below a stack this much stays free (stack_guard_gap of Linux).
+pub const STACK_GUARD_GAP: u64 = 256 * PAGE;
+
+/// Lowest address that can be mapped (vm.mmap_min_addr).
+pub const MMAP_MIN_ADDR: u64 = 65536;
+
+/// Number of the next address space.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// An address space and all that is in it. Tasks made with CLONE_VM share one.
+pub struct MemoryManager {
+    /// Different for each address space of the sandbox, ever.
+    id: u64,
+    me: Weak<MemoryManager>,
+    memory: Arc<MemoryFile>,
+    space: Arc<dyn AddressSpace>,
+    inner: RwLock<Inner, sync::levels::Mm>,
+    /// RLIMIT_STACK in bytes: faults have no other way to know it.
+    stack_limit: AtomicU64,
+    /// PR_SET_DUMPABLE.
+    dumpable: AtomicU8,
+    /// The highest resident size that was seen, in bytes.
+    peak_rss: AtomicU64,
+    /// The file that was executed.
+    exe: Mutex<Option<Arc<dyn Any + Send + Sync>>, sync::levels::Leaf>,
+}
+
+/// What the lock protects. Methods that change it are in the files named after what they do.
+///
+/// `pages` is the last field: frames are given back after the address space that showed them has gone.
+struct Inner {
+    space: Arc<dyn AddressSpace>,
+    /// Addresses that can be mapped.
+    user_range: Range<u64>,
+    vmas: Ranges<Vma>,
+    layout: Layout,
+    usage: Usage,
+    /// Flags of mappings to come (mlockall with MCL_FUTURE).
+    future_flags: VmaFlags,
+    /// Ranges that host I/O writes to at the moment: fork copies them at once.
+    write_pins: Vec<Range<u64>>,
+    pages: Pages,
+}
+
+/// Mappings that are gone. Dropped after the lock: a file may close with its last mapping.
 #[derive(Default)]
-pub struct FileMappings {}
+struct Trash(Vec<Vma>);
+
+impl MemoryManager {
+    /// An empty address space.
+    pub fn new(platform: &Arc<dyn Platform>) -> Result<Arc<Self>, Errno> {
+        let space = platform.new_address_space().map_err(host_errno)?;
+        let user = platform.user_range();
+        let user_range = user.start.max(MMAP_MIN_ADDR)..user.end.min(TASK_SIZE);
+        let memory = Arc::clone(platform.memory());
+        let mmap_base = layout::mmap_base(user_range.end, 8 << 20, layout::aslr_random());
+        let mut inner = Inner::new(memory, space, user_range);
+        inner.layout.mmap_base = mmap_base;
+        Ok(Self::assemble(inner))
+    }
+
+    fn assemble(inner: Inner) -> Arc<Self> {
+        Arc::new_cyclic(|me| MemoryManager {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            me: Weak::clone(me),
+            memory: Arc::clone(&inner.pages.memory),
+            space: Arc::clone(&inner.space),
+            inner: RwLock::new(inner),
+            stack_limit: AtomicU64::new(8 << 20),
+            dumpable: AtomicU8::new(1),
+            peak_rss: AtomicU64::new(0),
+            exe: Mutex::new(None),
+        })
+    }
+
+    /// Number of this address space: never used again for another.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What contexts run in.
+    pub fn space(&self) -> &Arc<dyn AddressSpace> {
+        &self.space
+    }
+
+    /// Where the program's parts are.
+    pub fn layout(&self) -> Layout {
+        self.inner.read().layout.clone()
+    }
+
+    /// Changes where the program's parts are (the loader, prctl).
+    pub fn update_layout(&self, change: impl FnOnce(&mut Layout)) {
+        change(&mut self.inner.write().layout);
+    }
+
+    /// What the mappings add up to.
+    pub fn usage(&self) -> Usage {
+        self.inner.read().usage
+    }
+
+    /// Sets how far stacks may grow (RLIMIT_STACK, soft, in bytes).
+    pub fn set_stack_limit(&self, bytes: u64) {
+        self.stack_limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The file that was executed, as the loader set it.
+    pub fn exe(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.exe.lock().clone()
+    }
+
+    /// Sets the file that was executed; the old one is given back.
+    pub fn set_exe(&self, exe: Option<Arc<dyn Any + Send + Sync>>) -> Option<Arc<dyn Any + Send + Sync>> {
+        std::mem::replace(&mut *self.exe.lock(), exe)
+    }
+
+    /// PR_GET_DUMPABLE: 0, 1 or 2.
+    pub fn dumpable(&self) -> u8 {
+        self.dumpable.load(Ordering::Relaxed)
+    }
+
+    /// PR_SET_DUMPABLE.
+    pub fn set_dumpable(&self, value: u8) {
+        self.dumpable.store(value, Ordering::Relaxed);
+    }
+}
+
+impl Inner {
+    fn new(memory: Arc<MemoryFile>, space: Arc<dyn AddressSpace>, user_range: Range<u64>) -> Inner {
+        Inner {
+            space,
+            user_range,
+            vmas: Ranges::default(),
+            layout: Layout::default(),
+            usage: Usage::default(),
+            future_flags: VmaFlags::empty(),
+            write_pins: Vec::new(),
+            pages: Pages::new(memory),
+        }
+    }
+}
+
+impl Drop for MemoryManager {
+    fn drop(&mut self) {
+        // Usually the last reference, so that the host mappings go with it, before the frames do. If not, nothing may
+        // show the frames any more when others get them.
+        let ours = 2;
+        if Arc::strong_count(&self.space) > ours {
+            let mut inner = self.inner.write();
+            let all = inner.user_range.clone();
+            if let Err(error) = self.space.unmap(all.start, all.end - all.start) {
+                tracing::error!(%error, "an address space that is gone could not be emptied: its memory is lost");
+                inner.pages.leak();
+            }
+        }
+    }
+}
+
+/// What the guest sees when the host refuses: out of memory, as when Linux can't split a mapping.
+fn host_errno(error: PlatformError) -> Errno {
+    tracing::debug!(%error, "address space");
+    Errno::ENOMEM
+}
+
+/// Rounds up to a page, or None on overflow.
+fn page_up(bytes: u64) -> Option<u64> {
+    Some(bytes.checked_add(PAGE - 1)? & !(PAGE - 1))
+}
+
+/// Rounds down to a page.
+fn page_down(bytes: u64) -> u64 {
+    bytes & !(PAGE - 1)
+}

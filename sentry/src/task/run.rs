@@ -85,11 +85,10 @@ impl CurrentTask {
     fn fault(&mut self, address: u64, access: Access, signal: i32, code: i32) {
         self.task.minor_faults.fetch_add(1, Ordering::Relaxed);
         let mm = Arc::clone(self.mm());
-        if let Err(fault) = mm.handle_fault(address, access, signal, code, self.regs.rsp) {
-            let signal = Signal::new(fault.signal as u32).unwrap_or(Signal::SIGSEGV);
+        if let Err(fault) = mm.handle_fault(address, access, signal, code) {
             let error = 4 | if access == Access::Write { 2 } else { 0 };
             self.last_fault = LastFault { trap: PAGE_FAULT, error, address };
-            self.force_fault(signal, fault.code, address);
+            self.force_fault(fault.signal, fault.code, address);
         }
     }
 

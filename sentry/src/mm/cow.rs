@@ -1,0 +1,108 @@
+//! Copy on write.
+//!
+//! Pages are shared after fork, and private file mappings show the file's own pages. The first write copies them in
+//! runs, or, when nobody else holds them any more, takes them back without a copy.
+
+use std::ops::Range;
+
+use platform::memory_file::CopyFault;
+use platform::{Frames, MemoryFile};
+
+use super::arena::Growth;
+use super::fault::FaultError;
+use super::mappable::Place;
+use super::pma::Pma;
+use super::ranges::{Piece, clip};
+use super::{Inner, PAGE};
+
+/// Pages are copied in aligned windows of this size.
+const WINDOW: u64 = 16 * PAGE;
+
+impl Inner {
+    /// Makes the page at `page` writable as far as copy on write is concerned: it has private frames of its own after
+    /// this. It is shown already, with `cow` set.
+    pub fn break_cow(&mut self, page: u64) -> Result<(), FaultError> {
+        let Some((whole, pma)) = self.pages.pmas.find(page) else { return Err(FaultError::NotMapped) };
+        let pma = pma.clone();
+        let shared = match pma.place {
+            Place::Memory(offset) if pma.private => {
+                let to_end = Frames { offset: offset + (page - whole.start), len: whole.end - page };
+                let (len, unique) = self.pages.memory.unique_prefix(to_end);
+                if unique {
+                    return self.take_back(&whole, &pma, page..page + len);
+                }
+                page..page + len
+            }
+            _ => page..whole.end,
+        };
+        let start = page / WINDOW * WINDOW;
+        let window = clip(&(start..start + WINDOW), &(whole.start..shared.end));
+        let window = if pma.private { self.shared_part(&whole, &pma, window, page) } else { window };
+        if self.copy_window(&window).is_ok() {
+            return Ok(());
+        }
+        // The window may reach past the end of the file, or the memory may not do for all of it.
+        self.copy_window(&(page..page + PAGE))
+    }
+
+    /// Nobody else holds the frames at `unique`: they are ours again. Those before it in the same piece as well, if
+    /// nobody holds them.
+    fn take_back(&mut self, whole: &Range<u64>, pma: &Pma, mut unique: Range<u64>) -> Result<(), FaultError> {
+        if let Some(before) = pma.frames(unique.start - whole.start)
+            && before.len > 0
+            && self.pages.memory.unique_prefix(before) == (before.len, true)
+        {
+            unique.start = whole.start;
+        }
+        self.change_pages(unique, |_, pma| pma.cow = false).map_err(|_| FaultError::NoMemory)
+    }
+
+    /// The part of `window` around `page` whose frames are shared with others: what is ours alone needs no copy.
+    fn shared_part(&self, whole: &Range<u64>, pma: &Pma, window: Range<u64>, page: u64) -> Range<u64> {
+        let mut start = page;
+        while start > window.start {
+            let mut before = pma.clone();
+            before.advance(start - PAGE - whole.start);
+            match before.frames(PAGE).map(|frames| self.pages.memory.unique_prefix(frames)) {
+                Some((_, false)) => start -= PAGE,
+                _ => break,
+            }
+        }
+        start..window.end
+    }
+
+    /// Replaces the pages in `range`, all of one piece, with private copies.
+    fn copy_window(&mut self, range: &Range<u64>) -> Result<(), FaultError> {
+        let Some((whole, pma)) = self.pages.pmas.find(range.start) else { return Err(FaultError::NotMapped) };
+        let mut pma = pma.clone();
+        pma.advance(range.start - whole.start);
+        let copy = self.copy_of(range, &pma)?;
+        self.replace_pages(range.clone(), copy).map_err(|_| FaultError::NoMemory)
+    }
+
+    /// A private copy of `pma`'s pages for `range`, not shown yet.
+    pub fn copy_of(&mut self, range: &Range<u64>, pma: &Pma) -> Result<Pma, FaultError> {
+        let frames = self.pages.take_frames(range, Growth::Around).map_err(|_| FaultError::NoMemory)?;
+        match copy_to_frames(&self.pages.memory, &pma.place, frames) {
+            Ok(()) => Ok(Pma::private(frames.offset, pma.prot)),
+            Err(CopyFault) => {
+                self.pages.memory.decref(frames);
+                Err(FaultError::PastEnd)
+            }
+        }
+    }
+}
+
+fn copy_to_frames(memory: &MemoryFile, from: &Place, to: Frames) -> Result<(), CopyFault> {
+    match from {
+        Place::Memory(offset) => memory.copy(*offset, to.offset, to.len),
+        Place::Host(file, offset) => {
+            let mut page = [0; PAGE as usize];
+            for at in (0..to.len).step_by(PAGE as usize) {
+                file.read(offset + at, &mut page)?;
+                memory.write(to.offset + at, &page)?;
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! fork(2): a copy of an address space that shares private pages until they are written.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use abi::Errno;
+
+use super::arena::Growth;
+use super::fault::FaultError;
+use super::mappable::Mappable;
+use super::vma::VmaFlags;
+use super::{Inner, MemoryManager, host_errno};
+
+/// A file that the child maps, with its generation when the pages were copied.
+type Mapped = (Arc<dyn Mappable>, u64);
+
+impl MemoryManager {
+    /// The child's address space.
+    pub fn fork(&self) -> Result<Arc<Self>, Errno> {
+        let mut files = Vec::new();
+        let child = self.inner.write().fork(&mut files)?;
+        let child = Self::assemble(child);
+        child.stack_limit.store(self.stack_limit.load(Ordering::Relaxed), Ordering::Relaxed);
+        child.dumpable.store(self.dumpable(), Ordering::Relaxed);
+        child.set_exe(self.exe());
+        child.note_files(files);
+        Ok(child)
+    }
+
+    /// Notes the child in its files' lists. What was truncated since its pages were copied has not visited it.
+    fn note_files(&self, files: Vec<Mapped>) {
+        for (file, seen) in files {
+            let Some(mappings) = file.mappings() else { continue };
+            mappings.add(self.id, self.me.clone());
+            if mappings.generation() != seen {
+                self.inner.write().forget_file_pages(mappings, 0, u64::MAX, false);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn fork(&mut self, files: &mut Vec<Mapped>) -> Result<Inner, Errno> {
+        self.share_private_pages()?;
+        let space = self.space.fork().map_err(host_errno)?;
+        let mut child = Inner::new(Arc::clone(&self.pages.memory), space, self.user_range.clone());
+        child.layout = self.layout.clone();
+        child.pages.pmas = self.pages.pmas.clone();
+        for (range, pma) in child.pages.pmas.iter() {
+            pma.incref(&child.pages.memory, range.end - range.start);
+        }
+        let mut wiped = Vec::new();
+        for (range, vma) in self.vmas.iter() {
+            if vma.flags.contains(VmaFlags::DONTFORK) {
+                child.unmap_pages(range)?;
+                continue;
+            }
+            if vma.flags.contains(VmaFlags::WIPEONFORK) {
+                wiped.push((range.clone(), vma.prot));
+            }
+            if let Some(file) = vma.file()
+                && let Some(mappings) = file.mappings()
+            {
+                files.push((Arc::clone(file), mappings.generation()));
+            }
+            let mut vma = vma.clone();
+            vma.flags -= VmaFlags::LOCKED | VmaFlags::LOCKONFAULT;
+            child.add_vma(range, vma);
+        }
+        for (range, prot) in wiped {
+            child.unmap_pages(range.clone())?;
+            if !prot.is_empty() {
+                child.fill_with_zero_pages(range, prot, Growth::Down)?;
+            }
+        }
+        // Host I/O writes to these at this moment. They stay the parent's, or the bytes still to come would be lost to
+        // it when it writes to its side.
+        for pinned in &self.write_pins {
+            child.copy_shared(pinned.clone()).map_err(|_| Errno::ENOMEM)?;
+        }
+        child.usage.peak = self.usage.peak;
+        Ok(child)
+    }
+
+    /// Makes private pages read-only until somebody copies them or takes them back.
+    fn share_private_pages(&mut self) -> Result<(), Errno> {
+        let stays = self.vmas.iter().filter(|(_, vma)| vma.flags.contains(VmaFlags::DONTFORK));
+        let stays: Vec<Range<u64>> =
+            stays.map(|(range, _)| range).chain(self.write_pins.iter().cloned()).collect();
+        let all = self.user_range.clone();
+        if stays.is_empty() {
+            return self.change_pages(all, |_, pma| pma.cow |= pma.private);
+        }
+        // A piece may reach over such a range: ask for the parts between.
+        let mut stays = stays;
+        stays.sort_by_key(|range| range.start);
+        let mut at = all.start;
+        for range in stays {
+            if at < range.start {
+                self.change_pages(at..range.start, |_, pma| pma.cow |= pma.private)?;
+            }
+            at = at.max(range.end);
+        }
+        if at < all.end { self.change_pages(at..all.end, |_, pma| pma.cow |= pma.private) } else { Ok(()) }
+    }
+
+    /// Gives a child its own copy of the pages in `range` that it shares with its parent.
+    fn copy_shared(&mut self, range: Range<u64>) -> Result<(), FaultError> {
+        let shared = self.pages.pmas.clipped(range);
+        for (at, pma) in shared.into_iter().filter(|(_, pma)| pma.private) {
+            let copy = self.copy_of(&at, &pma)?;
+            self.replace_pages(at, copy).map_err(|_| FaultError::NoMemory)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! The pages of an address space, and the host mappings that show them.
+//!
+//! Each method keeps the invariant of [`Pma`]: the host shows what `pmas` says. The host is asked first, the books
+//! change after it has answered; and frames are given back last of all.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use abi::Errno;
+use platform::{Frames, MemoryFile, Prot};
+
+use super::arena::{Arena, Growth};
+use super::mappable::Place;
+use super::pma::Pma;
+use super::ranges::{Ranges, clip};
+use super::{Inner, host_errno};
+
+/// Pages and the reserve to take more from. Gives all references back when dropped.
+pub(super) struct Pages {
+    pub memory: Arc<MemoryFile>,
+    pub pmas: Ranges<Pma>,
+    pub arena: Arena,
+    /// Changed whenever `pmas` changes: what was looked up before may be wrong.
+    pub generation: u64,
+}
+
+/// How many pieces on each side are looked at for frames to continue.
+const NEARBY: usize = 8;
+
+impl Pages {
+    pub fn new(memory: Arc<MemoryFile>) -> Pages {
+        Pages { memory, pmas: Ranges::default(), arena: Arena::default(), generation: 0 }
+    }
+
+    /// Forgets the pages without giving their frames back: somebody may still see them.
+    pub fn leak(&mut self) {
+        self.pmas.take();
+    }
+
+    /// Gives back the references that pages held which nothing shows any more.
+    pub fn give_back(&self, pages: Vec<(Range<u64>, Pma)>) {
+        give_back(&self.memory, pages.iter().filter_map(|(at, pma)| pma.frames(at.end - at.start)).collect());
+    }
+
+    /// Zero-filled frames for private pages at `range`: next to those of the neighbours if possible.
+    pub fn take_frames(&mut self, range: &Range<u64>, growth: Growth) -> Result<Frames, Errno> {
+        // The offsets that continue our own frames nearby, below and above.
+        let ours = |(at, pma): (Range<u64>, &Pma)| match pma.place {
+            Place::Memory(offset) if pma.private && !pma.cow => Some((at.start, offset)),
+            _ => None,
+        };
+        let below = self.pmas.overlapping(0..range.start).rev().take(NEARBY).find_map(ours);
+        let below = below.map(|(start, offset)| offset + (range.start - start));
+        let above = self.pmas.overlapping(range.end..u64::MAX).take(NEARBY).find_map(ours);
+        let above = above.and_then(|(start, offset)| (offset + range.start).checked_sub(start));
+        let wanted = match growth {
+            Growth::Up | Growth::Around => [below, above],
+            Growth::Down => [above, below],
+        };
+        self.arena.take(&self.memory, range, &wanted, growth).ok_or(Errno::ENOMEM)
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        let pages = self.pmas.take();
+        let shown = pages.iter().filter_map(|(at, pma)| pma.frames(at.end - at.start));
+        give_back(&self.memory, shown.chain(self.arena.take_all()).collect());
+    }
+}
+
+/// Gives references back. Each run that is free afterwards costs a host call, so neighbours are joined first.
+fn give_back(memory: &MemoryFile, mut frames: Vec<Frames>) {
+    frames.sort_unstable_by_key(|run| run.offset);
+    let mut joined: Option<Frames> = None;
+    for run in frames {
+        match &mut joined {
+            Some(before) if before.offset + before.len == run.offset => before.len += run.len,
+            _ => {
+                if let Some(before) = joined.replace(run) {
+                    memory.decref(before);
+                }
+            }
+        }
+    }
+    if let Some(last) = joined {
+        memory.decref(last);
+    }
+}
+
+impl Inner {
+    /// Shows `pma` at `range`, where nothing is shown. On failure its references are given back.
+    pub fn map_pages(&mut self, range: Range<u64>, pma: Pma) -> Result<(), Errno> {
+        let len = range.end - range.start;
+        let mapped = self.space.map(range.start, len, pma.host_prot(), pma.backing());
+        if let Err(error) = mapped {
+            // Part of it may be there.
+            let undone = self.space.unmap(range.start, len);
+            if undone.is_ok() {
+                pma.decref(&self.pages.memory, len);
+            }
+            return Err(host_errno(error));
+        }
+        self.pages.generation += 1;
+        self.pages.pmas.insert(range, pma);
+        Ok(())
+    }
+
+    /// Shows `pma` at `range` in place of what is there. On failure the old pages stay, and the new ones' references
+    /// are given back.
+    pub fn replace_pages(&mut self, range: Range<u64>, pma: Pma) -> Result<(), Errno> {
+        let len = range.end - range.start;
+        if let Err(error) = self.space.map(range.start, len, pma.host_prot(), pma.backing()) {
+            self.show_again(range.clone());
+            pma.decref(&self.pages.memory, len);
+            return Err(host_errno(error));
+        }
+        self.pages.generation += 1;
+        let old = self.pages.pmas.remove(range.clone());
+        self.pages.pmas.insert(range, pma);
+        self.pages.give_back(old);
+        Ok(())
+    }
+
+    /// Takes away all pages in `range`. On failure nothing has changed in the books.
+    pub fn unmap_pages(&mut self, range: Range<u64>) -> Result<(), Errno> {
+        let shown = {
+            let mut touched = self.pages.pmas.overlapping(range.clone());
+            let Some((first, _)) = touched.next() else { return Ok(()) };
+            let end = touched.next_back().map_or(first.end, |(last, _)| last.end);
+            clip(&(first.start..end), &range)
+        };
+        self.space.unmap(shown.start, shown.end - shown.start).map_err(host_errno)?;
+        let old = self.forget_pages(range);
+        self.pages.give_back(old);
+        Ok(())
+    }
+
+    /// Takes pages out of the books alone: the caller sees to the host mapping and to the references.
+    pub fn forget_pages(&mut self, range: Range<u64>) -> Vec<(Range<u64>, Pma)> {
+        self.pages.generation += 1;
+        self.pages.pmas.remove(range)
+    }
+
+    /// Changes the pages in `range` and tells the host where that changed the protection, in as few calls as possible.
+    pub fn change_pages(
+        &mut self,
+        range: Range<u64>,
+        change: impl Fn(Range<u64>, &mut Pma),
+    ) -> Result<(), Errno> {
+        let mut calls: Vec<(Range<u64>, Prot)> = Vec::new();
+        for (at, mut pma) in self.pages.pmas.clipped(range.clone()) {
+            let before = pma.host_prot();
+            change(at.clone(), &mut pma);
+            let after = pma.host_prot();
+            if before == after {
+                continue;
+            }
+            match calls.last_mut() {
+                Some((last, prot)) if last.end == at.start && *prot == after => last.end = at.end,
+                _ => calls.push((at, after)),
+            }
+        }
+        for (index, (at, prot)) in calls.iter().enumerate() {
+            if let Err(error) = self.space.protect(at.start, at.end - at.start, *prot) {
+                for (at, _) in &calls[..=index] {
+                    self.show_again(at.clone());
+                }
+                return Err(host_errno(error));
+            }
+        }
+        self.pages.generation += 1;
+        self.pages.pmas.update(range, change);
+        Ok(())
+    }
+
+    /// Makes the host show again what the books say, after a call that failed half way.
+    fn show_again(&mut self, range: Range<u64>) {
+        for (at, pma) in self.pages.pmas.clipped(range) {
+            let len = at.end - at.start;
+            if let Err(error) = self.space.map(at.start, len, pma.host_prot(), pma.backing()) {
+                tracing::warn!(%error, "host mapping lost");
+            }
+        }
+    }
+
+    /// Fills the holes in `range` with zero-filled private pages.
+    pub fn fill_with_zero_pages(
+        &mut self,
+        range: Range<u64>,
+        prot: Prot,
+        growth: Growth,
+    ) -> Result<(), Errno> {
+        if self.pages.pmas.is_free(range.clone()) {
+            return self.map_zero_pages(range, prot, growth);
+        }
+        for hole in self.pages.pmas.holes(range) {
+            self.map_zero_pages(hole, prot, growth)?;
+        }
+        Ok(())
+    }
+
+    fn map_zero_pages(&mut self, range: Range<u64>, prot: Prot, growth: Growth) -> Result<(), Errno> {
+        let frames = self.pages.take_frames(&range, growth)?;
+        self.map_pages(range, Pma::private(frames.offset, prot))
+    }
+}

@@ -1,0 +1,87 @@
+//! Shared memory that belongs to no file system: MAP_SHARED | MAP_ANONYMOUS, System V segments, pages of the kernel's own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use abi::Errno;
+use platform::{Frames, MemoryFile};
+
+use super::mappable::{Mappable, Place, Run};
+use super::page_up;
+
+/// Device number that such memory shows in /proc/PID/maps: that of the kernel's internal tmpfs.
+pub const SHMEM_DEVICE: u64 = 1;
+
+static NEXT_INODE: AtomicU64 = AtomicU64::new(1024);
+
+/// Identities for [`Mappable::futex_id`]: unique over the sandbox.
+pub fn next_futex_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A run of the memory file that several address spaces can map. Its size never changes.
+pub struct Shmem {
+    memory: Arc<MemoryFile>,
+    frames: Frames,
+    inode: u64,
+    futex_id: u64,
+}
+
+impl Shmem {
+    /// Zero-filled memory of `len` bytes, rounded up to pages.
+    pub fn new(memory: &Arc<MemoryFile>, len: u64) -> Result<Arc<Shmem>, Errno> {
+        let len = page_up(len).ok_or(Errno::ENOMEM)?;
+        let frames = memory.allocate(len).map_err(|_| Errno::ENOMEM)?;
+        let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Shmem { memory: Arc::clone(memory), frames, inode, futex_id: next_futex_id() }))
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.frames.len
+    }
+
+    /// Where it lies in the memory file.
+    pub fn frames(&self) -> Frames {
+        self.frames
+    }
+}
+
+impl Mappable for Shmem {
+    fn translate(&self, offset: u64, len: u64, _write: bool) -> Result<Run, Errno> {
+        if offset >= self.frames.len {
+            return Err(Errno::EFAULT);
+        }
+        let len = len.min(self.frames.len - offset);
+        let frames = Frames { offset: self.frames.offset + offset, len };
+        self.memory.incref(frames);
+        Ok(Run { place: Place::Memory(frames.offset), len })
+    }
+
+    fn sync(&self, _offset: u64, _len: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn punch_hole(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        let end = offset.saturating_add(len).min(self.frames.len);
+        if offset < end {
+            self.memory.zero_and_release(Frames { offset: self.frames.offset + offset, len: end - offset });
+        }
+        Ok(())
+    }
+
+    fn device_and_inode(&self) -> (u64, u64) {
+        (SHMEM_DEVICE, self.inode)
+    }
+
+    fn futex_id(&self) -> u64 {
+        self.futex_id
+    }
+}
+
+impl Drop for Shmem {
+    fn drop(&mut self) {
+        self.memory.decref(self.frames);
+    }
+}

@@ -1,0 +1,74 @@
+//! munmap(2).
+
+use std::ops::Range;
+
+use abi::Errno;
+
+use super::limits::MAX_MAP_COUNT;
+use super::user::UserAddr;
+use super::{Inner, MemoryManager, PAGE, TASK_SIZE, Trash, page_up};
+
+impl MemoryManager {
+    /// Removes the mappings in `[addr, addr + len)`; holes are fine.
+    pub fn munmap(&self, addr: UserAddr, len: u64) -> Result<(), Errno> {
+        let range = unmap_range(addr, len)?;
+        let mut trash = Trash::default();
+        let result = {
+            let mut inner = self.inner.write();
+            let splits = inner
+                .vmas
+                .find(range.start)
+                .is_some_and(|(at, _)| at.start < range.start && at.end > range.end);
+            if splits && inner.vmas.len() >= MAX_MAP_COUNT {
+                return Err(Errno::ENOMEM);
+            }
+            inner.unmap(range, &mut trash)
+        };
+        drop(trash);
+        result
+    }
+
+    /// Removes everything (exec keeps the object out of use; tests).
+    pub fn unmap_all(&self) -> Result<(), Errno> {
+        let mut trash = Trash::default();
+        let result = {
+            let mut inner = self.inner.write();
+            let all = inner.user_range.clone();
+            inner.unmap(all, &mut trash)
+        };
+        drop(trash);
+        result
+    }
+}
+
+/// Checks of munmap: a page-aligned start, a length, and an end inside user addresses.
+fn unmap_range(addr: UserAddr, len: u64) -> Result<Range<u64>, Errno> {
+    let start = addr.0;
+    if !start.is_multiple_of(PAGE) || start > TASK_SIZE || len > TASK_SIZE - start {
+        return Err(Errno::EINVAL);
+    }
+    match page_up(len) {
+        None | Some(0) => Err(Errno::EINVAL),
+        Some(len) => Ok(start..start + len),
+    }
+}
+
+impl Inner {
+    /// Removes mappings and pages in `range`. When the host can't, nothing has changed.
+    pub fn unmap(&mut self, range: Range<u64>, trash: &mut Trash) -> Result<(), Errno> {
+        if self.vmas.is_free(range.clone()) {
+            return Ok(());
+        }
+        self.unmap_pages(range.clone())?;
+        self.forget_vmas(range, trash);
+        Ok(())
+    }
+
+    /// Takes mappings out of the books alone.
+    pub fn forget_vmas(&mut self, range: Range<u64>, trash: &mut Trash) {
+        for (at, vma) in self.vmas.remove(range) {
+            self.usage.sub(&vma, at.end - at.start);
+            trash.0.push(vma);
+        }
+    }
+}
