@@ -14,7 +14,9 @@ use crate::error::SysResult;
 use crate::task::{
     ControllingTty, CurrentTask, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace,
 };
+use crate::time::{Clocks, TimerService};
 use crate::uts::UtsNamespace;
+use crate::vfs::InternalFs;
 
 /// The system call table, as the kernel sees it: handed in, so that the kernel knows no call numbers.
 pub trait SyscallTable: Send + Sync {
@@ -74,7 +76,12 @@ pub struct Kernel {
     pub cpus: u32,
     /// Process 1, when that is the kernel's own.
     pub own_init: Option<Arc<Pid>>,
-    booted: Instant,
+    /// Where pipes, sockets and other files without a name live.
+    pub internal: InternalFs,
+    /// Clocks of the sandbox.
+    pub clocks: Clocks,
+    /// What tells objects that a moment has come.
+    pub timers: TimerService,
     tasks: AtomicU64,
     forks: AtomicU64,
     tasks_of: Mutex<HashMap<u32, u64>, sync::levels::Leaf>,
@@ -100,7 +107,9 @@ impl Kernel {
             max_tasks: config.max_tasks,
             cpus: config.cpus,
             own_init,
-            booted: Instant::now(),
+            internal: InternalFs::new(),
+            clocks: Clocks::new(),
+            timers: TimerService::new(),
             tasks: AtomicU64::new(0),
             forks: AtomicU64::new(0),
             tasks_of: Mutex::default(),
@@ -113,12 +122,12 @@ impl Kernel {
 
     /// Nanoseconds since the sandbox started (CLOCK_BOOTTIME of the sandbox).
     pub fn boot_ns(&self) -> u64 {
-        self.booted.elapsed().as_nanos() as u64
+        self.clocks.monotonic_ns().max(0) as u64
     }
 
     /// When the sandbox started, on the host's monotonic clock.
     pub fn booted(&self) -> Instant {
-        self.booted
+        self.clocks.epoch()
     }
 
     /// A number for a new namespace, as /proc/PID/ns shows it.

@@ -42,6 +42,8 @@ levels! {
     InodeData = 76;
     /// Position and flags of an open file description.
     File = 80;
+    /// Epoll sets that watch each other.
+    EpollTree = 82;
     /// What a file that is no tree node holds: pipes, sockets, eventfds, ttys, epoll sets.
     FileState = 84;
     /// A second object of that kind, further in (a tty below its pty, a socket's peer's queue).

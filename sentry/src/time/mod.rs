@@ -1,4 +1,11 @@
-//! Time.
+//! Time: the sandbox's clocks and the service that tells when a moment has come.
+
+pub mod clock;
+pub mod timer;
+
+pub use clock::Clocks;
+pub use timer::{TimerHandle, TimerService};
+
 #[derive(Default)]
 pub struct ProcessTimers {}
 impl ProcessTimers {

@@ -129,6 +129,21 @@ pub trait FileOps: Send + Sync + Any {
         self.wait_queue().map(|q| q.register(interest, waker))
     }
 
+    /// As [`register`](Self::register), but one event wakes only one of those that are registered so (EPOLLEXCLUSIVE).
+    fn register_exclusive(
+        &self,
+        _file: &File,
+        interest: PollEvents,
+        waker: Arc<dyn Wake>,
+    ) -> Option<WaitKey> {
+        self.wait_queue().map(|q| q.register_exclusive(interest, waker))
+    }
+
+    /// Whether readiness can change at all: epoll_ctl answers EPERM for files that say no.
+    fn pollable(&self) -> bool {
+        self.wait_queue().is_some()
+    }
+
     /// Takes [`register`](Self::register) back.
     fn unregister(&self, _file: &File, key: WaitKey) {
         if let Some(queue) = self.wait_queue() {
@@ -218,6 +233,8 @@ pub struct File {
     pub opener: Arc<Credentials>,
     /// F_SETOWN, F_SETSIG, leases.
     pub owner: Mutex<FileOwner, sync::levels::Leaf>,
+    /// Epoll items.
+    pub(super) watchers: super::epoll::Watchers,
 }
 
 /// Who gets SIGIO.
@@ -262,6 +279,7 @@ impl File {
             counts_as_writer,
             opener,
             owner: Mutex::new(FileOwner::default()),
+            watchers: super::epoll::Watchers::default(),
         })
     }
 
@@ -317,6 +335,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
+        std::mem::take(&mut self.watchers).close(self);
         // Releasing may close a host fd, wake the other end, or ask the Gofer: never under a lock.
         let ops = std::mem::replace(&mut self.ops, Box::new(Released));
         ops.release(self);
@@ -339,4 +358,11 @@ impl FileOps for Released {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// An open file of an object, for its unit tests.
+#[cfg(test)]
+pub(crate) fn test_file(ops: impl FileOps) -> Arc<File> {
+    let creds = Credentials::for_user(0, 0, &[], crate::task::UserNamespace::initial());
+    super::InternalFs::new().anonymous(Box::new(ops), OpenFlags::RDWR, &Arc::new(creds))
 }
