@@ -81,3 +81,13 @@ fn internal_commands_refuse_a_person() {
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }
+
+#[test]
+fn the_table_is_printed_in_both_shapes() {
+    let table = String::from_utf8(run(&["syscalls"]).stdout).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&run(&["syscalls", "--format", "json"]).stdout).unwrap();
+    let rows = json.as_array().unwrap();
+    assert!(rows.len() > 300);
+    assert!(rows.iter().all(|row| table.contains(row["name"].as_str().unwrap())));
+}
