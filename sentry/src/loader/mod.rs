@@ -1,14 +1,34 @@
 //! The loader: from a file to a process image (execve(2), elf(5)).
+//!
+//! Nothing in the file is trusted: headers are copied and checked, a page at a time. Linux refuses bad files in two
+//! ways, and so does this: with an error number while the old program can still go on, and with a fatal signal once
+//! memory is being mapped ([`LoadError`]).
+
+mod creds;
+mod elf;
+mod script;
+mod stack;
+mod vdso;
 
 use std::sync::Arc;
 
 use abi::Errno;
+use abi::elf::{BINPRM_BUF_SIZE, ELFMAG};
+use abi::resource::RLIMIT_STACK;
+use abi::signal::Signal;
 use platform::Registers;
 
 use crate::Kernel;
 use crate::mm::MemoryManager;
 use crate::task::{Credentials, Limits};
-use crate::vfs::{File, FsContext, MountNamespace};
+use crate::vfs::{BufSink, File};
+
+/// Interpreters of interpreters of …: one more is ELOOP.
+const MAX_INTERPRETERS: usize = 5;
+
+/// Opens a file for execution: follows links, demands a regular file, the right to execute it and a mount without
+/// noexec; EACCES, ENOENT and so on otherwise.
+pub type OpenExec<'a> = dyn Fn(&[u8]) -> Result<Arc<File>, Errno> + 'a;
 
 /// What to load, and for whom.
 pub struct LoadRequest<'a> {
@@ -16,10 +36,8 @@ pub struct LoadRequest<'a> {
     pub kernel: &'a Arc<Kernel>,
     /// Credentials of the caller: those of the image come from them and from the file.
     pub creds: &'a Credentials,
-    /// For interpreters named by relative paths.
-    pub fs: &'a Arc<FsContext>,
-    /// For interpreters.
-    pub mounts: &'a Arc<MountNamespace>,
+    /// Opens interpreters.
+    pub open: &'a OpenExec<'a>,
     /// RLIMIT_STACK bounds arguments and stack.
     pub limits: &'a Limits,
     /// The program, opened for execution.
@@ -48,8 +66,89 @@ pub struct Image {
     pub secure: bool,
 }
 
-/// Loads a program. ENOEXEC: no format that is known; ENOENT, EACCES, ELIBBAD … as execve(2).
-pub fn load(request: LoadRequest<'_>) -> Result<Image, Errno> {
-    let _ = request;
-    Err(Errno::ENOEXEC)
+/// Why there is no image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadError {
+    /// execve fails with this.
+    Errno(Errno),
+    /// Too late for an error: Linux kills the process with this signal.
+    Fatal(Signal),
+}
+
+impl From<Errno> for LoadError {
+    fn from(errno: Errno) -> Self {
+        LoadError::Errno(errno)
+    }
+}
+
+/// Loads a program. ENOEXEC: no format that is known; ENOENT, EACCES, ELIBBAD, E2BIG … as execve(2).
+pub fn load(mut request: LoadRequest<'_>) -> Result<Image, LoadError> {
+    stack::check_size(&request.argv, &request.envp, request.limits)?;
+    let comm = request.name.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
+    let exec_name = request.name.clone();
+    for _ in 0..=MAX_INTERPRETERS {
+        let mut head = [0u8; BINPRM_BUF_SIZE];
+        let len = read_at(&request.file, 0, &mut head)?;
+        let head = &head[..len];
+        if head.starts_with(b"#!") {
+            script::use_interpreter(&mut request, head)?;
+            stack::check_size(&request.argv, &request.envp, request.limits)?;
+        } else if head.starts_with(&ELFMAG) {
+            return build(request, comm, &exec_name);
+        } else {
+            return Err(Errno::ENOEXEC.into());
+        }
+    }
+    Err(Errno::ELOOP.into())
+}
+
+fn build(request: LoadRequest<'_>, comm: Vec<u8>, exec_name: &[u8]) -> Result<Image, LoadError> {
+    let program = elf::Program::read(&request.file)?;
+    let interpreter = match program.interpreter(&request.file)? {
+        Some(path) => {
+            let file = (request.open)(&path)?;
+            Some((elf::Program::read_interpreter(&file)?, file))
+        }
+        None => None,
+    };
+    let (creds, secure) = creds::after_exec(request.creds, &request.file)?;
+    let mm = MemoryManager::new(&request.kernel.platform)?;
+    let stack_limit = request.limits.get(RLIMIT_STACK).rlim_cur;
+    mm.set_stack_limit(stack_limit);
+    // From here on Linux has left the old program behind.
+    let fatal = |errno: Errno| {
+        tracing::debug!(?errno, "program can't be mapped");
+        LoadError::Fatal(Signal::SIGSEGV)
+    };
+    let top = stack::map(&mm, &program, stack_limit, request.kernel).map_err(fatal)?;
+    let loaded = elf::map(&mm, &program, &request.file, interpreter.as_ref()).map_err(fatal)?;
+    let vdso = vdso::map(&mm, request.kernel).map_err(fatal)?;
+    let rsp = stack::fill(&mm, top, &loaded, &request, exec_name, vdso, &creds, secure).map_err(fatal)?;
+    mm.set_exe(Some(request.file.clone()));
+    if secure {
+        mm.set_dumpable(0);
+    }
+    let regs = Registers {
+        rip: loaded.entry,
+        rsp,
+        cs: 0x33,
+        ss: 0x2b,
+        eflags: 0x200,
+        orig_rax: u64::MAX,
+        ..Registers::default()
+    };
+    Ok(Image { mm, regs, comm, creds, secure })
+}
+
+/// Reads as much of `buffer` as the file has at `offset`.
+fn read_at(file: &Arc<File>, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < buffer.len() {
+        let mut sink = BufSink::new(&mut buffer[done..]);
+        match file.ops().read(file, &mut sink, offset + done as u64)? {
+            0 => break,
+            n => done += n,
+        }
+    }
+    Ok(done)
 }

@@ -137,6 +137,14 @@ impl SignalActions {
         }
     }
 
+    /// Ignores these.
+    pub fn ignore(&self, which: SigSet) {
+        let mut actions = self.0.lock();
+        for signal in which.difference(SigSet::UNBLOCKABLE).iter() {
+            actions[signal.index()].sa_handler = SIG_IGN;
+        }
+    }
+
     /// CLONE_CLEAR_SIGHAND: handlers go back to the default.
     pub fn clear_handlers(&self) {
         self.reset_for_exec();

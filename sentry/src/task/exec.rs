@@ -8,12 +8,14 @@ use abi::signal::Signal;
 
 use super::{CurrentTask, Pid, Resources, work};
 use crate::error::{Restart, SysError, SysResult};
-use crate::loader::{Image, LoadRequest};
+use crate::loader::{Image, LoadError, LoadRequest, OpenExec};
 use crate::signal::AltStack;
-use crate::vfs::{File, MountNamespace};
+use crate::vfs::File;
 
 /// What execve(2) is asked for, copied in.
-pub struct ExecArgs {
+pub struct ExecArgs<'a> {
+    /// Opens interpreters.
+    pub open: &'a OpenExec<'a>,
     /// The program, opened for execution.
     pub file: Arc<File>,
     /// As the guest named it: AT_EXECFN, and the script's name for its interpreter.
@@ -29,13 +31,12 @@ pub struct ExecArgs {
 impl CurrentTask {
     /// Loads the program and, when that can be done, becomes it. On an error the old program goes on, unless it was
     /// killed meanwhile.
-    pub fn exec(&mut self, args: ExecArgs) -> SysResult<()> {
+    pub fn exec(&mut self, args: ExecArgs<'_>) -> SysResult<()> {
         let kernel = Arc::clone(self.kernel());
         let request = LoadRequest {
             kernel: &kernel,
             creds: &self.creds,
-            fs: self.fs(),
-            mounts: &self.namespaces().mount,
+            open: args.open,
             limits: &self.thread_group().limits.lock().clone(),
             file: args.file,
             name: args.name,
@@ -43,7 +44,14 @@ impl CurrentTask {
             argv: args.argv,
             envp: args.envp,
         };
-        let image = crate::loader::load(request)?;
+        let image = match crate::loader::load(request) {
+            Ok(image) => image,
+            Err(LoadError::Errno(errno)) => return Err(errno.into()),
+            Err(LoadError::Fatal(signal)) => {
+                self.start_group_exit(abi::wait::killed(signal.number(), false));
+                return Err(Errno::ENOEXEC.into());
+            }
+        };
         self.end_other_threads()?;
         self.become_image(image);
         Ok(())
@@ -131,10 +139,5 @@ impl CurrentTask {
         if let Err(error) = self.context.reset_fpu() {
             tracing::warn!(%error, "extended state not reset");
         }
-    }
-
-    /// The mount namespace this task sees.
-    pub fn mount_namespace(&self) -> &Arc<MountNamespace> {
-        &self.namespaces().mount
     }
 }
