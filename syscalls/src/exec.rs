@@ -8,13 +8,18 @@ use abi::open::{AT_FDCWD, AtFlags};
 use sentry::SysResult;
 use sentry::mm::{CStrError, UserAddr, UserCStr, UserRef};
 use sentry::task::{CurrentTask, ExecArgs};
-use sentry::vfs::File;
-use sentry::vfs::open::open_exec;
+use sentry::vfs::open_exec;
+use sentry::vfs::{Caller, File};
 
 use crate::arg::{DirFd, Flags, StringArray};
 
-pub fn execve(task: &mut CurrentTask, path: UserCStr, argv: StringArray, envp: StringArray) -> SysResult<u64> {
-    execveat(task, DirFd(AT_FDCWD), path, argv, envp, Flags::from_known(AtFlags::empty()))
+pub fn execve(
+    task: &mut CurrentTask,
+    path: UserCStr,
+    argv: StringArray,
+    envp: StringArray,
+) -> SysResult<u64> {
+    execveat(task, DirFd(AT_FDCWD), path, argv, envp, Flags::of(AtFlags::empty()))
 }
 
 pub fn execveat(
@@ -38,11 +43,11 @@ pub fn execveat(
     let argv = strings(task, argv, &mut room)?;
     let envp = strings(task, envp, &mut room)?;
     let (name, name_is_closed) = program_name(task, dir, &path);
-    let caller = task.task().clone();
-    let context = task.exec_context();
+    let (fs, creds, asker) = (Arc::clone(task.fs()), Arc::clone(task.own_creds()), Arc::clone(task.task()));
     let open = |path: &[u8]| -> Result<Arc<File>, Errno> {
-        let roots = context.fs.roots();
-        open_exec(&context.caller(&roots, &caller), &roots.cwd, path, AtFlags::empty())
+        let roots = fs.roots();
+        let caller = Caller { creds: &creds, roots: &roots, umask: 0, task: Some(&asker) };
+        open_exec(&caller, &roots.cwd, path, AtFlags::empty())
     };
     task.exec(ExecArgs { open: &open, file, name, name_is_closed, argv, envp })?;
     // The registers are the new program's: what a call answers goes to rax, which starts as 0.

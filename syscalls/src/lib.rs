@@ -19,6 +19,14 @@ pub mod show;
 pub mod strace;
 pub mod table;
 
+mod exec;
+mod path;
+mod pidfd;
+mod process;
+mod signal;
+mod time;
+mod wait;
+
 pub use dispatch::Dispatcher;
 pub use row::{Level, Row};
 pub use table::table;

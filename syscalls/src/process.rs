@@ -260,7 +260,8 @@ pub fn setsid(task: &mut CurrentTask) -> SysResult<i32> {
 pub fn unshare(task: &mut CurrentTask, flags: Flags<CloneFlags>) -> SysResult<()> {
     use CloneFlags as C;
     let flags = flags.known()?;
-    let new = C::NEWNS | C::NEWUTS | C::NEWPID | C::NEWIPC | C::NEWNET | C::NEWCGROUP | C::NEWTIME | C::NEWUSER;
+    let new =
+        C::NEWNS | C::NEWUTS | C::NEWPID | C::NEWIPC | C::NEWNET | C::NEWCGROUP | C::NEWTIME | C::NEWUSER;
     let shared = C::FS | C::FILES | C::VM | C::THREAD | C::SIGHAND | C::SYSVSEM;
     if !(new | shared).contains(flags) {
         return Err(Errno::EINVAL.into());

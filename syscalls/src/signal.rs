@@ -6,13 +6,15 @@ use std::time::Instant;
 use abi::Errno;
 use abi::capability::CAP_KILL;
 use abi::signal::{
-    MINSIGSTKSZ, SI_TKILL, SI_USER, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SigAction, SigInfo, SigSet, SigStack, Signal,
-    SsFlags,
+    MINSIGSTKSZ, SI_TKILL, SI_USER, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SigAction, SigInfo, SigSet,
+    SigStack, Signal, SsFlags,
 };
 use abi::time::Timespec;
 use sentry::error::Restart;
 use sentry::mm::UserRef;
-use sentry::signal::{AltStack, SignalOrigin, is_ignored, send_to_group, send_to_process_group, send_to_task};
+use sentry::signal::{
+    AltStack, SignalOrigin, is_ignored, send_to_group, send_to_process_group, send_to_task,
+};
 use sentry::task::{CurrentTask, Task, ThreadGroup, WaitEnd};
 use sentry::{SysError, SysResult};
 
@@ -182,7 +184,8 @@ pub fn kill(task: &mut CurrentTask, pid: i32, sig: Sig) -> SysResult<()> {
     let kernel = Arc::clone(task.kernel());
     match pid {
         1.. => {
-            let group = task.pid().namespace().find(pid).and_then(|p| p.thread_group()).ok_or(Errno::ESRCH)?;
+            let group =
+                task.pid().namespace().find(pid).and_then(|p| p.thread_group()).ok_or(Errno::ESRCH)?;
             kill_group(task, &group, signal)
         }
         0 => {
@@ -194,15 +197,14 @@ pub fn kill(task: &mut CurrentTask, pid: i32, sig: Sig) -> SysResult<()> {
             let own = task.thread_group().id();
             let ns = Arc::clone(task.pid().namespace());
             let all: Vec<_> = kernel.tree.lock().iter().map(|n| Arc::clone(&n.group)).collect();
-            let others: Vec<_> = all
-                .into_iter()
-                .filter(|g| g.id() != own && g.pid.number_in(&ns) > 1)
-                .collect();
+            let others: Vec<_> =
+                all.into_iter().filter(|g| g.id() != own && g.pid.number_in(&ns) > 1).collect();
             kill_many(task, &others, signal)
         }
         i32::MIN => Err(Errno::ESRCH.into()),
         _ => {
-            let group = task.pid().namespace().find(-pid).and_then(|p| p.process_group()).ok_or(Errno::ESRCH)?;
+            let group =
+                task.pid().namespace().find(-pid).and_then(|p| p.process_group()).ok_or(Errno::ESRCH)?;
             let members = kernel.tree.lock().members(group.id());
             kill_many(task, &members, signal)
         }
@@ -314,7 +316,11 @@ fn origin(task: &CurrentTask) -> SignalOrigin {
 }
 
 /// kill(2), "for a process to have permission".
-pub(crate) fn may_signal(task: &CurrentTask, group: &Arc<ThreadGroup>, signal: Option<Signal>) -> Result<(), Errno> {
+pub(crate) fn may_signal(
+    task: &CurrentTask,
+    group: &Arc<ThreadGroup>,
+    signal: Option<Signal>,
+) -> Result<(), Errno> {
     if group.id() == task.thread_group().id() {
         return Ok(());
     }
@@ -351,7 +357,11 @@ pub(crate) fn signal_process_group(task: &CurrentTask, group: &sentry::task::Pro
 }
 
 /// A pointer to a signal set with its size, as ppoll and friends take it: `None` for a null pointer.
-pub(crate) fn read_mask(task: &CurrentTask, set: UserRef<SigSet>, size: u64) -> Result<Option<SigSet>, Errno> {
+pub(crate) fn read_mask(
+    task: &CurrentTask,
+    set: UserRef<SigSet>,
+    size: u64,
+) -> Result<Option<SigSet>, Errno> {
     let Some(set) = set.non_null() else { return Ok(None) };
     if size != SIGSET_SIZE {
         return Err(Errno::EINVAL);

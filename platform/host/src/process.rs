@@ -230,3 +230,9 @@ pub fn inherited_fd(number: i32) -> Result<OwnedFd> {
     // SAFETY: the fd is open, nobody in this program opened it, and it is handed out once.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// What the CPU can do, as the host tells every program: AT_HWCAP and AT_HWCAP2 of the auxiliary vector.
+pub fn hardware_capabilities() -> (u64, u64) {
+    let (first, second) = rustix::param::linux_hwcap();
+    (first as u64, second as u64)
+}

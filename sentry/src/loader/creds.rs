@@ -21,7 +21,7 @@ pub(super) fn after_exec(old: &Credentials, file: &Arc<File>) -> Result<(Credent
     let attr = file.path.inode().attr()?;
     let mut new = old.clone();
     new.securebits &= !SECBIT_KEEP_CAPS;
-    if !file.path.mount.is_nosuid() && !old.no_new_privs {
+    if !file.path.mount.flags().contains(crate::vfs::MountFlags::NOSUID) && !old.no_new_privs {
         if attr.mode & S_ISUID != 0 {
             new.euid = attr.uid;
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use abi::Errno;
 use abi::elf::{
-    EI_CLASS, ELFCLASS64, ELFMAG, EM_X86_64, ET_DYN, ET_EXEC, Ehdr, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR, Phdr,
-    SegmentFlags,
+    EI_CLASS, ELFCLASS64, ELFMAG, EM_X86_64, ET_DYN, ET_EXEC, Ehdr, PT_GNU_STACK, PT_INTERP, PT_LOAD,
+    PT_PHDR, Phdr, SegmentFlags,
 };
 use abi::mman::MapFlags;
 use platform::Prot;
@@ -186,7 +186,8 @@ fn reserve(mm: &MemoryManager, program: &Program) -> Result<u64, Errno> {
     let (low, high) = program.span()?;
     let align = program.alignment();
     let len = (high - low).checked_add(align - PAGE).ok_or(Errno::ENOMEM)?;
-    let at = mm.mmap(request(UserAddr::NULL, len, Prot::empty(), MapFlags::PRIVATE, MapBacking::Anonymous))?;
+    let at =
+        mm.mmap(request(UserAddr::NULL, len, Prot::empty(), MapFlags::PRIVATE, MapBacking::Anonymous))?;
     mm.munmap(at, len)?;
     Ok((at.0.checked_add(align - 1).ok_or(Errno::ENOMEM)? & !(align - 1)).wrapping_sub(low))
 }
@@ -228,7 +229,8 @@ fn map_segment(mm: &MemoryManager, segment: &Phdr, file: &Arc<File>, bias: u64) 
         // What is behind the file's bytes in the last page is zero, if the program can write there.
         let tail = mapped_end.min(start + segment.p_memsz.max(segment.p_filesz)) - file_end;
         if segment.p_memsz > segment.p_filesz && prot.contains(Prot::WRITE) && mapped_end > file_end {
-            let tail = if memory_end > mapped_end { mapped_end - file_end } else { tail.max(mapped_end - file_end) };
+            let tail =
+                if memory_end > mapped_end { mapped_end - file_end } else { tail.max(mapped_end - file_end) };
             mm.zero_out(UserAddr(file_end), tail)?;
         }
     }
@@ -268,7 +270,13 @@ fn protection(flags: u32) -> Prot {
     prot
 }
 
-pub(super) fn request(addr: UserAddr, len: u64, prot: Prot, flags: MapFlags, backing: MapBacking) -> MapRequest {
+pub(super) fn request(
+    addr: UserAddr,
+    len: u64,
+    prot: Prot,
+    flags: MapFlags,
+    backing: MapBacking,
+) -> MapRequest {
     MapRequest { addr, len, prot, flags, backing, limits: MmLimits::UNLIMITED }
 }
 

@@ -103,7 +103,7 @@ pub(super) fn fill(
     mm.copy_out(UserAddr(platform_at), b"x86_64\0")?;
     let random_at = (platform_at - 16) & !15;
     let mut random = [0u8; 16];
-    host::thread::random_bytes(&mut random).map_err(|_| Errno::EIO)?;
+    host::random::fill(&mut random).map_err(|_| Errno::EIO)?;
     mm.copy_out(UserAddr(random_at), &random)?;
 
     let ids = &creds.user_ns;

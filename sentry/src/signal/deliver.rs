@@ -1,13 +1,14 @@
 //! Delivery: what happens to pending signals on the way back to guest code.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use abi::Errno;
 use abi::signal::{SI_TIMER, SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSet, Signal};
 
 use super::{DefaultAction, default_action, flags, force};
 use crate::error::Restart;
-use crate::task::{CurrentTask, work};
+use crate::task::{CurrentTask, WaitEnd, work};
 
 impl CurrentTask {
     /// Looks at everything in [`work`] that concerns signals, until none is left to deliver or the task has to exit.
@@ -199,6 +200,30 @@ impl CurrentTask {
         let shared = self.thread_group().signals.lock();
         let own = self.task().signals.lock();
         own.pending.set().union(shared.pending.set()).intersection(own.mask)
+    }
+
+    /// Waits for one of the signals in `set`, which may be blocked, and takes it (sigtimedwait).
+    pub fn wait_for_signal(
+        &mut self,
+        set: SigSet,
+        deadline: Option<Instant>,
+    ) -> Result<(Signal, SigInfo), WaitEnd> {
+        if let Some(taken) = self.take_signal(set) {
+            return Ok(taken);
+        }
+        self.task().signals.lock().waiting_for = set;
+        let result = loop {
+            if let Some(taken) = self.take_signal(set) {
+                break Ok(taken);
+            }
+            if let Err(end) = self.park(deadline) {
+                // A signal that is waited for interrupts like any other: it may have come just now.
+                break self.take_signal(set).ok_or(end);
+            }
+        };
+        self.task().signals.lock().waiting_for = SigSet::EMPTY;
+        self.set_mask(self.mask());
+        result
     }
 
     /// Takes a pending signal in `which`, blocked or not (sigtimedwait, signalfd).

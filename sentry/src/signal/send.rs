@@ -8,7 +8,7 @@ use abi::resource::RLIMIT_SIGPENDING;
 use abi::signal::{SI_KERNEL, SI_TKILL, SI_USER, SIG_DFL, SIG_IGN, SigInfo, SigSet, Signal};
 
 use super::stop::StopState;
-use super::{DefaultAction, GroupSignals, default_action, is_ignored};
+use super::{GroupSignals, is_ignored};
 use crate::Kernel;
 use crate::task::{Pid, ProcessGroup, Task, ThreadGroup, work};
 
@@ -226,9 +226,4 @@ pub enum External {
     Init,
     /// The foreground process group of the first process's terminal, or the first process without one.
     Foreground,
-}
-
-/// Whether the default action of `signal` stops.
-pub(crate) fn stops(signal: Signal) -> bool {
-    default_action(signal) == DefaultAction::Stop
 }

@@ -351,7 +351,7 @@ fn become_task(kernel: &Arc<Kernel>, start: Start) {
     let _ = task.parker.set(Arc::clone(&parker));
     let _ = task.interrupter.set(context.interrupter());
     let space = Arc::clone(resources.mm.space());
-    let mut current = CurrentTask {
+    let current = CurrentTask {
         task,
         regs,
         context,

@@ -11,7 +11,7 @@ use platform::{AddressSpace, Context, Registers};
 use super::{Credentials, Namespaces, Resources, RestartBlock, Task};
 use crate::error::{Restart, Result};
 use crate::mm::{MemoryManager, UserAddr, UserRef};
-use crate::vfs::{FdTable, File, FsContext};
+use crate::vfs::{Caller, FdTable, File, FsContext, Roots};
 use crate::wait::Parker;
 
 /// What a signal frame says about the last CPU exception.
@@ -121,6 +121,11 @@ impl CurrentTask {
     pub fn file(&self, fd: i32) -> Result<Arc<File>> {
         let file = self.file_or_path(fd)?;
         if file.is_path() { Err(Errno::EBADF) } else { Ok(file) }
+    }
+
+    /// On whose behalf this task asks the file system; `roots` are those of [`fs`](Self::fs).
+    pub fn caller<'a>(&'a self, roots: &'a Roots) -> Caller<'a> {
+        Caller { creds: &self.creds, roots, umask: self.resources.fs.umask(), task: Some(&self.task) }
     }
 
     /// Reads a structure out of guest memory.

@@ -36,6 +36,7 @@ pub use clone::CloneArgs;
 pub(crate) use clone::{new_task, reserve_pid};
 pub use creds::Credentials;
 pub use current::CurrentTask;
+pub use exec::ExecArgs;
 pub use limits::Limits;
 pub use pid::{PID_MAX, Pid, PidNamespace};
 pub use process_group::{ControllingTty, ProcessGroup, Session};

@@ -6,7 +6,8 @@ use abi::Errno;
 use abi::signal::SigSet;
 
 use super::{
-    ControllingTty, Credentials, Limits, Namespaces, Pid, ProcessGroup, Resources, Session, ThreadGroup, new_task,
+    ControllingTty, Credentials, Limits, Namespaces, Pid, ProcessGroup, Resources, Session, ThreadGroup,
+    new_task,
 };
 use crate::Kernel;
 use crate::loader::{LoadError, LoadRequest, OpenExec};
@@ -67,14 +68,11 @@ impl Kernel {
         let session = Session::new(leader);
         session.set_tty(spec.tty);
         let process_group = ProcessGroup::new(Arc::clone(&pid), session);
-        let signals = TaskSignals { mask: spec.mask.difference(SigSet::UNBLOCKABLE), ..TaskSignals::default() };
+        let signals =
+            TaskSignals { mask: spec.mask.difference(SigSet::UNBLOCKABLE), ..TaskSignals::default() };
         let task = new_task(self, &group, pid, Arc::new(image.creds), signals, &image.comm);
-        let resources = Resources {
-            mm: image.mm,
-            files: spec.files,
-            fs: spec.fs,
-            namespaces: Arc::new(spec.namespaces),
-        };
+        let resources =
+            Resources { mm: image.mm, files: spec.files, fs: spec.fs, namespaces: Arc::new(spec.namespaces) };
         self.set_main_process(&group);
         if self.own_init.is_some() {
             self.tree.lock().job = Some(group.id());

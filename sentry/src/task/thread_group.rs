@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::resource::RLimit;
+use abi::signal::{SigSet, Signal};
 use sync::Mutex;
 
 use super::usage::Usage;
@@ -101,6 +102,16 @@ impl ThreadGroup {
     /// One limit.
     pub fn limit(&self, resource: u32) -> RLimit {
         self.limits.lock().get(resource)
+    }
+
+    /// Drops pending entries of a signal that is ignored now.
+    pub fn discard_pending(&self, signal: Signal) {
+        let which = SigSet::of(&[signal]);
+        let mut signals = self.signals.lock();
+        signals.pending.discard(which);
+        for thread in &signals.threads {
+            thread.signals.lock().pending.discard(which);
+        }
     }
 
     /// Whether it is the init of its PID namespace.

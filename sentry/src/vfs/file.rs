@@ -366,3 +366,13 @@ pub(crate) fn test_file(ops: impl FileOps) -> Arc<File> {
     let creds = Credentials::for_user(0, 0, &[], crate::task::UserNamespace::initial());
     super::InternalFs::new().anonymous(Box::new(ops), OpenFlags::RDWR, &Arc::new(creds))
 }
+
+impl crate::mm::MappedFile for File {
+    fn path(&self) -> Vec<u8> {
+        match self.path.mount.namespace() {
+            Some(namespace) => self.path.text(&namespace.root()).for_proc(),
+            // A file of a kernel-internal file system.
+            None => self.ops.anonymous_name().into_bytes(),
+        }
+    }
+}

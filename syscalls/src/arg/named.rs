@@ -28,6 +28,11 @@ impl<F: NamedFlags> Flags<F>
 where
     F::Bits: Copy,
 {
+    /// What a call hands on to another handler.
+    pub fn of(flags: F) -> Self {
+        Flags { bits: flags.bits(), what: PhantomData }
+    }
+
     /// The bits.
     pub fn bits(self) -> F::Bits {
         self.bits
