@@ -17,6 +17,7 @@ pub mod process;
 pub mod random;
 pub mod refused_call;
 pub mod seccomp;
+pub mod seccomp_program;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

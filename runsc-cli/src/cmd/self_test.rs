@@ -9,7 +9,7 @@ use anyhow::bail;
 use crate::config::{self, GoferConfig, PlatformName, SentryConfig, Text, Tree};
 use crate::log::{self, Timeline};
 use crate::sandbox::control::Event;
-use crate::sandbox::supervise::{died, wait};
+use crate::sandbox::supervise::{LAST_WORD, died, wait};
 use crate::sandbox::{Sandbox, Streams, namespace};
 
 /// Options of `self-test`.
@@ -62,9 +62,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => bail!("{}", died("sentry", sandbox.sentry.wait()?)),
     }
     let stdin = std::io::stdin();
-    match wait([stdin.as_fd(), sandbox.control.as_fd(), sandbox.gofer.pidfd().as_fd()])? {
-        [true, ..] => Ok(ExitCode::SUCCESS),
-        [_, true, _] => bail!("{}", died("sentry", sandbox.sentry.wait()?)),
-        _ => bail!("{}", died("gofer", sandbox.gofer.wait()?)),
+    let control = sandbox.control.as_fd();
+    let [done, mut sentry_ended, _] = wait([stdin.as_fd(), control, sandbox.gofer.pidfd().as_fd()], None)?;
+    if done {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !sentry_ended {
+        [sentry_ended] = wait([control], Some(LAST_WORD))?;
+    }
+    match sentry_ended {
+        true => bail!("{}", died("sentry", sandbox.sentry.wait()?)),
+        false => bail!("{}", died("gofer", sandbox.gofer.wait()?)),
     }
 }

@@ -7,12 +7,12 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use anyhow::Context;
+use host::seccomp_program::Otherwise;
 
 use crate::config::{self, SentryConfig, fd};
 use crate::log::{self, Timeline};
 use crate::sandbox::control::{Event, Order, Report, SentryEnd};
-use crate::sandbox::filter::{Filter, Otherwise};
-use crate::sandbox::{namespace, privileges};
+use crate::sandbox::{filter, namespace, privileges};
 
 const FOR_RUNSC: &str = "this command is for runsc itself";
 
@@ -96,7 +96,7 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<()>
     if config.log {
         host::refused_call::report().context("SIGSYS handler")?;
     }
-    Filter::new(otherwise)?.install()?;
+    filter::install(otherwise)?;
     timeline.done("sentry: seccomp filter");
     Ok(())
 }

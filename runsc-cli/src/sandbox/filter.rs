@@ -7,47 +7,21 @@
 //!
 //! Some calls are refused with an error number instead, because libraries try them and have another way.
 
-use std::collections::BTreeMap;
+use std::io;
 
+use host::seccomp::{Instruction, Scope};
+use host::seccomp_program::{self, Otherwise, Verdict};
 use libc::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
     ENOENT, ENOSYS, c_long,
 };
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
-
-/// Why there is no filter.
-#[derive(Debug, thiserror::Error)]
-pub enum FilterError {
-    /// The list is wrong.
-    #[error("building the seccomp filter: {0}; please report this")]
-    Build(seccompiler::BackendError),
-    /// The host refused it.
-    #[error("installing the seccomp filter: {0}; the host kernel needs CONFIG_SECCOMP_FILTER")]
-    Install(seccompiler::Error),
-}
-
-impl From<seccompiler::BackendError> for FilterError {
-    fn from(error: seccompiler::BackendError) -> FilterError {
-        FilterError::Build(error)
-    }
-}
-
-/// What happens to a call.
-#[derive(Clone, Copy, Debug)]
-enum Verdict {
-    /// Allowed, whatever its arguments.
-    Allow,
-    /// Allowed when this argument is one of these.
-    Only(u8, &'static [u32]),
-    /// Allowed when this argument has none of these bits.
-    Without(u8, u32),
-    /// Refused with this error number.
-    Refuse(i32),
-}
 
 use Verdict::{Allow, Only, Refuse, Without};
+
+/// The host refused the filter.
+#[derive(Debug, thiserror::Error)]
+#[error("installing the seccomp filter: {0}; the host kernel needs CONFIG_SECCOMP_FILTER")]
+pub struct FilterError(io::Error);
 
 /// Bits of clone(2) that make a namespace.
 const NAMESPACES: u32 = (CLONE_NEWCGROUP
@@ -60,11 +34,11 @@ const NAMESPACES: u32 = (CLONE_NEWCGROUP
 
 /// Requests of ptrace(2): those on a process that the Sentry made, none that attaches to a stranger but SEIZE.
 const PTRACE: &[u32] = &[
+    libc::PTRACE_SYSEMU,
     libc::PTRACE_TRACEME,
     libc::PTRACE_CONT,
     libc::PTRACE_KILL,
     libc::PTRACE_SYSCALL,
-    libc::PTRACE_SYSEMU,
     libc::PTRACE_SYSEMU_SINGLESTEP,
     libc::PTRACE_SINGLESTEP,
     libc::PTRACE_PEEKDATA,
@@ -265,78 +239,14 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     (libc::SYS_getcwd,            Refuse(ENOENT), "Rust, for the text of a panic"),
 ];
 
-/// What happens at a call that is not on the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Otherwise {
-    /// The host kills the process.
-    Kill,
-    /// The process gets SIGSYS, so that a handler can say which call it was before the process ends.
-    Trap,
+fn program(otherwise: Otherwise) -> Vec<Instruction> {
+    let calls: Vec<_> = CALLS.iter().map(|&(number, verdict, _reason)| (number as u32, verdict)).collect();
+    seccomp_program::build(&calls, otherwise)
 }
 
-/// The compiled filter: two programs, the more severe answer counts.
-#[derive(Debug)]
-pub struct Filter {
-    /// Refuses with an error number; a program can hold only one, so one a number.
-    refusing: Vec<BpfProgram>,
-    /// Allows what is on the list.
-    allowing: BpfProgram,
-}
-
-impl Filter {
-    /// Builds the programs.
-    pub fn new(otherwise: Otherwise) -> Result<Filter, FilterError> {
-        let mut allowed: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-        let mut refused: BTreeMap<i32, BTreeMap<i64, Vec<SeccompRule>>> = BTreeMap::new();
-        for &(number, verdict, _reason) in CALLS {
-            allowed.insert(number, rules(verdict)?);
-            if let Refuse(errno) = verdict {
-                refused.entry(errno).or_default().insert(number, Vec::new());
-            }
-        }
-        let otherwise = match otherwise {
-            Otherwise::Kill => SeccompAction::KillProcess,
-            Otherwise::Trap => SeccompAction::Trap,
-        };
-        let refusing = refused
-            .into_iter()
-            .map(|(errno, calls)| program(calls, SeccompAction::Allow, SeccompAction::Errno(errno as u32)))
-            .collect::<Result<_, _>>()?;
-        Ok(Filter { refusing, allowing: program(allowed, otherwise, SeccompAction::Allow)? })
-    }
-
-    /// Installs it for this thread and all that it makes from now on. There is no way back.
-    pub fn install(&self) -> Result<(), FilterError> {
-        for program in &self.refusing {
-            seccompiler::apply_filter(program).map_err(FilterError::Install)?;
-        }
-        seccompiler::apply_filter(&self.allowing).map_err(FilterError::Install)
-    }
-}
-
-fn program(
-    calls: BTreeMap<i64, Vec<SeccompRule>>,
-    mismatch: SeccompAction,
-    matched: SeccompAction,
-) -> Result<BpfProgram, FilterError> {
-    let filter = SeccompFilter::new(calls, mismatch, matched, seccompiler::TargetArch::x86_64)?;
-    Ok(filter.try_into()?)
-}
-
-/// The conditions of a verdict: any of them; none means always.
-fn rules(verdict: Verdict) -> Result<Vec<SeccompRule>, FilterError> {
-    let one = |argument, operator, value| {
-        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?;
-        SeccompRule::new(vec![condition])
-    };
-    Ok(match verdict {
-        Allow | Refuse(_) => Vec::new(),
-        Only(argument, values) => values
-            .iter()
-            .map(|&value| one(argument, SeccompCmpOp::Eq, u64::from(value)))
-            .collect::<Result<_, _>>()?,
-        Without(argument, bits) => vec![one(argument, SeccompCmpOp::MaskedEq(u64::from(bits)), 0)?],
-    })
+/// Installs the filter for this thread and all that it makes from now on. There is no way back.
+pub fn install(otherwise: Otherwise) -> Result<(), FilterError> {
+    host::seccomp::install(&program(otherwise), Scope::Thread).map_err(FilterError)
 }
 
 #[cfg(test)]
@@ -346,9 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_compiles_and_names_each_call_once() {
-        let filter = Filter::new(Otherwise::Kill).unwrap();
-        assert!(filter.allowing.len() < 4096, "{} instructions", filter.allowing.len());
+    fn the_list_names_each_call_once() {
         let numbers: BTreeSet<_> = CALLS.iter().map(|(number, ..)| *number).collect();
         assert_eq!(numbers.len(), CALLS.len());
         assert!(CALLS.iter().all(|(_, _, reason)| !reason.is_empty()));

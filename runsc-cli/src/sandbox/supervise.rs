@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use host::process::Status;
 use host::signal::{self, Received, SignalSet};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::sandbox::Sandbox;
@@ -32,12 +32,15 @@ pub enum Outcome {
 const TERMINAL_SIGNALS: [i32; 7] =
     [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGHUP, libc::SIGWINCH];
 
+/// A Gofer ends when the Sentry has, and may be seen to end first: so long the Sentry has for its own end or last word.
+pub const LAST_WORD: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
 /// Forwards signals and follows the program's stops until the sandbox has ended. All signals are blocked.
 pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<Outcome> {
     let signals = signal::signalfd(&SignalSet::all())?;
     loop {
-        let [control_ready, signals_ready, gofer_ended] =
-            wait([sandbox.control.as_fd(), signals.as_fd(), sandbox.gofer.pidfd().as_fd()])?;
+        let fds = [sandbox.control.as_fd(), signals.as_fd(), sandbox.gofer.pidfd().as_fd()];
+        let [mut control_ready, signals_ready, gofer_ended] = wait(fds, None)?;
         if signals_ready {
             while let Some(received) = signal::read_signalfd(&signals)? {
                 if let Some(order) = order(received, terminal) {
@@ -46,11 +49,13 @@ pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<O
                 }
             }
         }
-        if !control_ready {
-            // The Gofer ends after the Sentry, whose last word is then still to be read.
-            if gofer_ended {
+        if gofer_ended && !control_ready {
+            [control_ready] = wait([sandbox.control.as_fd()], Some(LAST_WORD))?;
+            if !control_ready {
                 return Ok(Outcome::Failed(died("gofer", sandbox.gofer.wait()?)));
             }
+        }
+        if !control_ready {
             continue;
         }
         match sandbox.control.receive()? {
@@ -80,10 +85,10 @@ fn order(received: Received, terminal: Option<&Terminal>) -> Option<Order> {
     }
 }
 
-/// Waits until one of these can be read, or has ended; which.
-pub fn wait<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
+/// Waits until one of these can be read, or has ended, or the time is over; which.
+pub fn wait<const N: usize>(fds: [BorrowedFd<'_>; N], at_most: Option<Timespec>) -> io::Result<[bool; N]> {
     let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    match poll(&mut fds, None) {
+    match poll(&mut fds, at_most.as_ref()) {
         Ok(_) | Err(Errno::INTR) => Ok(fds.map(|fd| !fd.revents().is_empty())),
         Err(errno) => Err(errno.into()),
     }
