@@ -10,7 +10,8 @@
 
 mod kit;
 
-mod fork;
+mod memory;
+mod tasks;
 
 use std::ffi::CStr;
 

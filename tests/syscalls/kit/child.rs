@@ -1,8 +1,11 @@
 //! Forked children and how they end.
 
-use libc::{CLONE_VM, EINTR, c_int};
+use std::ffi::CStr;
+
+use libc::{CLONE_VM, EINTR, c_char, c_int};
 
 use super::check::{exit_now, fail, ok};
+use super::sys::Answer;
 use crate::sys;
 
 /// A forked child that has not been waited for.
@@ -117,3 +120,16 @@ impl Child {
         self.dies_of(libc::SIGKILL);
     }
 }
+
+/// The list that execve(2) wants.
+pub fn pointers(strings: &[&CStr]) -> Vec<*const c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// execve; returns only if it fails.
+pub fn exec(path: &CStr, argv: &[&CStr], env: &[&CStr]) -> Answer {
+    sys!(execve, path, pointers(argv).as_slice(), pointers(env).as_slice())
+}
+
+/// This very program, whose case can be given as `exec NAME` to run in a fresh process.
+pub const SELF: &CStr = c"/proc/self/exe";

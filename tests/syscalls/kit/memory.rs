@@ -1,11 +1,12 @@
 //! Mappings, volatile access, memory shared with children, and the fault that an access raises.
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use libc::{MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, c_int, siginfo_t, ucontext_t};
 
 use super::check::{exit_now, fail, ok};
 use super::child::{describe, fork};
+use super::files::{close, pipe};
 use super::signal::{Info, on};
 use crate::sys;
 
@@ -75,35 +76,50 @@ pub fn shared<T: Sync>() -> &'static T {
     unsafe { &*(addr as *const T) }
 }
 
-static REPORT: AtomicPtr<Info> = AtomicPtr::new(std::ptr::null_mut());
+/// Reads a byte for the fault's sake.
+pub fn touch(addr: usize) {
+    peek(addr);
+}
+
+/// Calls code for the fault's sake.
+pub fn jump(addr: usize) {
+    call(addr);
+}
+
+static REPORT: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn report(_: c_int, info: *mut siginfo_t, _: *mut ucontext_t) {
-    // SAFETY: REPORT points at a shared page that was set up before the handler was installed.
-    unsafe { REPORT.load(Ordering::SeqCst).write_volatile(Info::copy(info)) };
+    let info = Info::copy(info);
+    let _ = sys!(write, REPORT.load(Ordering::SeqCst), &info, size_of::<Info>());
     exit_now(99);
 }
+
+/// The handler must run even where the stack is what faulted. It is no mapping of its own, because the next `mmap` must
+/// not fill the hole that a case has made.
+static STACK: [AtomicU64; 8192] = [const { AtomicU64::new(0) }; 8192];
 
 /// Runs `body` in a child and gives the SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP that it raised, if any.
 #[track_caller]
 pub fn fault_of(body: impl FnOnce()) -> Option<Info> {
-    let page = ok(sys!(mmap, 0, PAGE, RW, SHARED_ANON, -1, 0)) as usize;
+    let [read_end, write_end] = pipe(0);
     let child = fork(|| {
-        REPORT.store(page as *mut Info, Ordering::SeqCst);
+        REPORT.store(write_end, Ordering::SeqCst);
         for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP] {
             on(signal, report, libc::SA_ONSTACK);
         }
-        // The handler must run even where the stack is what faulted.
-        let stack = libc::stack_t { ss_sp: map(PAGE * 16, RW) as *mut _, ss_flags: 0, ss_size: PAGE * 16 };
+        let stack =
+            libc::stack_t { ss_sp: STACK.as_ptr() as *mut _, ss_flags: 0, ss_size: size_of_val(&STACK) };
         ok(sys!(sigaltstack, &stack, 0));
         body();
     });
     let status = child.status();
-    // SAFETY: the page is mapped, the child that wrote it has ended.
-    let info = unsafe { (page as *const Info).read_volatile() };
-    unmap(page, PAGE);
+    close(write_end);
+    let mut info = Info::default();
+    let got = ok(sys!(read, read_end, &mut info, size_of::<Info>())) as usize;
+    close(read_end);
     match status {
         0 => None,
-        s if libc::WIFEXITED(s) && libc::WEXITSTATUS(s) == 99 => Some(info),
+        s if libc::WIFEXITED(s) && libc::WEXITSTATUS(s) == 99 && got == size_of::<Info>() => Some(info),
         s => fail(format_args!("the child that was to fault {}", describe(s))),
     }
 }

@@ -20,15 +20,15 @@ pub mod prelude {
     pub use libc::*;
 
     pub use super::check::{check, eq, eq_of, exit_now, fail, fails, fails_any, ok, ok_i32, skip, within};
-    pub use super::child::{Child, clone_child, describe, fork, in_child, wait_for};
+    pub use super::child::{Child, clone_child, describe, exec, fork, in_child, wait_for};
     pub use super::errno::Errno;
     pub use super::files::{
         NOBODY, absolute, become_user, close, content, create, exists, fstat, is_root, lstat, mkdir,
         needs_tmpfs, open, pipe, put, read, read_to_end, stat, text, unprivileged, write_all,
     };
     pub use super::memory::{
-        ANON, PAGE, RW, SHARED_ANON, call, does_not_fault, fault_of, faults, map, map_file, peek, peek64,
-        poke, poke64, shared, unmap,
+        ANON, PAGE, RW, SHARED_ANON, call, does_not_fault, fault_of, faults, jump, map, map_file, peek,
+        peek64, poke, poke64, shared, touch, unmap,
     };
     pub use super::numbers::nr;
     pub use super::signal as sig;

@@ -60,6 +60,16 @@ impl<T> Arg for &mut T {
         std::ptr::from_mut(self) as u64
     }
 }
+impl<T> Arg for &[T] {
+    fn arg(self) -> u64 {
+        self.as_ptr() as u64
+    }
+}
+impl<T> Arg for &mut [T] {
+    fn arg(self) -> u64 {
+        self.as_mut_ptr() as u64
+    }
+}
 impl Arg for &CStr {
     fn arg(self) -> u64 {
         self.as_ptr() as u64
@@ -118,10 +128,8 @@ macro_rules! sys {
 #[macro_export]
 macro_rules! sys_number {
     ($number:expr $(, $arg:expr)* $(,)?) => {{
-        #[allow(unused_imports)]
-        use $crate::kit::sys::Arg as _;
         // `match` keeps temporaries of the arguments alive until the call has returned.
-        match &[$($arg.arg()),*] as &[u64] {
+        match &[$($crate::kit::sys::Arg::arg($arg)),*] as &[u64] {
             given => {
                 // SAFETY: a case passes memory that it owns and that lives until the call returns, or memory that is
                 // wrong on purpose in a process of its own; nothing but that case is at risk.

@@ -1,0 +1,182 @@
+//! Mappings of files: sharing, truncation, offsets, memfd.
+
+use crate::kit::prelude::*;
+
+case!(shared_writes_reach_the_file: mmap, msync, read);
+fn shared_writes_reach_the_file() {
+    let fd = create(c"f", &[1; 2 * PAGE]);
+    let p = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
+    poke(p + 5, 9);
+    eq(content(c"f")[5], 9);
+    ok(sys!(msync, p, 2 * PAGE, MS_SYNC));
+    eq(content(c"f")[5], 9);
+}
+
+case!(writes_to_the_file_are_seen: mmap, pwrite64);
+fn writes_to_the_file_are_seen() {
+    let fd = create(c"f", &[1; PAGE]);
+    let shared = map_file(fd, 0, PAGE, PROT_READ, MAP_SHARED);
+    let private = map_file(fd, 0, PAGE, PROT_READ, MAP_PRIVATE);
+    eq(ok(sys!(pwrite64, fd, b"hello", 5, 10)), 5);
+    eq(peek(shared + 10), b'h');
+    eq(peek(private + 10), b'h');
+}
+
+case!(private_writes_stay_private: mmap);
+fn private_writes_stay_private() {
+    let fd = create(c"f", &[1; 2 * PAGE]);
+    let p = map_file(fd, 0, 2 * PAGE, RW, MAP_PRIVATE);
+    let q = map_file(fd, 0, 2 * PAGE, RW, MAP_PRIVATE);
+    poke(p, 2);
+    eq([peek(q), peek(p + 1)], [1, 1]);
+    eq(content(c"f")[0], 1);
+    // A page that has been copied no longer follows the file; the others still do.
+    ok(sys!(pwrite64, fd, &[7u8; 2], 2, 0));
+    ok(sys!(pwrite64, fd, &[7u8; 2], 2, PAGE));
+    eq([peek(p), peek(p + 1), peek(p + PAGE)], [2, 1, 7]);
+}
+
+case!(offset: mmap);
+fn offset() {
+    let mut bytes = vec![0u8; 3 * PAGE];
+    bytes[2 * PAGE + 1] = 42;
+    let fd = create(c"f", &bytes);
+    let p = map_file(fd, 2 * PAGE, PAGE, PROT_READ, MAP_PRIVATE);
+    eq(peek(p + 1), 42);
+}
+
+case!(tail_of_the_last_page_is_zero: mmap);
+fn tail_of_the_last_page_is_zero() {
+    let fd = create(c"f", b"abc");
+    let p = map_file(fd, 0, PAGE, RW, MAP_SHARED);
+    eq([peek(p + 2), peek(p + 3), peek(p + PAGE - 1)], [b'c', 0, 0]);
+    poke(p + 100, 5);
+    // Writing there never makes the file longer.
+    eq(fstat(fd).st_size, 3);
+}
+
+case!(bus_error_behind_the_end: mmap);
+fn bus_error_behind_the_end() {
+    let fd = create(c"f", b"abc");
+    let p = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
+    faults(|| touch(p + PAGE), SIGBUS, 2, p + PAGE);
+    faults(|| poke(p + PAGE + 8, 1), SIGBUS, 2, p + PAGE + 8);
+    let q = map_file(fd, 0, 2 * PAGE, RW, MAP_PRIVATE);
+    faults(|| touch(q + PAGE), SIGBUS, 2, q + PAGE);
+    faults(|| poke(q + PAGE, 1), SIGBUS, 2, q + PAGE);
+}
+
+case!(truncated_under_a_shared_mapping: mmap, ftruncate);
+fn truncated_under_a_shared_mapping() {
+    let fd = create(c"f", &[3; 2 * PAGE]);
+    let p = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
+    poke(p + PAGE, 4);
+    ok(sys!(ftruncate, fd, 10));
+    faults(|| touch(p + PAGE), SIGBUS, 2, p + PAGE);
+    eq([peek(p + 9), peek(p + 10)], [3, 0]);
+    ok(sys!(ftruncate, fd, 2 * PAGE));
+    eq([peek(p + 9), peek(p + 10), peek(p + PAGE)], [3, 0, 0]);
+}
+
+case!(truncated_under_a_private_copy: mmap, ftruncate);
+fn truncated_under_a_private_copy() {
+    let fd = create(c"f", &[3; 2 * PAGE]);
+    let p = map_file(fd, 0, 2 * PAGE, RW, MAP_PRIVATE);
+    poke(p + PAGE, 4);
+    ok(sys!(ftruncate, fd, 0));
+    // Truncation takes private copies along.
+    faults(|| touch(p + PAGE), SIGBUS, 2, p + PAGE);
+}
+
+case!(file_grows_under_a_mapping: mmap, ftruncate);
+fn file_grows_under_a_mapping() {
+    let fd = create(c"f", b"");
+    let p = map_file(fd, 0, 4 * PAGE, RW, MAP_SHARED);
+    faults(|| touch(p), SIGBUS, 2, p);
+    ok(sys!(ftruncate, fd, 4 * PAGE));
+    poke(p + 3 * PAGE, 1);
+    eq(content(c"f")[3 * PAGE], 1);
+}
+
+case!(kernel_access_behind_the_end_is_efault: mmap, write, read);
+fn kernel_access_behind_the_end_is_efault() {
+    let fd = create(c"f", &[1; PAGE]);
+    let p = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
+    let [r, w] = pipe(0);
+    fails(sys!(write, w, p + PAGE, 8), EFAULT);
+    eq(ok(sys!(write, w, b"12345678", 8)), 8);
+    fails(sys!(read, r, p + PAGE, 8), EFAULT);
+}
+
+case!(survives_close_and_unlink: mmap, close, unlink);
+fn survives_close_and_unlink() {
+    let fd = create(c"f", &[6; PAGE]);
+    let p = map_file(fd, 0, PAGE, RW, MAP_SHARED);
+    close(fd);
+    ok(sys!(unlink, c"f"));
+    eq(peek(p), 6);
+    poke(p, 7);
+    eq(peek(p), 7);
+}
+
+case!(two_processes_share_a_file: mmap, fork);
+fn two_processes_share_a_file() {
+    put(c"f", &[0; PAGE]);
+    let p = map_file(open(c"f", O_RDWR), 0, PAGE, RW, MAP_SHARED);
+    in_child(|| {
+        let q = map_file(open(c"f", O_RDWR), 0, PAGE, RW, MAP_SHARED);
+        poke(q + 1, 55);
+        ok(sys!(munmap, p, PAGE));
+    });
+    eq(peek(p + 1), 55);
+}
+
+case!(objects_that_cannot_be_mapped: mmap);
+fn objects_that_cannot_be_mapped() {
+    let [r, w] = pipe(0);
+    fails(sys!(mmap, 0, PAGE, PROT_READ, MAP_PRIVATE, r, 0), ENODEV);
+    fails(sys!(mmap, 0, PAGE, PROT_READ, MAP_PRIVATE, w, 0), EACCES);
+    mkdir(c"d");
+    let dir = open(c"d", O_RDONLY | O_DIRECTORY);
+    fails(sys!(mmap, 0, PAGE, PROT_READ, MAP_PRIVATE, dir, 0), ENODEV);
+    let event = ok_i32(sys!(eventfd2, 0, 0));
+    fails(sys!(mmap, 0, PAGE, PROT_READ, MAP_SHARED, event, 0), ENODEV);
+    let path = open(c"d", O_PATH);
+    fails(sys!(mmap, 0, PAGE, PROT_READ, MAP_PRIVATE, path, 0), EBADF);
+}
+
+case!(dev_zero: mmap);
+fn dev_zero() {
+    let fd = open(c"/dev/zero", O_RDWR);
+    let p = map_file(fd, 0, 2 * PAGE, RW, MAP_PRIVATE);
+    eq(peek(p), 0);
+    poke(p, 1);
+    let q = map_file(fd, 0, PAGE, RW, MAP_SHARED);
+    in_child(|| poke(q, 8));
+    eq(peek(q), 8);
+}
+
+case!(memfd_shared_between_mappings: memfd_create, mmap, ftruncate);
+fn memfd_shared_between_mappings() {
+    let fd = ok_i32(sys!(memfd_create, c"m", 0));
+    ok(sys!(ftruncate, fd, 2 * PAGE));
+    let p = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
+    let q = map_file(fd, PAGE, PAGE, RW, MAP_SHARED);
+    poke(p + PAGE, 3);
+    eq(peek(q), 3);
+    let mut byte = [0u8];
+    eq(ok(sys!(pread64, fd, &mut byte, 1, PAGE)), 1);
+    eq(byte, [3]);
+}
+
+case!(msync_arguments: msync);
+fn msync_arguments() {
+    let p = map(2 * PAGE, RW);
+    ok(sys!(msync, p, 2 * PAGE, MS_ASYNC));
+    fails(sys!(msync, p + 1, PAGE, MS_SYNC), EINVAL);
+    fails(sys!(msync, p, PAGE, MS_SYNC | MS_ASYNC), EINVAL);
+    fails(sys!(msync, p, PAGE, 8), EINVAL);
+    unmap(p + PAGE, PAGE);
+    fails(sys!(msync, p, 2 * PAGE, MS_SYNC), ENOMEM);
+    ok(sys!(msync, p, 0, MS_SYNC));
+}

@@ -1,0 +1,12 @@
+//! Memory: mappings, protection, faults, copy on write.
+
+mod brk;
+mod cow;
+mod file_mapping;
+mod madvise;
+mod mmap;
+mod mprotect;
+mod mremap;
+mod residency;
+mod segv;
+mod stack;

@@ -1,0 +1,3 @@
+//! Tasks: how processes and threads begin, live and end.
+
+mod fork;
