@@ -22,8 +22,13 @@ use libc::{c_char, c_int};
 /// Called by the C library.
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
-    // SAFETY: argv holds argc strings that live as long as the process.
-    let args: Vec<&CStr> = (0..argc as usize).map(|i| unsafe { CStr::from_ptr(*argv.add(i)) }).collect();
+    // SAFETY: argv ends with a null pointer and lives as long as the process.
+    let args = unsafe { strings(argv) };
+    // SAFETY: the environment follows argv's null pointer and ends with another.
+    let env = unsafe { strings(argv.add(argc as usize + 1)) };
+    if let Some(program) = args.first() {
+        kit::probe::remember(program);
+    }
     let words: Vec<&str> = args.iter().map(|a| a.to_str().unwrap_or("")).collect();
     match words.as_slice() {
         [_, "list"] => list(),
@@ -31,6 +36,7 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
             let cases: Option<Vec<&Case>> = names.iter().map(|name| find(name)).collect();
             cases.map_or(2, |cases| kit::runner::run(&cases, args[0]))
         }
+        [_, "probe", _, ..] => kit::probe::run(&args[2..], &env),
         [_, "exec", name, rest @ ..] => match find(name) {
             Some(case) => exec(case, rest.first().copied()),
             None => 2,
@@ -40,6 +46,17 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
             2
         }
     }
+}
+
+/// # Safety
+/// The list must end with a null pointer, and live for good.
+unsafe fn strings(list: *const *const c_char) -> Vec<&'static CStr> {
+    // SAFETY: by the contract.
+    (0..)
+        .map(|i| unsafe { *list.add(i) })
+        .take_while(|s| !s.is_null())
+        .map(|s| unsafe { CStr::from_ptr(s) })
+        .collect()
 }
 
 fn list() -> c_int {

@@ -5,6 +5,8 @@ use std::ffi::CStr;
 use libc::{CLONE_VM, EINTR, c_char, c_int};
 
 use super::check::{exit_now, fail, ok};
+use super::files::{close, pipe, read_to_end};
+use super::probe::program;
 use super::sys::Answer;
 use crate::sys;
 
@@ -131,5 +133,27 @@ pub fn exec(path: &CStr, argv: &[&CStr], env: &[&CStr]) -> Answer {
     sys!(execve, path, pointers(argv).as_slice(), pointers(env).as_slice())
 }
 
-/// This very program, whose case can be given as `exec NAME` to run in a fresh process.
-pub const SELF: &CStr = c"/proc/self/exe";
+/// Runs a program in a child with these descriptors and gives what it wrote to stdout; it must exit with 0. `prepare` runs
+/// in the child before.
+#[track_caller]
+pub fn exec_output(path: &CStr, argv: &[&CStr], env: &[&CStr], prepare: impl FnOnce()) -> String {
+    let [read_end, write_end] = pipe(0);
+    let child = fork(|| {
+        ok(sys!(dup3, write_end, 1, 0));
+        close(read_end);
+        close(write_end);
+        prepare();
+        ok(exec(path, argv, env));
+    });
+    close(write_end);
+    let output = read_to_end(read_end);
+    close(read_end);
+    child.succeeds();
+    String::from_utf8_lossy(&output).into_owned()
+}
+
+/// Asks a fresh instance of this program; see `kit::probe`.
+#[track_caller]
+pub fn probe(what: &CStr, prepare: impl FnOnce()) -> String {
+    exec_output(program(), &[c"cases", c"probe", what], &[], prepare)
+}

@@ -9,9 +9,11 @@ pub mod errno;
 pub mod files;
 pub mod memory;
 pub mod numbers;
+pub mod probe;
 pub mod runner;
 pub mod signal;
 pub mod sys;
+pub mod thread;
 pub mod wait;
 
 /// Everything a family needs: `use crate::kit::prelude::*`.
@@ -19,8 +21,12 @@ pub mod wait;
 pub mod prelude {
     pub use libc::*;
 
-    pub use super::check::{check, eq, eq_of, exit_now, fail, fails, fails_any, ok, ok_i32, skip, within};
-    pub use super::child::{Child, clone_child, describe, exec, fork, in_child, wait_for};
+    pub use super::check::{
+        check, done, eq, eq_of, exit_now, fail, fails, fails_any, ok, ok_i32, skip, within,
+    };
+    pub use super::child::{
+        Child, clone_child, describe, exec, exec_output, fork, in_child, pointers, probe, wait_for,
+    };
     pub use super::errno::Errno;
     pub use super::files::{
         NOBODY, absolute, become_user, close, content, create, exists, fstat, is_root, lstat, mkdir,
@@ -31,8 +37,10 @@ pub mod prelude {
         peek64, poke, poke64, shared, touch, unmap,
     };
     pub use super::numbers::nr;
+    pub use super::probe::program;
     pub use super::signal as sig;
     pub use super::sys::Answer;
+    pub use super::thread;
     pub use super::wait::{eventually, now_ns, sleep_ms, state, until_asleep, until_state};
     pub use crate::{case, sys, sys_number};
 

@@ -1,4 +1,4 @@
-//! fork, vfork, clone and clone3: what the child gets.
+//! fork: what the child gets.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -29,4 +29,142 @@ fn ids_of_parent_and_child() {
     child.succeeds();
     eq(seen[0].load(Ordering::SeqCst), pid as u32);
     eq(seen[1].load(Ordering::SeqCst), me as u32);
+}
+
+case!(descriptors_share_the_offset: fork, lseek, read);
+fn descriptors_share_the_offset() {
+    let fd = create(c"f", b"0123456789");
+    in_child(|| {
+        eq(read(fd, 4), b"0123");
+        close(fd);
+    });
+    eq(ok(sys!(lseek, fd, 0, SEEK_CUR)), 4);
+    eq(read(fd, 2), b"45");
+}
+
+case!(descriptor_table_is_a_copy: fork, close, dup);
+fn descriptor_table_is_a_copy() {
+    let fd = create(c"f", b"x");
+    in_child(|| close(fd));
+    ok(sys!(fcntl, fd, F_GETFD));
+    in_child(|| {
+        ok(sys!(dup3, fd, 50, 0));
+    });
+    fails(sys!(fcntl, 50, F_GETFD), EBADF);
+}
+
+case!(pending_signals_are_not_inherited: fork, rt_sigpending);
+fn pending_signals_are_not_inherited() {
+    sig::block(sig::bit(SIGUSR1));
+    sig::raise(SIGUSR1);
+    check(sig::pending() & sig::bit(SIGUSR1) != 0, "pending in the parent");
+    in_child(|| {
+        eq(sig::pending(), 0);
+        check(sig::mask() & sig::bit(SIGUSR1) != 0, "the mask is inherited");
+    });
+}
+
+case!(alarm_is_not_inherited: fork, alarm, getitimer);
+fn alarm_is_not_inherited() {
+    ok(sys!(alarm, 100));
+    in_child(|| eq(ok(sys!(alarm, 0)), 0));
+    within("seconds left", ok(sys!(alarm, 0)), 99, 100);
+}
+
+case!(cwd_umask_and_nice_are_inherited: fork, chdir, umask, getpriority);
+fn cwd_umask_and_nice_are_inherited() {
+    mkdir(c"d");
+    ok(sys!(chdir, c"d"));
+    ok(sys!(umask, 0o27));
+    ok(sys!(setpriority, 0, 0, 5));
+    in_child(|| {
+        let mut path = [0u8; 4096];
+        let n = ok(sys!(getcwd, &mut path, 4096)) as usize;
+        check(path[..n - 1].ends_with(b"/d"), "the directory");
+        eq(ok(sys!(umask, 0)), 0o27);
+        eq(ok(sys!(getpriority, 0, 0)), 15);
+        ok(sys!(chdir, c".."));
+    });
+    check(absolute("").to_bytes().ends_with(b"/d/"), "the parent stays where it was");
+    eq(ok(sys!(umask, 0o22)), 0o27);
+}
+
+case!(group_and_session_are_inherited: fork, getpgid, getsid);
+fn group_and_session_are_inherited() {
+    let (group, session) = (ok(sys!(getpgid, 0)), ok(sys!(getsid, 0)));
+    in_child(|| {
+        eq(ok(sys!(getpgid, 0)), group);
+        eq(ok(sys!(getsid, 0)), session);
+    });
+}
+
+case!(only_the_calling_thread_comes_along: fork);
+fn only_the_calling_thread_comes_along() {
+    let (_, handle) = thread::spawn(|| sleep_ms(300));
+    in_child(|| {
+        eq(text(c"/proc/self/status").lines().find(|l| l.starts_with("Threads:")), Some("Threads:\t1"));
+    });
+    thread::join(handle);
+}
+
+case!(fork_in_a_thread: fork, wait4);
+fn fork_in_a_thread() {
+    let (_, handle) = thread::spawn(|| {
+        let parent = ok(sys!(getpid));
+        in_child(|| {
+            eq(ok(sys!(gettid)), ok(sys!(getpid)));
+            eq(ok(sys!(getppid)), parent);
+        });
+    });
+    thread::join(handle);
+}
+
+case!(process_limit: fork, prlimit64; root);
+fn process_limit() {
+    in_child(|| {
+        // An id that nothing else on the machine uses.
+        become_user(54321);
+        let limit = rlimit { rlim_cur: 1, rlim_max: 1 };
+        ok(sys!(prlimit64, 0, RLIMIT_NPROC, &limit, 0));
+        fails(sys!(fork), EAGAIN);
+    });
+}
+
+case!(many_in_sequence: fork, wait4, exit_group);
+fn many_in_sequence() {
+    for i in 0..60 {
+        fork(|| exit_now(i)).exits_with(i);
+    }
+}
+
+case!(many_at_once: fork, wait4);
+fn many_at_once() {
+    let [r, w] = pipe(0);
+    let children: Vec<Child> = (0..40)
+        .map(|_| {
+            fork(|| {
+                close(w);
+                eq(read(r, 1).len(), 0);
+            })
+        })
+        .collect();
+    close(w);
+    children.into_iter().for_each(Child::succeeds);
+}
+
+case!(deep_chain: fork, wait4);
+fn deep_chain() {
+    fn down(levels: u32) {
+        if levels > 0 {
+            in_child(|| down(levels - 1));
+        }
+    }
+    down(25);
+}
+
+case!(times_start_at_zero: fork, times, getrusage);
+fn times_start_at_zero() {
+    let end = now_ns(CLOCK_PROCESS_CPUTIME_ID) + 30_000_000;
+    while now_ns(CLOCK_PROCESS_CPUTIME_ID) < end {}
+    in_child(|| check(now_ns(CLOCK_PROCESS_CPUTIME_ID) < 25_000_000, "the child's clock starts anew"));
 }

@@ -1,3 +1,22 @@
 //! Tasks: how processes and threads begin, live and end.
 
+mod capabilities;
+mod clone;
+mod creds;
+mod exec;
+mod exit;
 mod fork;
+mod futex;
+mod futex_pi;
+mod job_control;
+mod membarrier;
+mod pid_namespace;
+mod pidfd;
+mod prctl;
+mod process_groups;
+mod rlimits;
+mod robust_list;
+mod rseq;
+mod sched;
+mod threads;
+mod wait;

@@ -1,0 +1,90 @@
+//! `cases probe WHAT`: what a fresh program finds, for cases about execve.
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use libc::{c_char, c_int};
+
+use super::check::{ok, say};
+use super::files::write_all;
+use super::signal;
+use crate::sys;
+
+static PROGRAM: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Remembers the path under which this program was started.
+pub fn remember(program: &'static CStr) {
+    PROGRAM.store(program.as_ptr().cast_mut(), Ordering::SeqCst);
+}
+
+/// The path of this program.
+pub fn program() -> &'static CStr {
+    // SAFETY: set before any case runs, from argv, which lives as long as the process.
+    unsafe { CStr::from_ptr(PROGRAM.load(Ordering::SeqCst)) }
+}
+
+/// Answers on stdout; the exit status is 0 if it knows the word.
+pub fn run(words: &[&CStr], env: &[&CStr]) -> c_int {
+    let all: Vec<&str> = words.iter().map(|w| w.to_str().unwrap_or("?")).collect();
+    let text = match all.as_slice() {
+        ["args", ..] => {
+            let env: Vec<&str> = env.iter().map(|e| e.to_str().unwrap_or("?")).collect();
+            format!("{}\n{}", all.join("|"), env.join("|"))
+        }
+        ["mask"] => format!("{:x}", signal::mask()),
+        ["pending"] => format!("{:x}", signal::pending()),
+        ["actions"] => {
+            let actions: Vec<String> = [libc::SIGUSR1, libc::SIGUSR2, libc::SIGCHLD]
+                .iter()
+                .map(|s| format!("{:x}:{:x}", signal::get(*s).handler, signal::get(*s).flags))
+                .collect();
+            actions.join(" ")
+        }
+        ["altstack"] => {
+            // SAFETY: a structure of integers and a pointer that is not followed.
+            let mut stack: libc::stack_t = unsafe { std::mem::zeroed() };
+            ok(sys!(sigaltstack, 0, &mut stack));
+            format!("{:x}", stack.ss_flags)
+        }
+        ["ids"] => format!(
+            "{} {} {} {}",
+            ok(sys!(getpid)),
+            ok(sys!(getppid)),
+            ok(sys!(getpgid, 0)),
+            ok(sys!(getsid, 0))
+        ),
+        ["threads"] => std::fs::read_dir("/proc/self/task").map_or(0, |d| d.count()).to_string(),
+        ["fds"] => (0..32)
+            .filter(|fd| sys!(fcntl, *fd, libc::F_GETFD).is_ok())
+            .map(|fd| fd.to_string())
+            .collect::<Vec<String>>()
+            .join(" "),
+        ["creds"] => {
+            let mut ids = [0u32; 6];
+            let (uids, gids) = ids.split_at_mut(3);
+            ok(sys!(getresuid, &mut uids[0], &mut uids[1], &mut uids[2]));
+            ok(sys!(getresgid, &mut gids[0], &mut gids[1], &mut gids[2]));
+            format!("{ids:?}")
+        }
+        ["name"] => {
+            let mut name = [0u8; 16];
+            ok(sys!(prctl, libc::PR_GET_NAME, &mut name));
+            String::from_utf8_lossy(&name).trim_end_matches('\0').to_string()
+        }
+        ["dumpable"] => ok(sys!(prctl, libc::PR_GET_DUMPABLE)).to_string(),
+        ["timers"] => {
+            let mut left = [0i64; 4];
+            ok(sys!(getitimer, 0, &mut left));
+            format!("{}", i32::from(left[2] != 0 || left[3] != 0))
+        }
+        ["cwd"] => std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default(),
+        ["umask"] => format!("{:o}", ok(sys!(umask, 0))),
+        ["nice"] => ok(sys!(getpriority, 0, 0)).to_string(),
+        _ => {
+            say(&format!("no such probe: {all:?}"));
+            return 1;
+        }
+    };
+    write_all(1, text.as_bytes());
+    0
+}

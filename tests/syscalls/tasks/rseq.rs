@@ -1,0 +1,122 @@
+//! Restartable sequences.
+
+use std::arch::asm;
+
+use crate::kit::prelude::*;
+use crate::kit::thread::Slots;
+
+/// `struct rseq`
+#[repr(C, align(32))]
+#[derive(Default)]
+struct Area {
+    cpu_start: u32,
+    cpu: u32,
+    section: u64,
+    flags: u32,
+    node: u32,
+    mm_cid: u32,
+    padding: u32,
+}
+
+const SIGNATURE: u32 = 0x5305_3053;
+
+/// Runs the body in a thread that the C library has not registered. The result is the body's.
+#[track_caller]
+fn unregistered(body: extern "C" fn(usize) -> c_int) {
+    let flags = (CLONE_VM | SIGCHLD) as u64;
+    let pid = ok_i32(thread::clone(flags, Slots::default(), body, map(PAGE, RW)));
+    Child { pid }.succeeds();
+}
+
+case!(registers_and_tells_the_cpu: rseq, getcpu);
+fn registers_and_tells_the_cpu() {
+    extern "C" fn body(area: usize) -> c_int {
+        // SAFETY: a fresh page of zeroes.
+        let area = unsafe { &mut *(area as *mut Area) };
+        area.cpu = u32::MAX;
+        ok(sys!(rseq, &mut *area, 32, 0, SIGNATURE));
+        let mut cpu = 0u32;
+        ok(sys!(getcpu, &mut cpu, 0, 0));
+        // SAFETY: the kernel writes here, so the compiler must look again.
+        let seen = unsafe { std::ptr::from_ref(&area.cpu).read_volatile() };
+        check(seen < 4096, "a processor number");
+        ok(sys!(rseq, &mut *area, 32, 1, SIGNATURE));
+        // SAFETY: as above.
+        eq(unsafe { std::ptr::from_ref(&area.cpu).read_volatile() }, u32::MAX);
+        0
+    }
+    unregistered(body);
+}
+
+case!(arguments: rseq);
+fn arguments() {
+    extern "C" fn body(area: usize) -> c_int {
+        fails(sys!(rseq, area, 31, 0, SIGNATURE), EINVAL);
+        fails(sys!(rseq, area + 4, 32, 0, SIGNATURE), EINVAL);
+        fails(sys!(rseq, area, 32, 2, SIGNATURE), EINVAL);
+        fails(sys!(rseq, area, 32, 1, SIGNATURE), EINVAL);
+        fails(sys!(rseq, 0xffff_8000_0000_0000u64, 32, 0, SIGNATURE), EFAULT);
+        ok(sys!(rseq, area, 32, 0, SIGNATURE));
+        fails(sys!(rseq, area, 32, 0, SIGNATURE), EBUSY);
+        fails(sys!(rseq, area, 32, 0, SIGNATURE + 1), EPERM);
+        fails(sys!(rseq, area + 64, 32, 0, SIGNATURE), EINVAL);
+        fails(sys!(rseq, area, 32, 1, SIGNATURE + 1), EPERM);
+        ok(sys!(rseq, area, 32, 1, SIGNATURE));
+        0
+    }
+    unregistered(body);
+}
+
+case!(c_library_registers: rseq);
+fn c_library_registers() {
+    // A process with the C library is registered; a second area is refused.
+    let area = map(PAGE, RW);
+    fails(sys!(rseq, area, 32, 0, SIGNATURE), EINVAL);
+}
+
+case!(signal_aborts_a_critical_section: rseq, rt_sigaction);
+fn signal_aborts_a_critical_section() {
+    extern "C" fn nothing(_: c_int, _: *mut siginfo_t, _: *mut ucontext_t) {}
+    extern "C" fn body(page: usize) -> c_int {
+        sig::on(SIGUSR1, nothing, 0);
+        ok(sys!(rseq, page, 32, 0, SIGNATURE));
+        let (pid, tid) = (ok(sys!(getpid)), ok(sys!(gettid)));
+        let child = fork(|| {
+            sleep_ms(20);
+            for _ in 0..200 {
+                let _ = sys!(tgkill, pid, tid, SIGUSR1);
+                sleep_ms(1);
+            }
+        });
+        let aborted: u64;
+        let descriptor = page + 64;
+        // SAFETY: the loop inside the section ends only by the abort, which jumps behind the signature at 4.
+        unsafe {
+            asm!(
+                "lea {t}, [rip + 2f]",
+                "mov [{d} + 8], {t}",
+                "lea {u}, [rip + 3f]",
+                "sub {u}, {t}",
+                "mov [{d} + 16], {u}",
+                "lea {t}, [rip + 4f]",
+                "mov [{d} + 24], {t}",
+                "xor eax, eax",
+                "mov [{a} + 8], {d}",
+                "2: nop",
+                "jmp 2b",
+                "3: jmp 5f",
+                ".long 0x53053053",
+                "4: mov eax, 1",
+                "5: nop",
+                t = out(reg) _, u = out(reg) _, d = in(reg) descriptor, a = in(reg) page,
+                out("rax") aborted,
+            );
+        }
+        eq(aborted, 1);
+        eq_of("the section is left", peek64(page + 8), 0);
+        ok(sys!(rseq, page, 32, 1, SIGNATURE));
+        child.end();
+        0
+    }
+    unregistered(body);
+}
