@@ -18,6 +18,7 @@ mod namespaces;
 mod pid;
 mod process_group;
 mod run;
+mod set_ids;
 mod start;
 mod thread_group;
 mod tree;
