@@ -11,6 +11,7 @@
 
 pub mod arg;
 pub mod counters;
+mod cred;
 pub mod dispatch;
 pub mod handler;
 pub mod report;
