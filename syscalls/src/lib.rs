@@ -13,12 +13,18 @@ pub mod arg;
 pub mod counters;
 mod cred;
 pub mod dispatch;
+mod epoll;
+mod eventfd;
 pub mod handler;
+mod mask;
+mod pipe;
+mod poll;
 pub mod report;
 pub mod row;
 pub mod show;
 pub mod strace;
 pub mod table;
+mod timerfd;
 
 mod exec;
 mod path;

@@ -186,6 +186,13 @@ impl CurrentTask {
         self.set_work(work::NOTIFY);
     }
 
+    /// Ends a temporary mask now: the wait has given a result, so that signals that only it let through stay pending.
+    pub fn end_temporary_mask(&mut self) {
+        if let Some(mask) = self.take_saved_mask() {
+            self.set_mask(mask);
+        }
+    }
+
     fn take_saved_mask(&mut self) -> Option<SigSet> {
         self.saved_mask.take()
     }

@@ -13,6 +13,7 @@ mod creds;
 mod current;
 mod exec;
 mod exit;
+mod files;
 mod limits;
 mod namespaces;
 mod pid;

@@ -24,6 +24,7 @@ mod open_exec;
 mod path;
 pub mod permission;
 pub mod pipe;
+pub mod poll;
 pub mod resolve;
 pub mod super_block;
 pub mod timerfd;

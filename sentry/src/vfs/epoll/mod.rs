@@ -14,6 +14,7 @@ mod ready;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod wait;
 mod watchers;
 
 use std::any::Any;
@@ -55,6 +56,8 @@ pub enum Control {
     },
     /// EPOLL_CTL_DEL
     Delete,
+    /// Anything else: EINVAL, but other errors come first.
+    Unknown,
 }
 
 /// An epoll set as an open file.
@@ -101,14 +104,18 @@ impl Epoll {
         Epoll { set: Arc::new(set) }
     }
 
-    /// epoll_ctl(2), for the set that `own` is the file of. Errors in Linux's order.
-    pub fn control(&self, own: &Arc<File>, fd: i32, file: &Arc<File>, control: Control) -> Result<(), Errno> {
+    /// epoll_ctl(2): changes the item of the set `own` for `file` under descriptor `fd`. Errors in Linux's order.
+    pub fn control(own: &Arc<File>, fd: i32, file: &Arc<File>, control: Control) -> Result<(), Errno> {
         if !file.ops().pollable() {
             return Err(Errno::EPERM);
         }
         if Arc::ptr_eq(own, file) {
             return Err(Errno::EINVAL);
         }
+        own.downcast::<Epoll>().ok_or(Errno::EINVAL)?.change(fd, file, control)
+    }
+
+    fn change(&self, fd: i32, file: &Arc<File>, control: Control) -> Result<(), Errno> {
         let inner = file.downcast::<Epoll>();
         match control {
             Control::Modify { events, .. } if events.contains(EpollEvents::EXCLUSIVE) => {
@@ -135,6 +142,7 @@ impl Epoll {
                 }
             }
             Control::Modify { events, data } => self.modify(key, file, events, data)?,
+            Control::Unknown => return Err(Errno::EINVAL),
             Control::Delete => {
                 let id = self.set.items.lock().remove(&key).ok_or(Errno::ENOENT)?;
                 self.set.removed(id);

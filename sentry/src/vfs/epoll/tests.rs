@@ -30,7 +30,7 @@ fn drain(file: &File) {
 }
 
 fn control(set: &Arc<File>, fd: i32, file: &Arc<File>, control: Control) -> Result<(), Errno> {
-    set.downcast::<Epoll>().expect("a set").control(set, fd, file, control)
+    Epoll::control(set, fd, file, control)
 }
 
 fn add(set: &Arc<File>, fd: i32, file: &Arc<File>, events: EpollEvents) -> Result<(), Errno> {
