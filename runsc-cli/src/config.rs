@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -46,6 +46,9 @@ pub struct SentryConfig {
     pub strace: bool,
     /// Mounts besides those every sandbox has, parents first. The root comes first.
     pub mounts: Vec<Mount>,
+    /// Status flags (`O_*`) of the standard streams, as the caller has them: the Sentry may have got descriptions of its
+    /// own with other flags.
+    pub stream_flags: [u32; 3],
     /// What to run; none in a self-test.
     pub process: Option<Process>,
 }
@@ -211,14 +214,6 @@ pub fn load<T: DeserializeOwned>(fd: OwnedFd) -> io::Result<T> {
 pub fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
-}
-
-/// The three standard descriptors.
-pub fn stdio() -> [io::Result<OwnedFd>; 3] {
-    fn own(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-        fd.try_clone_to_owned()
-    }
-    [own(io::stdin().as_fd()), own(io::stdout().as_fd()), own(io::stderr().as_fd())]
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use crate::log::{self, Timeline};
 use crate::sandbox::control::Ended;
 use crate::sandbox::supervise::{Outcome, supervise};
 use crate::sandbox::terminal::{self, Terminal};
-use crate::sandbox::{Sandbox, Streams, namespace, privileges, user};
+use crate::sandbox::{Sandbox, Streams, namespace, privileges, streams, user};
 
 /// Options of `do`.
 #[derive(Debug, clap::Args)]
@@ -108,7 +108,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         foreground: terminal.as_ref().is_none_or(Terminal::foreground),
         args: args.command.iter().cloned().map(Text::from).collect(),
     };
-    let sentry = SentryConfig {
+    let mut sentry = SentryConfig {
         started_ns,
         log: log.is_some(),
         identity: namespace::identity(),
@@ -116,27 +116,31 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         hostname: hostname(&args),
         strace: args.strace,
         mounts,
+        stream_flags: [0; 3],
         process: Some(process),
     };
     timeline.done("command line understood");
 
-    let outcome = run_sandbox(&sentry, &gofer, log.as_ref(), terminal.as_ref(), &mut timeline)?;
+    let outcome = run_sandbox(&mut sentry, &gofer, log.as_ref(), terminal.as_ref(), &mut timeline)?;
     timeline.done("sandbox gone");
     Ok(finish(&args.command[0], outcome))
 }
 
 /// Starts the sandbox and stays with it; it is gone when this returns.
 fn run_sandbox(
-    sentry: &SentryConfig,
+    sentry: &mut SentryConfig,
     gofer: &GoferConfig,
     log: Option<&File>,
     terminal: Option<&Terminal>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Outcome> {
-    let stdio = standard_streams()?;
-    let strace = log.map_or(stdio[2].as_fd(), File::as_fd);
-    let streams = Streams { stdio: stdio.each_ref().map(OwnedFd::as_fd), strace, log };
-    let sandbox = Sandbox::start(sentry, gofer, &streams, timeline)?;
+    let stdio = streams::for_sandbox()?;
+    let strace = log.map_or(stdio[2].fd.as_fd(), File::as_fd);
+    sentry.stream_flags = stdio.each_ref().map(|stream| stream.flags);
+    let fds = Streams { stdio: stdio.each_ref().map(|stream| stream.fd.as_fd()), strace, log };
+    let sandbox = Sandbox::start(sentry, gofer, &fds, timeline)?;
+    drop(stdio);
+    streams::let_go()?;
     let outcome = supervise(&sandbox, terminal)?;
     timeline.done("program ended");
     if !matches!(outcome, Outcome::Ended(Ended::Exited(_)))
@@ -272,21 +276,6 @@ fn umask() -> u32 {
     let mask = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(mask);
     mask.bits()
-}
-
-/// The standard streams, as the program gets them. A directory is refused: through its descriptor the rest of the
-/// host's files could be named.
-fn standard_streams() -> anyhow::Result<[OwnedFd; 3]> {
-    let mut streams = Vec::with_capacity(3);
-    for (stream, name) in config::stdio().into_iter().zip(["input", "output", "error"]) {
-        let stream = stream.with_context(|| format!("standard {name}"))?;
-        let stat = rustix::fs::fstat(&stream).with_context(|| format!("standard {name}"))?;
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-            bail!("standard {name}: a directory of the host; give a file");
-        }
-        streams.push(stream);
-    }
-    Ok(streams.try_into().expect("three were pushed"))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod gofer;
 pub mod namespace;
 pub mod privileges;
 pub mod process;
+pub mod streams;
 pub mod supervise;
 pub mod terminal;
 pub mod user;

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use rustix::process::{getpgid, getpgrp, getppid, getsid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-use crate::config;
+use crate::sandbox::streams;
 
 /// The terminal and its settings as they were found.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Terminal {
 impl Terminal {
     /// The first of the standard descriptors that is a terminal.
     pub fn find() -> Option<Terminal> {
-        config::stdio().into_iter().flatten().find_map(|fd| {
+        streams::standard().into_iter().flatten().find_map(|fd| {
             let saved = tcgetattr(&fd).ok()?;
             Some(Terminal { fd, saved })
         })

@@ -1,0 +1,103 @@
+//! The standard streams, on their way to the program.
+//!
+//! The Sentry must never wait in a host call on a stream: a signal could not end that wait. `O_NONBLOCK` says so, but it
+//! belongs to the open file description, which the caller's shell and its other programs share. So a terminal, a pipe
+//! or a FIFO is opened once more through /proc, for a description of the sandbox's own.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+/// Why a stream can't be passed on.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// A host call failed.
+    #[error("standard {name}: {error}; give a file, a pipe or a terminal")]
+    Host {
+        /// `input`, `output` or `error`.
+        name: &'static str,
+        /// The host's error.
+        error: io::Error,
+    },
+    /// A directory: through its descriptor the rest of the host's files could be named.
+    #[error("standard {0}: a directory of the host; give a file")]
+    Directory(&'static str),
+}
+
+/// A standard stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// The descriptor for the Sentry.
+    pub fd: OwnedFd,
+    /// Status flags that the program is to see.
+    pub flags: u32,
+}
+
+/// Duplicates of the three standard descriptors.
+pub fn standard() -> [io::Result<OwnedFd>; 3] {
+    fn own(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        fd.try_clone_to_owned()
+    }
+    [own(io::stdin().as_fd()), own(io::stdout().as_fd()), own(io::stderr().as_fd())]
+}
+
+/// The standard streams for the sandbox.
+pub fn for_sandbox() -> Result<[Stream; 3], StreamError> {
+    let [input, output, error] = standard();
+    Ok([prepare(input, "input")?, prepare(output, "output")?, prepare(error, "error")?])
+}
+
+fn prepare(fd: io::Result<OwnedFd>, name: &'static str) -> Result<Stream, StreamError> {
+    let failed = |error| StreamError::Host { name, error };
+    let fd = fd.map_err(failed)?;
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| failed(errno.into()))?;
+    let flags = rustix::fs::fcntl_getfl(&fd).map_err(|errno| failed(errno.into()))?;
+    let reopened = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => return Err(StreamError::Directory(name)),
+        FileType::Fifo => reopen(&fd, flags),
+        FileType::CharacterDevice if rustix::termios::isatty(&fd) => reopen(&fd, flags),
+        _ => None,
+    };
+    Ok(Stream { fd: reopened.unwrap_or(fd), flags: flags.bits() })
+}
+
+/// A description of its own, where the host allows it: a terminal can belong to another user, after su(1).
+fn reopen(fd: &OwnedFd, flags: OFlags) -> Option<OwnedFd> {
+    let wanted = (flags & OFlags::ACCMODE) | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    rustix::fs::openat(CWD, path, wanted, Mode::empty()).ok()
+}
+
+/// Closes this process's own standard input and output, so that the other end of a pipe sees the end when the program
+/// closes it.
+pub fn let_go() -> io::Result<()> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(rustix::stdio::dup2_stdout(&null)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_gets_a_description_of_its_own() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let stream = prepare(Ok(read.try_clone().unwrap()), "input").unwrap();
+        assert!(rustix::fs::fcntl_getfl(&stream.fd).unwrap().contains(OFlags::NONBLOCK));
+        assert!(!rustix::fs::fcntl_getfl(&read).unwrap().contains(OFlags::NONBLOCK));
+        assert_eq!(stream.flags & OFlags::NONBLOCK.bits(), 0);
+        assert_eq!(rustix::io::read(&stream.fd, &mut [0; 4]), Err(rustix::io::Errno::AGAIN));
+        rustix::io::write(&write, b"abc").unwrap();
+        assert_eq!(rustix::io::read(&stream.fd, &mut [0; 4]), Ok(3));
+        drop(write);
+        assert_eq!(rustix::io::read(&stream.fd, &mut [0; 4]), Ok(0));
+    }
+
+    #[test]
+    fn a_directory_is_refused() {
+        let dir = std::fs::File::open("/").unwrap();
+        assert!(matches!(prepare(Ok(dir.into()), "input"), Err(StreamError::Directory("input"))));
+    }
+}
