@@ -182,6 +182,13 @@ pub trait AddressSpace: Send + Sync {
     /// business, who has write-protected before it calls). Called by a thread whose context last ran in this space
     /// where that is possible, which is the fast way.
     fn fork(&self) -> Result<Arc<dyn AddressSpace>, PlatformError>;
+    /// Makes sure that another context can start to run in this space without the help of those that run there now.
+    /// To be called by a thread whose context last ran in the space, before it starts the thread of a guest thread
+    /// that will share the space (clone with CLONE_VM, vfork). Without this the new thread might have to wait until another
+    /// context runs guest code again.
+    fn prepare_thread(&self) -> Result<(), PlatformError> {
+        Ok(())
+    }
     /// CPU time that guest code in this space has used, in nanoseconds.
     fn cpu_time_ns(&self) -> u64;
     /// For the platform's own downcast.

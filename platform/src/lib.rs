@@ -3,8 +3,11 @@
 //! See [`api`] for the traits that the kernel sees.
 
 pub mod api;
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod host_file;
 pub mod memory_file;
+pub mod ptrace;
 
 pub use api::*;
 pub use host_file::HostFile;

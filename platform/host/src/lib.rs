@@ -14,6 +14,7 @@ pub mod memory;
 pub mod namespace;
 pub mod prctl;
 pub mod process;
+pub mod ptrace;
 pub mod random;
 pub mod refused_call;
 pub mod seccomp;

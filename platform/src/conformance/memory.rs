@@ -1,0 +1,127 @@
+//! What guest code sees at which address.
+
+use std::sync::Arc;
+
+use super::guest::{CODE, DATA, DATA_PAGES, Guest, load, run_to_call, start, store};
+use crate::{Backing, HostFile, PAGE_SIZE, Platform, Prot, Registers, Trap};
+
+pub(crate) fn mapping_shows_the_memory_file(platform: &Arc<dyn Platform>) {
+    let guest = Guest::new(platform, store());
+    let mut context = guest.context();
+    let mut regs = Registers { rdi: DATA + 0x108, rsi: 0x1122_3344_5566_7788, ..start() };
+    run_to_call(&mut *context, &guest.space, &mut regs);
+    assert_eq!(guest.word(0x108), 0x1122_3344_5566_7788, "the Sentry sees what the guest wrote");
+    platform.memory().write(guest.code.offset, load()).expect("write");
+    guest.set_word(0x108, 99);
+    regs = Registers { rdi: DATA + 0x108, ..start() };
+    run_to_call(&mut *context, &guest.space, &mut regs);
+    assert_eq!(regs.rbx, 99, "the guest sees what the Sentry wrote");
+}
+
+/// What a load at `address` gives: the word, or `None` for a fault.
+fn peek(guest: &Guest, context: &mut dyn crate::Context, address: u64) -> Option<u64> {
+    let mut regs = Registers { rdi: address, ..start() };
+    match context.run(&guest.space, &mut regs).expect("run") {
+        Trap::Syscall => Some(regs.rbx),
+        Trap::Fault { .. } => None,
+        trap => panic!("unexpected {trap:?}"),
+    }
+}
+
+pub(crate) fn changes_take_effect(platform: &Arc<dyn Platform>) {
+    let guest = Guest::new(platform, load());
+    let memory = platform.memory();
+    let mut context = guest.context();
+    for page in 0..DATA_PAGES {
+        guest.set_word(page * PAGE_SIZE, page + 1);
+    }
+    assert_eq!(peek(&guest, &mut *context, DATA + PAGE_SIZE), Some(2));
+    guest.space.unmap(DATA + PAGE_SIZE, PAGE_SIZE).expect("unmap");
+    assert_eq!(peek(&guest, &mut *context, DATA + PAGE_SIZE), None);
+    assert_eq!(peek(&guest, &mut *context, DATA), Some(1));
+    guest.space.unmap(DATA + PAGE_SIZE, PAGE_SIZE).expect("unmap of nothing");
+    // The same page at two places, one in the place of another.
+    let backing = Backing::Memory(guest.data.offset + 3 * PAGE_SIZE);
+    guest.space.map(DATA, PAGE_SIZE, Prot::READ, backing).expect("map");
+    guest.space.map(0x1000_0000_0000, PAGE_SIZE, Prot::READ, backing).expect("map");
+    assert_eq!(peek(&guest, &mut *context, DATA), Some(4));
+    assert_eq!(peek(&guest, &mut *context, 0x1000_0000_0000), Some(4));
+    guest.space.protect(DATA, PAGE_SIZE, Prot::empty()).expect("protect");
+    assert_eq!(peek(&guest, &mut *context, DATA), None);
+    guest.space.protect(DATA, PAGE_SIZE, Prot::READ).expect("protect");
+    assert_eq!(peek(&guest, &mut *context, DATA), Some(4));
+    // A run of memory that nobody has touched costs nothing and reads as zero.
+    let large = memory.allocate(1 << 40).expect("allocate");
+    let at = 0x2000_0000_0000;
+    guest.space.map(at, large.len, Prot::READ | Prot::WRITE, Backing::Memory(large.offset)).expect("map");
+    assert_eq!(peek(&guest, &mut *context, at + (1 << 39)), Some(0));
+    guest.space.unmap(at, large.len).expect("unmap");
+    assert_eq!(peek(&guest, &mut *context, at), None);
+}
+
+pub(crate) fn protection_skips_holes(platform: &Arc<dyn Platform>) {
+    let guest = Guest::new(platform, load());
+    let mut context = guest.context();
+    // Once before the space has run, once after.
+    for round in 0..2 {
+        guest.space.unmap(DATA + PAGE_SIZE, PAGE_SIZE).expect("unmap");
+        guest.space.protect(DATA - PAGE_SIZE, 6 * PAGE_SIZE, Prot::empty()).expect("protect");
+        for page in 0..4 {
+            assert_eq!(peek(&guest, &mut *context, DATA + page * PAGE_SIZE), None, "round {round}");
+        }
+        guest.space.protect(DATA, 4 * PAGE_SIZE, Prot::READ).expect("protect");
+        for page in 0..4 {
+            let seen = peek(&guest, &mut *context, DATA + page * PAGE_SIZE);
+            assert_eq!(seen.is_some(), page != 1, "round {round}");
+        }
+    }
+}
+
+pub(crate) fn host_files_are_shown(platform: &Arc<dyn Platform>) {
+    let guest = Guest::new(platform, load());
+    let mut context = guest.context();
+    let file = tempfile::tempfile().expect("file");
+    file.set_len(3 * PAGE_SIZE).expect("set_len");
+    let file = Arc::new(HostFile::new(file.into(), true));
+    file.write(PAGE_SIZE + 8, &55u64.to_le_bytes()).expect("write");
+    guest.space.map(DATA, PAGE_SIZE, Prot::READ, Backing::File(&file, PAGE_SIZE)).expect("map");
+    assert_eq!(peek(&guest, &mut *context, DATA + 8), Some(55));
+    // The mapping keeps the file, not the fd.
+    drop(file);
+    assert_eq!(peek(&guest, &mut *context, DATA + 8), Some(55));
+}
+
+pub(crate) fn bad_ranges_are_refused(platform: &Arc<dyn Platform>) {
+    let guest = Guest::new(platform, load());
+    let user = platform.user_range();
+    let backing = Backing::Memory(guest.data.offset);
+    let mut context = guest.context();
+    for _ in 0..2 {
+        for (addr, len) in [
+            (DATA + 1, PAGE_SIZE),
+            (DATA, 100),
+            (DATA, 0),
+            (0, PAGE_SIZE),
+            (user.end - PAGE_SIZE, 2 * PAGE_SIZE),
+            (user.end, PAGE_SIZE),
+            (u64::MAX - 4095, PAGE_SIZE),
+            (DATA, u64::MAX - 4095),
+        ] {
+            assert!(guest.space.map(addr, len, Prot::READ, backing).is_err(), "{addr:x} {len:x}");
+            assert!(guest.space.unmap(addr, len).is_err(), "{addr:x} {len:x}");
+            assert!(guest.space.protect(addr, len, Prot::READ).is_err(), "{addr:x} {len:x}");
+        }
+        assert_eq!(peek(&guest, &mut *context, CODE + 8).map(|_| ()), Some(()));
+    }
+}
+
+pub(crate) fn the_whole_user_range_is_usable(platform: &Arc<dyn Platform>) {
+    let guest = Guest::new(platform, load());
+    let user = platform.user_range();
+    let mut context = guest.context();
+    for at in [user.start, user.end - PAGE_SIZE] {
+        let backing = Backing::Memory(guest.data.offset);
+        guest.space.map(at, PAGE_SIZE, Prot::READ, backing).expect("map");
+        assert_eq!(peek(&guest, &mut *context, at), Some(0));
+    }
+}

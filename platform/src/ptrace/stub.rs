@@ -1,0 +1,345 @@
+//! The stub: the one page of code that every guest process has beside the guest's own, and the process that all
+//! others are forked from.
+//!
+//! The page is read-only and executable, lies above the addresses that guests may use, and holds position-independent
+//! code without data. A guest may read it and jump into it; a `syscall` instruction there then means no more than
+//! anywhere else in a guest.
+
+use std::arch::{asm, global_asm};
+use std::io;
+use std::ptr;
+
+use host::ptrace::{Resume, Stop};
+use host::seccomp::Instruction;
+
+use super::filter;
+use crate::api::PAGE_SIZE;
+
+/// One past the highest address of a user process on x86-64 with four levels of page tables.
+const TASK_SIZE: u64 = 0x7fff_ffff_f000;
+
+/// A process with a copy of the caller's mappings, a child of the Sentry, sharing its fds. No exit signal can be
+/// given with CLONE_PARENT: it is that of the first stub, which has none.
+pub(super) const FORK_FLAGS: u64 =
+    (libc::CLONE_PARENT | libc::CLONE_FILES | libc::CLONE_FS | libc::CLONE_UNTRACED) as u64;
+
+/// A thread of the caller's process.
+pub(super) const THREAD_FLAGS: u64 = (libc::CLONE_VM
+    | libc::CLONE_THREAD
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_FILES
+    | libc::CLONE_FS
+    | libc::CLONE_SYSVSEM
+    | libc::CLONE_UNTRACED) as u64;
+
+// `init`: r12 = address of this page, r13 = TASK_SIZE. Unmaps all else, then reports with int3 and parks.
+// `call`: the Sentry has set rax and the arguments; int3 reports back.
+// `fork`: the same for a clone that makes a process; r12 = the Sentry's pid. The child asks to die with the Sentry,
+//   and ends at once when that has died already.
+// `thread`: the same for a clone that makes a thread.
+// `park`: waits for a tracer.
+global_asm!(
+    ".pushsection .rodata.runsc_ptrace_stub,\"a\",@progbits",
+    ".balign 64",
+    ".hidden runsc_ptrace_stub_begin",
+    ".globl runsc_ptrace_stub_begin",
+    "runsc_ptrace_stub_begin:",
+    "    mov eax, {munmap}",
+    "    xor edi, edi",
+    "    mov rsi, r12",
+    "    syscall",
+    "    test rax, rax",
+    "    jnz 9f",
+    "    mov eax, {munmap}",
+    "    lea rdi, [r12 + {page}]",
+    "    mov rsi, r13",
+    "    sub rsi, rdi",
+    "    jz 2f",
+    "    syscall",
+    "    test rax, rax",
+    "    jnz 9f",
+    "2:  int3",
+    ".hidden runsc_ptrace_stub_park",
+    ".globl runsc_ptrace_stub_park",
+    "runsc_ptrace_stub_park:",
+    "    mov eax, {pause}",
+    "    syscall",
+    "    jmp runsc_ptrace_stub_park",
+    "9:  mov edi, 1",
+    "    mov eax, {exit_group}",
+    "    syscall",
+    "    hlt",
+    ".hidden runsc_ptrace_stub_call",
+    ".globl runsc_ptrace_stub_call",
+    "runsc_ptrace_stub_call:",
+    "    syscall",
+    "    int3",
+    "    hlt",
+    ".hidden runsc_ptrace_stub_fork",
+    ".globl runsc_ptrace_stub_fork",
+    "runsc_ptrace_stub_fork:",
+    "    syscall",
+    "    test rax, rax",
+    "    jz 3f",
+    "    int3",
+    "    hlt",
+    "3:  mov eax, {prctl}",
+    "    mov edi, {set_pdeathsig}",
+    "    mov esi, {sigkill}",
+    "    syscall",
+    "    mov eax, {getppid}",
+    "    syscall",
+    "    cmp eax, r12d",
+    "    jne 9b",
+    "    jmp runsc_ptrace_stub_park",
+    ".hidden runsc_ptrace_stub_thread",
+    ".globl runsc_ptrace_stub_thread",
+    "runsc_ptrace_stub_thread:",
+    "    syscall",
+    "    test rax, rax",
+    "    jz runsc_ptrace_stub_park",
+    "    int3",
+    "    hlt",
+    ".hidden runsc_ptrace_stub_end",
+    ".globl runsc_ptrace_stub_end",
+    "runsc_ptrace_stub_end:",
+    ".popsection",
+    munmap = const libc::SYS_munmap,
+    page = const PAGE_SIZE,
+    pause = const libc::SYS_pause,
+    exit_group = const libc::SYS_exit_group,
+    prctl = const libc::SYS_prctl,
+    set_pdeathsig = const libc::PR_SET_PDEATHSIG,
+    sigkill = const libc::SIGKILL,
+    getppid = const libc::SYS_getppid,
+);
+
+unsafe extern "C" {
+    static runsc_ptrace_stub_begin: u8;
+    static runsc_ptrace_stub_park: u8;
+    static runsc_ptrace_stub_call: u8;
+    static runsc_ptrace_stub_fork: u8;
+    static runsc_ptrace_stub_thread: u8;
+    static runsc_ptrace_stub_end: u8;
+}
+
+/// Where the stub lies in every guest process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stub {
+    /// First address of the page.
+    pub(super) base: u64,
+}
+
+impl Stub {
+    fn address(self, symbol: *const u8) -> u64 {
+        self.base + (symbol as u64 - &raw const runsc_ptrace_stub_begin as u64)
+    }
+
+    /// Entry that waits for a tracer.
+    pub(super) fn park(self) -> u64 {
+        self.address(&raw const runsc_ptrace_stub_park)
+    }
+
+    /// Entry that makes one system call.
+    pub(super) fn call(self) -> u64 {
+        self.address(&raw const runsc_ptrace_stub_call)
+    }
+
+    /// Entry that forks.
+    pub(super) fn fork(self) -> u64 {
+        self.address(&raw const runsc_ptrace_stub_fork)
+    }
+
+    /// Entry that makes a thread.
+    pub(super) fn thread(self) -> u64 {
+        self.address(&raw const runsc_ptrace_stub_thread)
+    }
+}
+
+/// A copy of the stub in the Sentry, at the place where the guests will have it.
+struct Page {
+    base: u64,
+}
+
+impl Page {
+    /// As high as there is room, at a random place in the last 32 MiB of the address space.
+    fn new() -> io::Result<Page> {
+        let mut random = [0u8; 2];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let gap = u64::from(u16::from_ne_bytes(random) & 0x1fff);
+        let mut base = TASK_SIZE - (1 + gap) * PAGE_SIZE;
+        // The Sentry's own stack may be up there: go down until the place is free.
+        for _ in 0..4096 {
+            if let Some(page) = Page::at(base)? {
+                return Ok(page);
+            }
+            base -= 16 * PAGE_SIZE;
+        }
+        Err(io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    fn at(base: u64) -> io::Result<Option<Page>> {
+        let len = PAGE_SIZE as usize;
+        let want = ptr::without_provenance_mut(base as usize);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: with MAP_FIXED_NOREPLACE no existing mapping is touched.
+        let at = unsafe { libc::mmap(want, len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        if at == libc::MAP_FAILED {
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::EEXIST) { Ok(None) } else { Err(error) };
+        }
+        let page = Page { base: at as u64 };
+        if page.base != base {
+            // A host that does not know the flag placed it elsewhere.
+            return Ok(None);
+        }
+        let code = &raw const runsc_ptrace_stub_begin;
+        let code_len = &raw const runsc_ptrace_stub_end as usize - code as usize;
+        assert!(code_len <= len, "the stub fits in its page");
+        // SAFETY: the page is new, writable and ours; the code lies between the two symbols.
+        unsafe { ptr::copy_nonoverlapping(code, at.cast::<u8>(), code_len) };
+        // SAFETY: the page is ours.
+        if unsafe { libc::mprotect(at, len, libc::PROT_READ | libc::PROT_EXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Some(page))
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: the page is ours, and nobody has a reference into it.
+        unsafe { libc::munmap(ptr::without_provenance_mut(self.base as usize), PAGE_SIZE as usize) };
+    }
+}
+
+/// Makes the process that all stubs are forked from; its pid. It dies with the calling thread.
+pub(super) fn spawn_master() -> io::Result<(Stub, i32)> {
+    let page = Page::new()?;
+    let program = filter::program(page.base);
+    let setup = Setup {
+        base: page.base,
+        // SAFETY: no arguments, no memory.
+        sentry: unsafe { libc::getpid() },
+        rseq: registered_rseq(),
+        program: &program,
+    };
+    // SAFETY: without CLONE_VM the child has a copy of all memory, and goes on here on its copy of this stack. It
+    // runs nothing but `become_stub`, which takes no lock and allocates nothing, so it does not matter what other
+    // threads were doing.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_FILES, 0, 0, 0, 0) };
+    match pid {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => become_stub(&setup),
+        _ => {}
+    }
+    let pid = pid as i32;
+    // It has made us its tracer, and stops at the end of its set-up.
+    loop {
+        match host::ptrace::wait(pid)? {
+            Stop::Signal(libc::SIGTRAP) => break,
+            Stop::Gone => {
+                return Err(io::Error::other("the first stub process ended during its set-up"));
+            }
+            _ => host::ptrace::resume(pid, Resume::Continue)?,
+        }
+    }
+    Ok((Stub { base: page.base }, pid))
+}
+
+struct Setup<'a> {
+    base: u64,
+    sentry: i32,
+    rseq: Option<u64>,
+    program: &'a [Instruction],
+}
+
+/// Where glibc has registered this thread's restartable sequence.
+fn registered_rseq() -> Option<u64> {
+    // SAFETY: the names are valid strings; the symbols, where the C library has them, are a ptrdiff_t and an
+    // unsigned int (sys/rseq.h) that never change.
+    let (offset, size) = unsafe {
+        let offset = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()).cast::<isize>();
+        let size = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_size".as_ptr()).cast::<u32>();
+        if offset.is_null() || size.is_null() {
+            return None;
+        }
+        (*offset, *size)
+    };
+    if size == 0 {
+        return None;
+    }
+    let thread_pointer: u64;
+    // SAFETY: the first word of the thread control block is its own address (x86-64 ABI).
+    unsafe { asm!("mov {}, fs:[0]", out(reg) thread_pointer, options(nostack, readonly, preserves_flags)) };
+    Some(thread_pointer.wrapping_add_signed(offset as i64))
+}
+
+/// The rest of the new process's life in the Sentry's image. Raw calls only.
+fn become_stub(setup: &Setup<'_>) -> ! {
+    match prepare(setup) {
+        Some(()) => enter_stub(setup.base),
+        // SAFETY: ends the process.
+        None => unsafe { libc::_exit(1) },
+    }
+}
+
+fn prepare(setup: &Setup<'_>) -> Option<()> {
+    let ok = |value: libc::c_long| (value == 0).then_some(());
+    let none = ptr::null::<u8>();
+    // SAFETY: all pointers are to live values of the sizes that the calls expect. The calls change only this
+    // process, which no longer runs anything but the code below.
+    unsafe {
+        // The host writes to a registered sequence when it preempts the thread, and kills where it can't.
+        if let Some(rseq) = setup.rseq {
+            const UNREGISTER: libc::c_int = 1;
+            const SIGNATURE: libc::c_uint = 0x5305_3053;
+            // Its length is a matter between C library and host; 32 bytes at first, more on newer ones.
+            (1..=32u32).find(|n| libc::syscall(libc::SYS_rseq, rseq, n * 32, UNREGISTER, SIGNATURE) == 0)?;
+        }
+        // Out of reach of the terminal's signals.
+        if libc::setsid() == -1 {
+            return None;
+        }
+        ok(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into())?;
+        if libc::getppid() != setup.sentry {
+            return None;
+        }
+        // The Sentry has no rights to trace what is not dumpable.
+        ok(libc::prctl(libc::PR_SET_DUMPABLE, 1).into())?;
+        // Faults keep their default; all else is ignored while nobody traces. (A tracer sees ignored signals too.)
+        for signal in 1..=64 {
+            let keep = [libc::SIGILL, libc::SIGTRAP, libc::SIGBUS, libc::SIGFPE, libc::SIGSEGV, libc::SIGSYS];
+            // struct kernel_sigaction: handler, flags, restorer, mask
+            let handler = if keep.contains(&signal) { libc::SIG_DFL } else { libc::SIG_IGN };
+            let action = [handler as u64, 0, 0, 0];
+            libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), none, 8);
+        }
+        let empty = 0u64;
+        ok(libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const empty, none, 8))?;
+        // struct __user_cap_header_struct, version 3, and two empty data elements.
+        let (header, data) = ([0x2008_0522u32, 0], [0u32; 6]);
+        ok(libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()))?;
+        ok(libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0))?;
+        ok(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;
+        let program = libc::sock_fprog {
+            len: setup.program.len() as u16,
+            filter: setup.program.as_ptr().cast_mut().cast::<libc::sock_filter>(),
+        };
+        ok(libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program))
+    }
+}
+
+fn enter_stub(base: u64) -> ! {
+    // SAFETY: the stub page is mapped at `base` and begins with its set-up code, which does not come back and uses no
+    // stack.
+    unsafe {
+        asm!(
+            "jmp {base}",
+            base = in(reg) base,
+            in("r12") base,
+            in("r13") TASK_SIZE,
+            options(noreturn)
+        )
+    }
+}
