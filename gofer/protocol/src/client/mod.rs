@@ -1,0 +1,214 @@
+//! The Sentry's side of a connection, for any number of threads.
+//!
+//! A caller takes a free channel, sends its request and waits for the reply on it: one host call each, and no thread in
+//! between that would have to be woken. When all channels are taken, callers wait for one.
+//!
+//! The Gofer is not trusted: a reply that is not what was asked for, as well as a connection that ends, makes the
+//! connection *dead*. From then on every call answers EIO, and [`Client::death`] says why.
+
+mod channel;
+mod ops;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+
+use crate::flags::TreeFlags;
+use crate::handle::Handle;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::wire::Bad;
+use crate::{MAX_CHANNELS, VERSION};
+use channel::{Channel, Failure};
+pub use ops::Walked;
+
+/// Handles that wait to be given back before they are sent in one message.
+const CLOSE_BATCH: usize = 128;
+
+/// Why a connection is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Death {
+    /// The Gofer has ended, or has closed the connection.
+    #[error("the gofer has closed the connection; its log says why")]
+    Closed,
+    /// The host could not send or receive.
+    #[error("the connection to the gofer failed: {0}")]
+    Host(Errno),
+    /// The Gofer sent something that is no message.
+    #[error("the gofer answered nonsense: {0}")]
+    Nonsense(Bad),
+    /// The Gofer sent a reply to something else.
+    #[error("the gofer answered something that was not asked")]
+    WrongReply,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The greeting did not come through.
+    #[error("no greeting from the gofer: {0}")]
+    Dead(Death),
+    /// The Gofer refused it.
+    #[error("the gofer refused the connection: {0}")]
+    Refused(Errno),
+    /// The Gofer is of another build.
+    #[error(
+        "the gofer speaks version {0} of the protocol, this program {VERSION}; install both from one build"
+    )]
+    Version(u32),
+}
+
+/// A connection to a Gofer.
+#[derive(Debug)]
+pub struct Client {
+    /// Channels that nobody is using, the warmest last.
+    idle: Mutex<Vec<Channel>>,
+    returned: Condvar,
+    /// The sockets of all channels.
+    sockets: Vec<Arc<OwnedFd>>,
+    closing: Mutex<Vec<Handle>>,
+    death: OnceLock<Death>,
+    trees: Vec<TreeFlags>,
+    max_handles: u32,
+}
+
+impl Client {
+    /// Greets the Gofer at the other end of `socket`. Waits until it has set itself up.
+    pub fn connect(socket: OwnedFd) -> Result<Client, ConnectError> {
+        let first = Arc::new(socket);
+        let mut channel = Channel::new(Arc::clone(&first));
+        let answer =
+            channel.line.exchange(&Request::Hello { version: VERSION }).map_err(|failure| match failure {
+                Failure::Refused(errno) | Failure::Local(errno) => ConnectError::Refused(errno),
+                Failure::Dead(death) => ConnectError::Dead(death),
+            })?;
+        let Reply::Hello { version, max_handles, trees } = answer.reply else {
+            return Err(ConnectError::Dead(Death::WrongReply));
+        };
+        if version != VERSION {
+            return Err(ConnectError::Version(version));
+        }
+        let trees = trees.iter().collect();
+        let more: Vec<Arc<OwnedFd>> = answer.fds.drain(..).take(MAX_CHANNELS).map(Arc::new).collect();
+        let mut idle: Vec<Channel> = more.iter().map(|socket| Channel::new(Arc::clone(socket))).collect();
+        idle.push(channel);
+        let sockets = [first].into_iter().chain(more).collect();
+        Ok(Client {
+            idle: Mutex::new(idle),
+            returned: Condvar::new(),
+            sockets,
+            closing: Mutex::new(Vec::new()),
+            death: OnceLock::new(),
+            trees,
+            max_handles,
+        })
+    }
+
+    /// What the Gofer's trees are like, in the order of its configuration.
+    pub fn trees(&self) -> &[TreeFlags] {
+        &self.trees
+    }
+
+    /// Handles that may be held at a time; the Gofer answers EMFILE to who wants more.
+    pub fn max_handles(&self) -> u32 {
+        self.max_handles
+    }
+
+    /// Requests that can be under way at a time.
+    pub fn channels(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Why the connection is dead, if it is.
+    pub fn death(&self) -> Option<Death> {
+        self.death.get().copied()
+    }
+
+    /// The socket of the first channel: readable (with nothing to read) when the Gofer has ended.
+    pub fn socket(&self) -> impl AsFd + '_ {
+        &*self.sockets[0]
+    }
+
+    /// Gives a handle back, some time: many go in one message. Never waits for an answer.
+    pub fn release(&self, handle: Handle) {
+        let mut closing = lock(&self.closing);
+        closing.push(handle);
+        if closing.len() >= CLOSE_BATCH {
+            let batch = std::mem::take(&mut *closing);
+            drop(closing);
+            self.close(&batch);
+        }
+    }
+
+    /// Sends what [`release`](Self::release) has gathered. To be called after a file was removed: its room on the disk
+    /// is only free when no handle holds it.
+    pub fn flush(&self) {
+        let batch = std::mem::take(&mut *lock(&self.closing));
+        self.close(&batch);
+    }
+
+    fn close(&self, handles: &[Handle]) {
+        // What can't be sent can't be given back, and nobody would know what to do with an error: if the connection is
+        // dead, the Gofer's table is gone with it.
+        let _ = self.send_close(handles);
+    }
+
+    /// Marks the connection as dead and ends it, which also ends a Gofer that is still there.
+    fn die(&self, death: Death) -> Errno {
+        if self.death.set(death).is_ok() {
+            for socket in &self.sockets {
+                // It may be closed already.
+                let _ = rustix::net::shutdown(&**socket, Shutdown::Both);
+            }
+            // Whoever looks at `death` under this lock and then waits, does so before or sees it.
+            drop(lock(&self.idle));
+            self.returned.notify_all();
+        }
+        Errno::IO
+    }
+
+    /// A channel for one request.
+    fn take(&self) -> Result<Taken<'_>, Errno> {
+        let mut idle = lock(&self.idle);
+        loop {
+            if self.death.get().is_some() {
+                return Err(Errno::IO);
+            }
+            if let Some(channel) = idle.pop() {
+                return Ok(Taken { client: self, channel: Some(channel) });
+            }
+            idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A channel in use; dropping it makes it free.
+#[derive(Debug)]
+struct Taken<'c> {
+    client: &'c Client,
+    channel: Option<Channel>,
+}
+
+impl Taken<'_> {
+    fn channel(&mut self) -> Result<&mut Channel, Errno> {
+        // It is there until the drop.
+        self.channel.as_mut().ok_or(Errno::IO)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(mut channel) = self.channel.take() {
+            channel.line.close_fds();
+            lock(&self.client.idle).push(channel);
+            self.client.returned.notify_one();
+        }
+    }
+}
+
+/// A panic in between leaves these lists whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

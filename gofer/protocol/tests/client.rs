@@ -1,0 +1,278 @@
+//! The client against Gofers that die or lie: EIO for ever after, no panic, nobody left waiting.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+
+use gofer_protocol::client::{ConnectError, Death};
+use gofer_protocol::socket::{receive, send};
+use gofer_protocol::{
+    Attr, Bad, Client, Errno, FileId, FileType, Handle, Leaf, List, Looked, MAX_MESSAGE, Name, OpenFlags,
+    Packer, Perm, ReaddirFlags, Reply, Request, Time, TreeFlags, VERSION,
+};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+fn pair() -> (OwnedFd, OwnedFd) {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+}
+
+fn attr(kind: FileType) -> Attr {
+    let time = Time::new(0, 0).unwrap();
+    Attr {
+        id: FileId { dev: 1, ino: 2 },
+        kind,
+        perm: Perm::of_mode(0o644),
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        rdev: (0, 0),
+        size: 0,
+        blocks: 0,
+        blksize: 4096,
+        attributes: 0,
+        attributes_mask: 0,
+        atime: time,
+        mtime: time,
+        ctime: time,
+        btime: None,
+    }
+}
+
+/// A Gofer that greets, with `channels` more channels, and then answers what `answer` says (`None`: ends). Each channel
+/// has its own thread.
+fn gofer(
+    channels: usize,
+    answer: impl Fn(u32, Request<'_>, &OwnedFd) -> Option<()> + Send + Sync + 'static,
+) -> Client {
+    let (ours, theirs) = pair();
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        let mut bytes = vec![0; MAX_MESSAGE];
+        let greeting = receive(&theirs, &mut bytes).unwrap();
+        assert!(matches!(Request::decode(greeting), (Some(1), Ok(Request::Hello { version: VERSION }))));
+        let pairs: Vec<_> = (0..channels).map(|_| pair()).collect();
+        let fds: Vec<_> = pairs.iter().map(|(ours, _)| ours.as_fd()).collect();
+        let mut packer = Packer::new();
+        assert!(packer.push(&TreeFlags::empty()));
+        let mut out = Vec::new();
+        Reply::Hello { version: VERSION, max_handles: 10, trees: packer.list() }.encode(1, &mut out).unwrap();
+        send(&theirs, &out, &fds).unwrap();
+        drop(fds);
+        let mut ends = vec![theirs];
+        ends.extend(pairs.into_iter().map(|(_, theirs)| theirs));
+        for end in ends {
+            let answer = Arc::clone(&answer);
+            thread::spawn(move || {
+                let mut bytes = vec![0; MAX_MESSAGE];
+                while let Ok(message) = receive(&end, &mut bytes) {
+                    let (id, request) = Request::decode(message);
+                    if answer(id.unwrap(), request.unwrap(), &end).is_none() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    Client::connect(ours).unwrap()
+}
+
+fn reply(socket: &OwnedFd, id: u32, reply: Reply<'_>) -> Option<()> {
+    let mut out = Vec::new();
+    reply.encode(id, &mut out).unwrap();
+    send(socket, &out, &[]).ok()
+}
+
+fn handle(number: u64) -> Handle {
+    Handle::new(number).unwrap()
+}
+
+fn assert_dead(client: &Client, death: Death) {
+    assert_eq!(client.death(), Some(death));
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::IO));
+    assert_eq!(client.walk(handle(1), &[Name::new(b"a").unwrap()], Leaf::Attr).err(), Some(Errno::IO));
+    client.release(handle(1));
+    client.flush();
+}
+
+#[test]
+fn many_threads_get_their_own_replies() {
+    let client = gofer(2, |id, request, socket| {
+        let Request::Stat { handle } = request else { return Some(()) };
+        let mut attr = attr(FileType::Regular);
+        attr.id.ino = handle.number();
+        reply(socket, id, Reply::Attr { attr })
+    });
+    assert_eq!((client.channels(), client.max_handles(), client.trees().len()), (3, 10, 1));
+    thread::scope(|scope| {
+        for t in 1..=8u64 {
+            let client = &client;
+            scope.spawn(move || {
+                for i in 1..500 {
+                    let h = handle(t << 32 | i);
+                    assert_eq!(client.stat(h).unwrap().id.ino, h.number());
+                    client.release(h);
+                }
+            });
+        }
+    });
+    client.flush();
+    assert_eq!(client.death(), None);
+}
+
+#[test]
+fn errors_are_no_death() {
+    let client = gofer(0, |id, _, socket| reply(socket, id, Reply::Error { errno: Errno::NOTDIR }));
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::NOTDIR));
+    assert_eq!(client.readdir(handle(1), 0, ReaddirFlags::empty(), |_| {}).err(), Some(Errno::NOTDIR));
+    assert_eq!(client.open(handle(1), OpenFlags::TRUNCATE).err(), Some(Errno::INVAL));
+    assert_eq!(client.death(), None);
+}
+
+#[test]
+fn a_gofer_that_ends() {
+    let client = gofer(0, |_, _, _| None);
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::IO));
+    assert_dead(&client, Death::Closed);
+}
+
+#[test]
+fn waiting_threads_are_woken_by_its_end() {
+    let client = gofer(1, |_, _, _| {
+        thread::sleep(std::time::Duration::from_millis(50));
+        None
+    });
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| assert_eq!(client.stat(handle(1)).err(), Some(Errno::IO)));
+        }
+    });
+    assert_dead(&client, Death::Closed);
+}
+
+#[test]
+fn a_gofer_that_sends_noise() {
+    let client = gofer(0, |_, _, socket| send(socket, b"\x01\0\0\0\xff\xff", &[]).ok());
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::IO));
+    // Its id is that of no request, but the noise comes first.
+    assert_dead(&client, Death::Nonsense(Bad::Value("ReplyKind")));
+
+    let client = gofer(0, |_, _, socket| send(socket, &vec![0; MAX_MESSAGE + 1], &[]).ok());
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::IO));
+    assert_dead(&client, Death::Nonsense(Bad::Long));
+}
+
+#[test]
+fn a_gofer_that_answers_something_else() {
+    let client = gofer(0, |id, _, socket| reply(socket, id + 1, Reply::Done {}));
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::IO));
+    assert_dead(&client, Death::WrongReply);
+
+    let client = gofer(0, |id, _, socket| reply(socket, id, Reply::Done {}));
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::IO));
+    assert_dead(&client, Death::WrongReply);
+}
+
+#[test]
+fn a_gofer_that_keeps_the_fd_or_gives_a_wrong_one() {
+    let attr_reply = || Reply::Attr { attr: attr(FileType::Regular) };
+    let client = gofer(0, move |id, _, socket| reply(socket, id, attr_reply()));
+    assert_eq!(client.open(handle(1), OpenFlags::READ).err(), Some(Errno::IO));
+    assert_dead(&client, Death::WrongReply);
+
+    // A pipe that nobody writes to: a read would wait for ever.
+    let client = gofer(0, move |id, _, socket| {
+        let (read, _write) = rustix::pipe::pipe().unwrap();
+        let mut out = Vec::new();
+        attr_reply().encode(id, &mut out).unwrap();
+        send(socket, &out, &[read.as_fd()]).ok()
+    });
+    assert_eq!(client.open(handle(1), OpenFlags::READ).err(), Some(Errno::IO));
+    assert_dead(&client, Death::WrongReply);
+}
+
+#[test]
+fn fds_that_nobody_asked_for_are_closed() {
+    let mut file = tempfile();
+    file.write_all(b"x").unwrap();
+    let (mut read, write) = std::io::pipe().unwrap();
+    let write = std::sync::Mutex::new(Some(write));
+    let client = gofer(0, move |id, _, socket| {
+        let mut out = Vec::new();
+        Reply::Attr { attr: attr(FileType::Regular) }.encode(id, &mut out).unwrap();
+        let write = write.lock().unwrap().take();
+        let fds: Vec<_> = write.iter().map(|fd| fd.as_fd()).collect();
+        send(socket, &out, &fds).ok()
+    });
+    assert!(client.stat(handle(1)).is_ok());
+    // The last writer was the fd that came along.
+    assert_eq!(std::io::Read::read(&mut read, &mut [0]).unwrap(), 0);
+}
+
+fn tempfile() -> std::fs::File {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    rustix::fs::memfd_create("test", flags).unwrap().into()
+}
+
+#[test]
+fn walks_that_can_not_be() {
+    fn walk(found: &[Looked], opened: bool) -> Result<usize, Errno> {
+        let found = found.to_vec();
+        let client = gofer(0, move |id, _, socket| {
+            let mut packer = Packer::new();
+            assert!(found.iter().all(|looked| packer.push(looked)));
+            reply(socket, id, Reply::Walked { found: packer.list(), error: None, target: None, opened })
+        });
+        let names = [Name::new(b"a").unwrap(), Name::new(b"b").unwrap()];
+        client.walk(handle(1), &names, Leaf::Attr).map(|walked| walked.found.len())
+    }
+    let dir = Looked { handle: Some(handle(2)), attr: attr(FileType::Directory) };
+    let file = Looked { handle: None, attr: attr(FileType::Regular) };
+    let link = Looked { handle: None, attr: attr(FileType::Symlink) };
+    assert_eq!(walk(&[dir, file], false), Ok(2));
+    assert_eq!(walk(&[file], false), Ok(1));
+    // Nothing and no reason; more than was asked; a way through a file; a link without its target; an fd too many.
+    for (found, opened) in [
+        (&[][..], false),
+        (&[dir, dir, dir], false),
+        (&[file, file], false),
+        (&[link], false),
+        (&[file], true),
+    ] {
+        assert_eq!(walk(found, opened), Err(Errno::IO), "{found:?}");
+    }
+}
+
+#[test]
+fn a_long_way_is_walked_in_parts() {
+    let client = gofer(0, |id, request, socket| {
+        let Request::Walk { names, dir, .. } = request else { return None };
+        let mut packer = Packer::new();
+        for i in 0..names.len().min(3) as u64 {
+            let handle = Some(handle(dir.number() + i + 1));
+            assert!(packer.push(&Looked { handle, attr: attr(FileType::Directory) }));
+        }
+        let (found, error) = (packer.list(), (names.len() == 1).then_some(Errno::NOENT));
+        let found = if error.is_some() { List::empty() } else { found };
+        reply(socket, id, Reply::Walked { found, error, target: None, opened: false })
+    });
+    let names = [Name::new(b"d").unwrap(); 10];
+    let walked = client.walk(handle(1), &names, Leaf::Handle).unwrap();
+    let numbers: Vec<u64> = walked.found.iter().map(|looked| looked.handle.unwrap().number()).collect();
+    assert_eq!(numbers, (2..=10).collect::<Vec<_>>());
+    assert_eq!(walked.error, Some(Errno::NOENT));
+}
+
+#[test]
+fn greetings_that_fail() {
+    let (ours, theirs) = pair();
+    drop(theirs);
+    assert_eq!(Client::connect(ours).err(), Some(ConnectError::Dead(Death::Closed)));
+
+    let (ours, theirs) = pair();
+    let mut out = Vec::new();
+    let (version, trees) = (VERSION + 1, List::empty());
+    Reply::Hello { version, max_handles: 0, trees }.encode(1, &mut out).unwrap();
+    send(&theirs, &out, &[]).unwrap();
+    assert_eq!(Client::connect(ours).err(), Some(ConnectError::Version(version)));
+}
