@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod fs;
 pub mod futex;
 mod kernel;
 pub mod loader;
@@ -12,6 +13,7 @@ pub mod sched;
 pub mod signal;
 pub mod task;
 pub mod time;
+pub mod tty;
 pub mod uts;
 pub mod vfs;
 pub mod wait;

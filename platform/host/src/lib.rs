@@ -9,6 +9,7 @@
 
 pub mod capabilities;
 pub mod event;
+pub mod file;
 pub mod io;
 pub mod memory;
 pub mod namespace;
@@ -23,6 +24,7 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod thread;
+pub mod tty;
 
 use std::io::{Error, Result};
 

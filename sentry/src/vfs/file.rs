@@ -90,6 +90,11 @@ pub trait FileOps: Send + Sync + Any {
         false
     }
 
+    /// Called by the generic layer before each attempt to read or write: job control of terminals.
+    fn before_io(&self, _file: &File, _task: &CurrentTask, _writes: bool) -> SysResult<()> {
+        Ok(())
+    }
+
     /// Reads at `offset` (ignored by streams). Zero is the end of the file.
     fn read(&self, _file: &File, _dst: &mut dyn IoSink, _offset: u64) -> Result<usize, Errno> {
         Err(Errno::EINVAL)

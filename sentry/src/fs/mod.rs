@@ -1,0 +1,3 @@
+//! File systems, one folder each.
+
+pub mod host;
