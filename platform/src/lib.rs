@@ -7,6 +7,7 @@ pub mod api;
 pub(crate) mod conformance;
 pub mod host_file;
 pub mod memory_file;
+pub mod mock;
 pub mod ptrace;
 
 pub use api::*;

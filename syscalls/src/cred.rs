@@ -5,7 +5,8 @@
 
 use abi::Errno;
 use abi::capability::{
-    _LINUX_CAPABILITY_VERSION_1, _LINUX_CAPABILITY_VERSION_2, _LINUX_CAPABILITY_VERSION_3, CapData, CapHeader, CapSet,
+    _LINUX_CAPABILITY_VERSION_1, _LINUX_CAPABILITY_VERSION_2, _LINUX_CAPABILITY_VERSION_3, CapData,
+    CapHeader, CapSet,
 };
 use sentry::SysResult;
 use sentry::mm::UserRef;

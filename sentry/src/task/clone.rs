@@ -90,7 +90,13 @@ impl CurrentTask {
         let pid_ns = Arc::clone(&namespaces.pid_for_children);
         let pid = Pid::new(&pid_ns, &args.set_tid)?;
 
-        let mm = if flags.contains(C::VM) { Arc::clone(self.mm()) } else { self.mm().fork()? };
+        let mm = if flags.contains(C::VM) {
+            // While this thread can: it may wait for the child as soon as that exists (vfork).
+            self.space.prepare_thread().map_err(|_| Errno::EAGAIN)?;
+            Arc::clone(self.mm())
+        } else {
+            self.mm().fork()?
+        };
         let files = if flags.contains(C::FILES) { Arc::clone(self.files()) } else { self.files().fork() };
         let fs = if flags.contains(C::FS) { Arc::clone(self.fs()) } else { FsContext::fork(self.fs()) };
         let resources = Resources { mm, files, fs, namespaces };

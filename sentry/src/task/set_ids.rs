@@ -5,8 +5,9 @@
 
 use abi::Errno;
 use abi::capability::{
-    CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_LAST_CAP, CAP_LINUX_IMMUTABLE,
-    CAP_MAC_OVERRIDE, CAP_MKNOD, CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CapSet, SecureBits,
+    CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_LAST_CAP,
+    CAP_LINUX_IMMUTABLE, CAP_MAC_OVERRIDE, CAP_MKNOD, CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CapSet,
+    SecureBits,
 };
 
 use super::{Credentials, CurrentTask};
@@ -177,7 +178,12 @@ impl Credentials {
 
     /// capset(2): permitted ones can only be given up, inheritable ones be taken from permitted (or, with CAP_SETPCAP,
     /// bounding) ones.
-    pub fn with_caps(&self, effective: CapSet, permitted: CapSet, inheritable: CapSet) -> Result<Credentials, Errno> {
+    pub fn with_caps(
+        &self,
+        effective: CapSet,
+        permitted: CapSet,
+        inheritable: CapSet,
+    ) -> Result<Credentials, Errno> {
         let may_inherit = self.cap_inheritable.union(self.cap_permitted);
         if !self.has_cap(CAP_SETPCAP) && !may_inherit.contains_all(inheritable) {
             return Err(Errno::EPERM);
@@ -212,7 +218,9 @@ impl Credentials {
 
     /// PR_SET_SECUREBITS.
     pub fn with_securebits(&self, bits: u64) -> Result<Credentials, Errno> {
-        let Some(new) = u32::try_from(bits).ok().and_then(SecureBits::from_bits) else { return Err(Errno::EPERM) };
+        let Some(new) = u32::try_from(bits).ok().and_then(SecureBits::from_bits) else {
+            return Err(Errno::EPERM);
+        };
         let old = SecureBits::from_bits_retain(self.securebits);
         // A lock bit is the one above the bit it locks.
         let locked = old.bits() & LOCKS.bits();
@@ -240,7 +248,8 @@ impl Credentials {
 
     /// PR_CAP_AMBIENT_RAISE.
     pub fn with_ambient(&self, cap: u32) -> Result<Credentials, Errno> {
-        let forbidden = SecureBits::from_bits_retain(self.securebits).contains(SecureBits::NO_CAP_AMBIENT_RAISE);
+        let forbidden =
+            SecureBits::from_bits_retain(self.securebits).contains(SecureBits::NO_CAP_AMBIENT_RAISE);
         if !self.cap_permitted.contains(cap) || !self.cap_inheritable.contains(cap) || forbidden {
             return Err(Errno::EPERM);
         }
