@@ -64,11 +64,7 @@ impl MemoryManager {
 
     /// Writes `len` zero bytes.
     pub fn zero_out(&self, addr: UserAddr, len: u64) -> Result<(), Errno> {
-        let done = self.each_run(addr, len, Need::Write, |place, len, _| match place {
-            Place::Memory(offset) => self.memory.zero(*offset, len),
-            Place::Host(file, offset) => file.write(*offset, &[0; PAGE as usize][..len as usize]),
-        });
-        if done == len { Ok(()) } else { Err(Errno::EFAULT) }
+        if self.zero_some(addr, len) == len { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
     /// Copies in a NUL-terminated string of fewer than `max` bytes.
@@ -179,7 +175,7 @@ impl MemoryManager {
         if done == 4 { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
-    fn read_some(&self, addr: UserAddr, dst: &mut [u8], need: Need) -> usize {
+    pub(super) fn read_some(&self, addr: UserAddr, dst: &mut [u8], need: Need) -> usize {
         let done = self.each_run(addr, dst.len() as u64, need, |place, len, done| {
             let dst = &mut dst[done as usize..][..len as usize];
             match place {
@@ -190,7 +186,7 @@ impl MemoryManager {
         done as usize
     }
 
-    fn write_some(&self, addr: UserAddr, src: &[u8], need: Need) -> usize {
+    pub(super) fn write_some(&self, addr: UserAddr, src: &[u8], need: Need) -> usize {
         let done = self.each_run(addr, src.len() as u64, need, |place, len, done| {
             let src = &src[done as usize..][..len as usize];
             match place {
@@ -201,9 +197,16 @@ impl MemoryManager {
         done as usize
     }
 
+    pub(super) fn zero_some(&self, addr: UserAddr, len: u64) -> u64 {
+        self.each_run(addr, len, Need::Write, |place, len, _| match place {
+            Place::Memory(offset) => self.memory.zero(*offset, len),
+            Place::Host(file, offset) => file.write(*offset, &[0; PAGE as usize][..len as usize]),
+        })
+    }
+
     /// Calls `access(place, bytes, bytes done before)` for each run of `[addr, addr + len)` in order, under the read
     /// lock, which keeps the pages there; answers how many bytes were done.
-    fn each_run(
+    pub(super) fn each_run(
         &self,
         addr: UserAddr,
         len: u64,

@@ -19,7 +19,11 @@ impl MemoryManager {
     /// The child's address space.
     pub fn fork(&self) -> Result<Arc<Self>, Errno> {
         let mut files = Vec::new();
-        let child = self.inner.write().fork(&mut files)?;
+        let child = {
+            let mut inner = self.inner.write();
+            let pinned = self.write_pins.lock().clone();
+            inner.fork(&mut files, &pinned)?
+        };
         let child = Self::assemble(child);
         child.stack_limit.store(self.stack_limit.load(Ordering::Relaxed), Ordering::Relaxed);
         child.dumpable.store(self.dumpable(), Ordering::Relaxed);
@@ -41,8 +45,8 @@ impl MemoryManager {
 }
 
 impl Inner {
-    fn fork(&mut self, files: &mut Vec<Mapped>) -> Result<Inner, Errno> {
-        self.share_private_pages()?;
+    fn fork(&mut self, files: &mut Vec<Mapped>, pinned: &[Range<u64>]) -> Result<Inner, Errno> {
+        self.share_private_pages(pinned)?;
         let space = self.space.fork().map_err(host_errno)?;
         let mut child = Inner::new(Arc::clone(&self.pages.memory), space, self.user_range.clone());
         child.layout = self.layout.clone();
@@ -76,18 +80,17 @@ impl Inner {
         }
         // Host I/O writes to these at this moment. They stay the parent's, or the bytes still to come would be lost to
         // it when it writes to its side.
-        for pinned in &self.write_pins {
-            child.copy_shared(pinned.clone()).map_err(|_| Errno::ENOMEM)?;
+        for range in pinned {
+            child.copy_shared(range.clone()).map_err(|_| Errno::ENOMEM)?;
         }
         child.usage.peak = self.usage.peak;
         Ok(child)
     }
 
     /// Makes private pages read-only until somebody copies them or takes them back.
-    fn share_private_pages(&mut self) -> Result<(), Errno> {
+    fn share_private_pages(&mut self, pinned: &[Range<u64>]) -> Result<(), Errno> {
         let stays = self.vmas.iter().filter(|(_, vma)| vma.flags.contains(VmaFlags::DONTFORK));
-        let stays: Vec<Range<u64>> =
-            stays.map(|(range, _)| range).chain(self.write_pins.iter().cloned()).collect();
+        let stays: Vec<Range<u64>> = stays.map(|(range, _)| range).chain(pinned.iter().cloned()).collect();
         let all = self.user_range.clone();
         if stays.is_empty() {
             return self.change_pages(all, |_, pma| pma.cow |= pma.private);

@@ -11,20 +11,28 @@ pub mod mappable;
 pub mod shmem;
 pub mod user;
 
+mod advise;
 mod arena;
 mod brk;
 mod cow;
 mod fault;
 mod fork;
+mod lock;
 mod map;
+mod maps;
+mod mincore;
+mod msync;
 mod pages;
+mod pin;
 mod placement;
 mod pma;
 mod protect;
 mod ranges;
+mod remap;
 mod rss;
 mod stack;
 mod unmap;
+mod user_io;
 mod vma;
 
 #[cfg(test)]
@@ -47,9 +55,11 @@ pub use layout::Layout;
 pub use limits::{MmLimits, Usage, set_total_memory, total_memory};
 pub use map::{MapBacking, MapRequest};
 pub use mappable::{Mappable, Place, Run};
+pub use maps::{LineName, MapsLine};
 pub use rss::Rss;
 pub use shmem::Shmem;
 pub use user::{TASK_SIZE, UserAddr, UserCStr, UserRef, UserSlice};
+pub use user_io::{UserSink, UserSource};
 pub use vma::{MapName, MappedFile, VmaFlags};
 
 use pages::Pages;
@@ -76,6 +86,8 @@ pub struct MemoryManager {
     memory: Arc<MemoryFile>,
     space: Arc<dyn AddressSpace>,
     inner: RwLock<Inner, sync::levels::Mm>,
+    /// Ranges that host I/O writes to at the moment: fork copies them at once.
+    write_pins: Mutex<Vec<Range<u64>>, sync::levels::Leaf>,
     /// RLIMIT_STACK in bytes: faults have no other way to know it.
     stack_limit: AtomicU64,
     /// PR_SET_DUMPABLE.
@@ -98,8 +110,6 @@ struct Inner {
     usage: Usage,
     /// Flags of mappings to come (mlockall with MCL_FUTURE).
     future_flags: VmaFlags,
-    /// Ranges that host I/O writes to at the moment: fork copies them at once.
-    write_pins: Vec<Range<u64>>,
     pages: Pages,
 }
 
@@ -127,6 +137,7 @@ impl MemoryManager {
             memory: Arc::clone(&inner.pages.memory),
             space: Arc::clone(&inner.space),
             inner: RwLock::new(inner),
+            write_pins: Mutex::new(Vec::new()),
             stack_limit: AtomicU64::new(8 << 20),
             dumpable: AtomicU8::new(1),
             peak_rss: AtomicU64::new(0),
@@ -194,7 +205,6 @@ impl Inner {
             layout: Layout::default(),
             usage: Usage::default(),
             future_flags: VmaFlags::empty(),
-            write_pins: Vec::new(),
             pages: Pages::new(memory),
         }
     }

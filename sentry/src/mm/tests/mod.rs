@@ -1,6 +1,8 @@
 //! Tests of address spaces, over a platform that is a table.
 
 mod basics;
+mod calls;
+mod model;
 mod space;
 
 use std::sync::Arc;

@@ -11,7 +11,8 @@ use platform::{
     Access, AddressSpace, Backing, Context, HostFile, MemoryFile, Platform, PlatformError, Prot, XState,
 };
 
-use super::super::{FaultSignal, MemoryManager, PAGE};
+use super::super::pma::Pma;
+use super::super::{FaultSignal, MemoryManager, PAGE, Place};
 
 /// The platform.
 pub struct TestPlatform {
@@ -166,6 +167,24 @@ impl TestSpace {
             before = Some((start, piece.clone()));
         }
         count
+    }
+
+    /// Whether the page at `addr` is shown as `pma` (cut to that page) says, or not at all without one.
+    pub fn shows(&self, addr: u64, pma: Option<&Pma>) -> bool {
+        let pieces = self.pieces.lock().expect("lock");
+        let found = pieces.range(..=addr).next_back().filter(|(_, piece)| addr < piece.end);
+        match (found, pma) {
+            (None, None) => true,
+            (Some((start, piece)), Some(pma)) => {
+                let place = match (&piece.shown, &pma.place) {
+                    (Shown::Memory(a), Place::Memory(b)) => a + (addr - start) == *b,
+                    (Shown::File(f, a), Place::Host(g, b)) => Arc::ptr_eq(f, g) && a + (addr - start) == *b,
+                    _ => false,
+                };
+                place && piece.prot == pma.host_prot()
+            }
+            _ => false,
+        }
     }
 
     /// One access by hardware: the fault that it ends in.
