@@ -48,8 +48,8 @@ pub struct KernelConfig {
 /// What the runtime outside is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelEvent {
-    /// The first process has stopped.
-    Stopped,
+    /// The first process has been stopped by this signal.
+    Stopped(Signal),
     /// The first process goes on.
     Continued,
     /// The first process has ended, with this wait status. The sandbox ends.
@@ -192,9 +192,9 @@ impl Kernel {
         self.event_come.notify_all();
     }
 
-    pub(crate) fn main_stopped_or_continued(&self, group: &ThreadGroup, stopped: bool) {
+    pub(crate) fn main_stopped_or_continued(&self, group: &ThreadGroup, stopped_by: Option<Signal>) {
         if self.is_main(group) {
-            self.tell(if stopped { KernelEvent::Stopped } else { KernelEvent::Continued });
+            self.tell(stopped_by.map_or(KernelEvent::Continued, KernelEvent::Stopped));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::poll::PollEvents;
 use abi::resource::RLIMIT_SIGPENDING;
-use abi::signal::{SI_KERNEL, SI_TKILL, SI_USER, SIG_DFL, SIG_IGN, SigInfo, SigSet, Signal};
+use abi::signal::{SI_KERNEL, SI_QUEUE, SI_TKILL, SI_USER, SIG_DFL, SIG_IGN, SigInfo, SigSet, Signal};
 
 use super::stop::StopState;
 use super::{GroupSignals, is_ignored};
@@ -201,16 +201,23 @@ fn discard_everywhere(state: &mut GroupSignals, which: SigSet) {
 }
 
 impl Kernel {
-    /// Sends a signal from outside the sandbox to its init process, or to the foreground group of its terminal.
-    pub fn send_external_signal(self: &Arc<Self>, signal: Signal, to: External) {
+    /// Sends a signal from outside the sandbox, with what sigqueue(3) passed with it.
+    pub fn send_external_signal(self: &Arc<Self>, signal: Signal, value: i32, to: External) {
         let Some(init) = self.main_process() else { return };
-        let info = SigInfo::kill(signal, SI_USER, 0, 0);
-        let session = self.tree.lock().session(init.id());
-        let foreground = match to {
+        let group = match to {
             External::Init => None,
-            External::Foreground => session.and_then(|s| s.tty()).and_then(|t| t.foreground()),
+            External::Job => self.tree.lock().process_group(init.id()),
+            External::Foreground => {
+                let session = self.tree.lock().session(init.id());
+                session.and_then(|s| s.tty()).and_then(|t| t.foreground())
+            }
         };
-        match foreground {
+        let info = match (to, value) {
+            (External::Foreground, _) => SigInfo::kernel(signal),
+            (_, 0) => SigInfo::kill(signal, SI_USER, 0, 0),
+            _ => SigInfo::queue(signal, SI_QUEUE, 0, 0, value as u32 as u64),
+        };
+        match group {
             Some(group) => send_to_process_group(self, &group, signal, info),
             None => {
                 let _ = send_to_group(&init, signal, info);
@@ -224,6 +231,8 @@ impl Kernel {
 pub enum External {
     /// The first process.
     Init,
+    /// The process group of the first process: what a shell outside takes for the job.
+    Job,
     /// The foreground process group of the first process's terminal, or the first process without one.
     Foreground,
 }

@@ -23,6 +23,8 @@ pub struct JobControl(Mutex<State, sync::levels::Leaf>);
 struct State {
     session: Option<Weak<Session>>,
     foreground: Option<Arc<ProcessGroup>>,
+    /// Whether the terminal's host has put all of the sandbox in the background.
+    all_background: bool,
 }
 
 /// What a background process tries to do.
@@ -40,6 +42,12 @@ impl JobControl {
         self.0.lock().foreground.clone()
     }
 
+    /// For a terminal that a host shares: whether the sandbox as a whole is in the background there. Then every process
+    /// group is.
+    pub fn set_all_background(&self, all: bool) {
+        self.0.lock().all_background = all;
+    }
+
     /// The session it controls.
     pub fn session(&self) -> Option<Arc<Session>> {
         self.0.lock().session.as_ref()?.upgrade()
@@ -48,10 +56,7 @@ impl JobControl {
     /// Makes `session` the one it controls, with `foreground` in front.
     pub fn set(&self, session: &Arc<Session>, foreground: Arc<ProcessGroup>) {
         let mut state = self.0.lock();
-        let old = std::mem::replace(
-            &mut *state,
-            State { session: Some(Arc::downgrade(session)), foreground: Some(foreground) },
-        );
+        let old = (state.session.replace(Arc::downgrade(session)), state.foreground.replace(foreground));
         drop(state);
         drop(old);
     }
@@ -64,7 +69,7 @@ impl JobControl {
             (None, _) => true,
             (Some(_), None) => false,
         };
-        let old = if is_it { std::mem::take(&mut *state) } else { State::default() };
+        let old = is_it.then(|| (state.session.take(), state.foreground.take()));
         drop(state);
         drop(old);
     }
@@ -92,7 +97,8 @@ impl JobControl {
                 .session
                 .as_ref()
                 .is_some_and(|s| std::ptr::eq(s.as_ptr(), Arc::as_ptr(&own_group.session)));
-            let in_front = state.foreground.as_ref().is_none_or(|f| f.id() == own_group.id());
+            let in_front =
+                !state.all_background && state.foreground.as_ref().is_none_or(|f| f.id() == own_group.id());
             if !is_own || in_front {
                 return Ok(());
             }

@@ -9,18 +9,19 @@ mod reactor;
 mod tty;
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use abi::open::OpenFlags;
 use abi::stat::S_IFDIR;
 use platform::HostFile;
+use sync::Mutex;
 
 pub use reactor::Reactor;
 pub use tty::HostTty;
 
 use crate::Result;
-use crate::task::Credentials;
+use crate::task::{ControllingTty, Credentials};
 use crate::vfs::{
     Attr, Caller, Dentry, File, FileOps, Inode, InodeOps, Mount, MountFlags, Path, SetAttr, StatFs,
     SuperBlock, SuperBlockOps, Timestamp,
@@ -30,6 +31,8 @@ use crate::vfs::{
 pub struct HostFs {
     mount: Arc<Mount>,
     reactor: Arc<Reactor>,
+    /// Terminals by device number: several descriptors are mostly of the same one.
+    ttys: Mutex<Vec<Weak<HostTty>>, sync::levels::Leaf>,
 }
 
 impl HostFs {
@@ -39,7 +42,7 @@ impl HostFs {
         let root = Attr::new(sb.next_ino(), S_IFDIR | 0o500, 0, 0);
         let root = Inode::new(&sb, &root, Box::new(HostInode { host: None }));
         let mount = Mount::new(Dentry::new_root(root), b"none", MountFlags::empty());
-        Ok(HostFs { mount, reactor: Reactor::start()? })
+        Ok(HostFs { mount, reactor: Reactor::start()?, ttys: Mutex::default() })
     }
 
     /// A guest file for `fd`; with the terminal behind it, if it is one.
@@ -58,8 +61,8 @@ impl HostFs {
         attr.ino = sb.next_ino();
         let inode = Inode::new(sb, &attr, Box::new(HostInode { host: Some((Arc::clone(&host), attr.ino)) }));
         let (ops, tty): (Box<dyn FileOps>, _) = if is_tty {
-            let tty = HostTty::new(&host, &self.reactor);
-            (Box::new(tty::HostTtyFile(Arc::clone(&tty))), Some(tty))
+            let tty = self.tty(stat.rdev);
+            (Box::new(tty::HostTtyFile::new(&tty, &host, &self.reactor)), Some(tty))
         } else {
             (Box::new(file::HostStream::new(host, &stat, &self.reactor)), None)
         };
@@ -67,6 +70,18 @@ impl HostFs {
         let path = Path::new(Arc::clone(&self.mount), Dentry::new_unnamed(inode, None, name.as_bytes()));
         // Waiting is the guest's business: whether the host's description is non-blocking says nothing to it.
         Ok((File::new(ops, path, flags - OpenFlags::NONBLOCK, Arc::clone(creds)), tty))
+    }
+
+    /// The terminal with this device number.
+    fn tty(&self, device: u64) -> Arc<HostTty> {
+        let mut ttys = self.ttys.lock();
+        let known = ttys.iter().filter_map(Weak::upgrade).find(|tty| tty.device() == device);
+        known.unwrap_or_else(|| {
+            let tty = HostTty::new(device);
+            ttys.retain(|tty| tty.strong_count() > 0);
+            ttys.push(Arc::downgrade(&tty));
+            tty
+        })
     }
 }
 

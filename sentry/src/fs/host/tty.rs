@@ -31,21 +31,31 @@ use crate::wait::WaitQueue;
 /// Writes longer than this could make the Sentry wait for a terminal that is stopped.
 const CHUNK: usize = 2048;
 
-/// A terminal of the host.
+/// A terminal of the host: what the open files of it share.
 pub struct HostTty {
-    host: Arc<HostFile>,
-    queue: Arc<WaitQueue>,
     /// Session and foreground group in the sandbox.
     pub jobs: JobControl,
     device: u64,
 }
 
 impl HostTty {
-    pub(super) fn new(host: &Arc<HostFile>, reactor: &Reactor) -> Arc<HostTty> {
+    pub(super) fn new(device: u64) -> Arc<HostTty> {
+        Arc::new(HostTty { jobs: JobControl::default(), device })
+    }
+}
+
+/// An open file of it, over a descriptor of its own.
+pub(super) struct HostTtyFile {
+    tty: Arc<HostTty>,
+    host: Arc<HostFile>,
+    queue: Arc<WaitQueue>,
+}
+
+impl HostTtyFile {
+    pub(super) fn new(tty: &Arc<HostTty>, host: &Arc<HostFile>, reactor: &Reactor) -> HostTtyFile {
         let queue = Arc::new(WaitQueue::new());
         reactor.watch(host.fd(), &queue);
-        let device = host::file::stat(host.fd()).map_or(0, |s| s.rdev);
-        Arc::new(HostTty { host: Arc::clone(host), queue, jobs: JobControl::default(), device })
+        HostTtyFile { tty: Arc::clone(tty), host: Arc::clone(host), queue }
     }
 
     fn attributes(&self) -> Result<Termios2, Errno> {
@@ -70,11 +80,6 @@ impl HostTty {
         new.c_cc = termios.c_cc;
         self.set_attributes(when, &new)
     }
-
-    /// The size of the window has changed: SIGWINCH for the foreground.
-    pub fn window_changed(&self, kernel: &crate::Kernel) {
-        self.jobs.signal_foreground(kernel, Signal::SIGWINCH);
-    }
 }
 
 impl ControllingTty for HostTty {
@@ -95,9 +100,6 @@ impl ControllingTty for HostTty {
     }
 }
 
-/// An open file of it.
-pub(super) struct HostTtyFile(pub Arc<HostTty>);
-
 impl FileOps for HostTtyFile {
     fn blocking(&self) -> Blocking {
         Blocking::Stream
@@ -105,43 +107,43 @@ impl FileOps for HostTtyFile {
 
     fn before_io(&self, _file: &File, task: &CurrentTask, writes: bool) -> SysResult<()> {
         if !writes {
-            return self.0.jobs.check(task, Background::Read);
+            return self.tty.jobs.check(task, Background::Read);
         }
-        let to_stop = self.0.attributes().is_ok_and(|t| t.c_lflag & LocalFlags::TOSTOP.bits() != 0);
-        if to_stop { self.0.jobs.check(task, Background::Change) } else { Ok(()) }
+        let to_stop = self.attributes().is_ok_and(|t| t.c_lflag & LocalFlags::TOSTOP.bits() != 0);
+        if to_stop { self.tty.jobs.check(task, Background::Change) } else { Ok(()) }
     }
 
     fn read(&self, _file: &File, dst: &mut dyn IoSink, _offset: u64) -> Result<usize, Errno> {
-        if !poll_host(&self.0.host).intersects(PollEvents::IN | PollEvents::HUP | PollEvents::ERR) {
+        if !poll_host(&self.host).intersects(PollEvents::IN | PollEvents::HUP | PollEvents::ERR) {
             return Err(Errno::EAGAIN);
         }
         let len = dst.remaining();
-        dst.put_from_host(self.0.host.fd().as_fd(), None, len)
+        dst.put_from_host(self.host.fd().as_fd(), None, len)
     }
 
     fn write(&self, _file: &File, src: &mut dyn IoSource, _offset: &mut u64) -> Result<usize, Errno> {
-        if !poll_host(&self.0.host).intersects(PollEvents::OUT | PollEvents::HUP | PollEvents::ERR) {
+        if !poll_host(&self.host).intersects(PollEvents::OUT | PollEvents::HUP | PollEvents::ERR) {
             return Err(Errno::EAGAIN);
         }
         let len = src.remaining().min(CHUNK);
-        src.take_to_host(self.0.host.fd().as_fd(), None, len)
+        src.take_to_host(self.host.fd().as_fd(), None, len)
     }
 
     fn poll(&self, _file: &File) -> PollEvents {
-        poll_host(&self.0.host)
+        poll_host(&self.host)
     }
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
-        Some(&self.0.queue)
+        Some(&self.queue)
     }
 
     fn ioctl(&self, _file: &File, task: &mut CurrentTask, number: u32, arg: u64) -> SysResult<u64> {
-        let tty = &self.0;
+        let tty = &self.tty;
         let controlling: Arc<dyn ControllingTty> = Arc::clone(tty) as _;
         if let Some(result) = tty.jobs.ioctl(&controlling, task, number, arg) {
             return result;
         }
-        let fd = tty.host.fd();
+        let fd = self.host.fd();
         let to = UserAddr(arg);
         let changes = !matches!(
             number,
@@ -152,7 +154,7 @@ impl FileOps for HostTtyFile {
         }
         match number {
             request::TCGETS => {
-                let t = tty.attributes()?;
+                let t = self.attributes()?;
                 let old = Termios {
                     c_iflag: t.c_iflag,
                     c_oflag: t.c_oflag,
@@ -163,14 +165,14 @@ impl FileOps for HostTtyFile {
                 };
                 task.write_obj(UserRef::new(to), &old)?;
             }
-            request::TCGETS2 => task.write_obj(UserRef::new(to), &tty.attributes()?)?,
+            request::TCGETS2 => task.write_obj(UserRef::new(to), &self.attributes()?)?,
             request::TCSETS | request::TCSETSW | request::TCSETSF => {
                 let termios: Termios = task.read_obj(UserRef::new(to))?;
-                tty.set_old_attributes(when(number - request::TCSETS), &termios)?;
+                self.set_old_attributes(when(number - request::TCSETS), &termios)?;
             }
             request::TCSETS2 | request::TCSETSW2 | request::TCSETSF2 => {
                 let termios: Termios2 = task.read_obj(UserRef::new(to))?;
-                tty.set_attributes(when(number - request::TCSETS2), &termios)?;
+                self.set_attributes(when(number - request::TCSETS2), &termios)?;
             }
             request::TIOCGWINSZ => {
                 let [ws_row, ws_col, ws_xpixel, ws_ypixel] =
@@ -208,7 +210,7 @@ impl FileOps for HostTtyFile {
     }
 
     fn anonymous_name(&self) -> String {
-        format!("/dev/pts/{}", abi::stat::minor(self.0.device))
+        format!("/dev/pts/{}", abi::stat::minor(self.tty.device))
     }
 }
 

@@ -1,0 +1,109 @@
+//! Exit status and signals, the host being the oracle where the program runs at all.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{in_sandbox_command, runsc};
+
+/// The command natively, and in the sandbox.
+fn both(args: &[&str]) -> [Command; 2] {
+    let mut native = Command::new(args[0]);
+    native.args(&args[1..]);
+    let mut sandbox = in_sandbox_command();
+    sandbox.args(args);
+    [native, sandbox]
+}
+
+#[test]
+fn status_of_the_program() {
+    for status in [0, 1, 42, 255] {
+        for mut command in both(&["sh", "-c", &format!("exit {status}")]) {
+            assert_eq!(command.status().unwrap().code(), Some(status), "{command:?}");
+        }
+    }
+}
+
+#[test]
+fn status_of_a_program_that_was_killed() {
+    for (signal, status) in [("TERM", 143), ("KILL", 137), ("SEGV", 139), ("RTMIN", 162)] {
+        let mut command = in_sandbox_command();
+        let got = command.args(["sh", "-c", &format!("kill -{signal} $$")]).status().unwrap();
+        assert_eq!(got.code(), Some(status), "{signal}");
+    }
+}
+
+#[test]
+fn programs_that_do_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("text");
+    std::fs::write(&text, "no program\n").unwrap();
+    let error = |program: &str| {
+        let output = in_sandbox_command().arg(program).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for program in ["no-such-program", "/no/such/program"] {
+        let (status, line) = error(program);
+        assert_eq!(status, 127, "{line}");
+        assert!(line.starts_with(&format!("runsc: do: {program}: ")), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+    for program in [text.to_str().unwrap(), "/etc", "/etc/passwd"] {
+        let (status, line) = error(program);
+        assert_eq!(status, 126, "{line}");
+        assert!(line.starts_with(&format!("runsc: do: {program}: ")), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+}
+
+#[test]
+fn signals_reach_the_program() {
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::ALARM] {
+        let number = signal.as_raw();
+        let script = format!("trap 'echo got; exit 7' {number}; echo ready; while :; do sleep 0.02; done");
+        for mut command in both(&["sh", "-c", &script]) {
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            let mut out = BufReader::new(child.stdout.take().unwrap());
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            assert_eq!(line, "ready\n");
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            out.read_to_string(&mut line).unwrap();
+            assert_eq!((line.as_str(), child.wait().unwrap().code()), ("ready\ngot\n", Some(7)), "{command:?}");
+        }
+    }
+}
+
+#[test]
+fn the_other_end_of_a_pipe_sees_the_program_close_it() {
+    for mut command in both(&["sh", "-c", "echo out; exec >&-; read line; echo $line >&2"]) {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        assert_eq!(out, "out\n");
+        // It waits for this.
+        std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"in\n").unwrap();
+        assert_eq!(String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap(), "in\n");
+    }
+}
+
+#[test]
+fn ignored_signals_stay_ignored() {
+    let script = "trap '' HUP; \"$@\"";
+    for mut command in both(&["sh", "-c", "kill -HUP $$; echo alive"]) {
+        let mut outer = Command::new("sh");
+        outer.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+        let output = outer.output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "alive\n", "{command:?}");
+        let _ = &mut command;
+    }
+}
+
+#[test]
+fn a_directory_as_standard_input_is_refused() {
+    let output = runsc().args(["do", "cat"]).stdin(std::fs::File::open("/").unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(line, "runsc: do: standard input: a directory of the host; give a file\n");
+}
