@@ -1,3 +1,4 @@
 //! File systems, one folder each.
 
+pub mod gofer;
 pub mod host;

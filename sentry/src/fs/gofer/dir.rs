@@ -1,0 +1,118 @@
+//! Listings of a Gofer's directories.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use abi::Errno;
+use gofer_protocol::ReaddirFlags;
+use sync::Mutex;
+
+use super::errno;
+use super::inode::GoferInode;
+use crate::Result;
+use crate::vfs::{Blocking, File, FileOps, Inode, SeekFrom};
+
+/// Positions of `.` and `..`; entries follow.
+const DOTS: u64 = 2;
+const DT_DIR: u8 = 4;
+
+/// An open directory. Its entries are read as a whole when a listing begins, so that a position means the same entry
+/// for as long as the listing goes on.
+pub(super) struct Directory {
+    inode: Arc<Inode>,
+    entries: Mutex<Option<Arc<[Entry]>>, sync::levels::FileState>,
+}
+
+struct Entry {
+    name: Box<[u8]>,
+    ino: u64,
+    kind: u8,
+}
+
+impl Directory {
+    pub fn new(inode: &Arc<Inode>) -> Directory {
+        Directory { inode: Arc::clone(inode), entries: Mutex::default() }
+    }
+
+    fn entries(&self, again: bool) -> Result<Arc<[Entry]>> {
+        if let (false, Some(entries)) = (again, self.entries.lock().clone()) {
+            return Ok(entries);
+        }
+        let ops = self.inode.downcast::<GoferInode>().ok_or(Errno::EIO)?;
+        let mut list = Vec::new();
+        let mut cookie = 0;
+        loop {
+            let end = ops.client.readdir(ops.handle, cookie, ReaddirFlags::empty(), |entry| {
+                cookie = entry.cookie;
+                let kind = entry.kind.map_or(0, |k| k as u8);
+                list.push(Entry { name: entry.name.as_bytes().into(), ino: entry.ino, kind });
+            });
+            if end.map_err(errno)? {
+                break;
+            }
+        }
+        let entries: Arc<[Entry]> = list.into();
+        *self.entries.lock() = Some(Arc::clone(&entries));
+        Ok(entries)
+    }
+}
+
+impl FileOps for Directory {
+    fn blocking(&self) -> Blocking {
+        Blocking::Never
+    }
+
+    fn seekable(&self) -> bool {
+        true
+    }
+
+    fn read(&self, _file: &File, _dst: &mut dyn crate::vfs::IoSink, _offset: u64) -> Result<usize> {
+        Err(Errno::EISDIR)
+    }
+
+    fn seek(&self, _file: &File, current: u64, to: SeekFrom) -> Result<u64> {
+        let at = match to {
+            SeekFrom::Start(offset) => offset,
+            SeekFrom::Current(offset) => (current as i64).checked_add(offset).ok_or(Errno::EOVERFLOW)?,
+            _ => return Err(Errno::EINVAL),
+        };
+        u64::try_from(at).map_err(|_| Errno::EINVAL)
+    }
+
+    fn read_dir(
+        &self,
+        file: &File,
+        offset: u64,
+        emit: &mut dyn FnMut(&[u8], u64, u64, u8) -> bool,
+    ) -> Result<u64> {
+        let entries = self.entries(offset == 0)?;
+        let mut at = offset;
+        while at < DOTS {
+            let ino = if at == 0 { self.inode.ino } else { parent_ino(file) };
+            if !emit(if at == 0 { b"." } else { b".." }, ino, at + 1, DT_DIR) {
+                return Ok(at);
+            }
+            at += 1;
+        }
+        while let Some(entry) = entries.get((at - DOTS) as usize) {
+            if !emit(&entry.name, entry.ino, at + 1, entry.kind) {
+                break;
+            }
+            at += 1;
+        }
+        Ok(at)
+    }
+
+    fn sync(&self, _file: &File, _data_only: bool) -> Result<()> {
+        let ops = self.inode.downcast::<GoferInode>().ok_or(Errno::EIO)?;
+        ops.client.sync(ops.handle, gofer_protocol::SyncKind::All).map_err(errno)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+fn parent_ino(file: &File) -> u64 {
+    file.path.parent().map_or(file.path.inode().ino, |p| p.inode().ino)
+}

@@ -1,0 +1,128 @@
+//! Regular files of a Gofer's tree: reads and writes go to the donated descriptor.
+
+use std::any::Any;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::open::OpenFlags;
+use platform::HostFile;
+
+use super::inode::GoferInode;
+use crate::Result;
+use crate::mm::{Mappable, Place, Run};
+use crate::vfs::io::host_errno;
+use crate::vfs::{Blocking, File, FileOps, Inode, IoSink, IoSource, SeekFrom};
+
+/// An open regular file.
+pub(super) struct GoferFile {
+    inode: Arc<Inode>,
+    host: Arc<HostFile>,
+}
+
+impl GoferFile {
+    pub fn new(inode: &Arc<Inode>, host: Arc<HostFile>) -> GoferFile {
+        GoferFile { inode: Arc::clone(inode), host }
+    }
+
+    fn written(&self) {
+        if let Some(ops) = self.inode.downcast::<GoferInode>() {
+            ops.written();
+        }
+    }
+
+    fn size(&self) -> Result<u64> {
+        Ok(host::file::stat(self.host.fd()).map_err(host_errno)?.size)
+    }
+}
+
+impl FileOps for GoferFile {
+    fn blocking(&self) -> Blocking {
+        Blocking::Never
+    }
+
+    fn seekable(&self) -> bool {
+        true
+    }
+
+    fn read(&self, _file: &File, dst: &mut dyn IoSink, offset: u64) -> Result<usize> {
+        let len = dst.remaining();
+        dst.put_from_host(self.host.fd().as_fd(), Some(offset), len)
+    }
+
+    fn write(&self, file: &File, src: &mut dyn IoSource, offset: &mut u64) -> Result<usize> {
+        if file.flags().contains(OpenFlags::APPEND) {
+            *offset = self.size()?;
+        }
+        let len = src.remaining();
+        let n = src.take_to_host(self.host.fd().as_fd(), Some(*offset), len)?;
+        self.written();
+        if file.flags().intersects(OpenFlags::SYNC | OpenFlags::DSYNC) {
+            host::file::sync(self.host.fd(), true).map_err(host_errno)?;
+        }
+        Ok(n)
+    }
+
+    fn seek(&self, _file: &File, current: u64, to: SeekFrom) -> Result<u64> {
+        let (base, offset) = match to {
+            SeekFrom::Start(offset) => (0, offset),
+            SeekFrom::Current(offset) => (current, offset),
+            SeekFrom::End(offset) => (self.size()?, offset),
+            // The descriptor's own position is not used: moving it does no harm.
+            SeekFrom::Data(offset) => return host::file::seek(self.host.fd(), offset, 3).map_err(host_errno),
+            SeekFrom::Hole(offset) => return host::file::seek(self.host.fd(), offset, 4).map_err(host_errno),
+        };
+        let at = (base as i64).checked_add(offset).ok_or(Errno::EOVERFLOW)?;
+        u64::try_from(at).map_err(|_| Errno::EINVAL)
+    }
+
+    fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>> {
+        Ok(Arc::new(Pages { inode: Arc::clone(&self.inode), host: Arc::clone(&self.host) }))
+    }
+
+    fn sync(&self, _file: &File, data_only: bool) -> Result<()> {
+        host::file::sync(self.host.fd(), data_only).map_err(host_errno)
+    }
+
+    fn truncate(&self, _file: &File, size: u64) -> Result<()> {
+        self.written();
+        host::file::truncate(self.host.fd(), size).map_err(host_errno)
+    }
+
+    fn allocate(&self, _file: &File, mode: u32, offset: u64, len: u64) -> Result<()> {
+        self.written();
+        host::file::allocate(self.host.fd(), mode, offset, len).map_err(host_errno)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// The pages of a file, in the host's page cache: one copy for all who map it.
+struct Pages {
+    inode: Arc<Inode>,
+    host: Arc<HostFile>,
+}
+
+impl Mappable for Pages {
+    fn translate(&self, offset: u64, len: u64, write: bool) -> Result<Run> {
+        if write && let Some(ops) = self.inode.downcast::<GoferInode>() {
+            ops.written();
+        }
+        // Beyond the end the host answers with SIGBUS, page by page, as the file is at that moment.
+        Ok(Run { place: Place::Host(Arc::clone(&self.host), offset), len })
+    }
+
+    fn sync(&self, _offset: u64, _len: u64) -> Result<()> {
+        host::file::sync(self.host.fd(), true).map_err(host_errno)
+    }
+
+    fn device_and_inode(&self) -> (u64, u64) {
+        (self.inode.sb.dev, self.inode.ino)
+    }
+
+    fn futex_id(&self) -> u64 {
+        self.inode.downcast::<GoferInode>().map_or(0, GoferInode::futex_id)
+    }
+}

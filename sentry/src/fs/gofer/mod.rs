@@ -1,0 +1,158 @@
+//! Trees of the host, as the Gofer serves them.
+//!
+//! A tree is *exclusive* when nobody else changes it while the sandbox runs: then attributes, names and negative answers
+//! are kept for ever. In a *shared* tree every lookup and stat asks the Gofer.
+//!
+//! Files are read and written through descriptors that the Gofer donates; it sees none of that. Descriptors for reading
+//! are kept for a while after the last close, so that opening a file again costs no request.
+
+mod attr;
+mod dir;
+mod file;
+mod inode;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+
+use abi::Errno;
+use gofer_protocol::{Client, FileId, Handle, Node, TreeFlags};
+use platform::HostFile;
+use sync::Mutex;
+
+use crate::Result;
+use crate::vfs::{Dentry, Inode, StatFs, SuperBlock, SuperBlockOps};
+use inode::GoferInode;
+
+/// Descriptors that are kept open though no guest has the file open.
+const KEPT_OPEN: usize = 1024;
+
+/// Whether others change the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nobody else does.
+    Exclusive,
+    /// Somebody may.
+    Shared,
+}
+
+/// One tree, as a file system.
+pub struct GoferFs {
+    client: Arc<Client>,
+    sharing: Sharing,
+    root: Handle,
+    /// Host device numbers in the tree; the place of one tells its inode numbers apart from the others'.
+    devices: Mutex<Vec<u64>, sync::levels::Leaf>,
+    /// The one inode of each file that is known.
+    inodes: Mutex<HashMap<FileId, Weak<Inode>>, sync::levels::Leaf>,
+    /// Files kept open for reading, oldest first.
+    kept: Mutex<VecDeque<Weak<Inode>>, sync::levels::Leaf>,
+}
+
+/// Mounts tree number `tree` of a Gofer: its root.
+pub fn mount(client: &Arc<Client>, tree: u16, sharing: Sharing) -> Result<Arc<Dentry>> {
+    let node = client.attach(tree).map_err(errno)?;
+    let flags = client.trees().get(usize::from(tree)).copied().ok_or(Errno::EINVAL)?;
+    let ops = GoferFs {
+        client: Arc::clone(client),
+        sharing,
+        root: node.handle,
+        devices: Mutex::default(),
+        inodes: Mutex::default(),
+        kept: Mutex::default(),
+    };
+    let sb = SuperBlock::new(Box::new(ops));
+    sb.set_read_only(flags.contains(TreeFlags::READ_ONLY));
+    let fs = sb.downcast::<GoferFs>().ok_or(Errno::EIO)?;
+    let root = fs.inode(&sb, node)?;
+    Ok(Dentry::new_root(root))
+}
+
+impl GoferFs {
+    /// The inode of a file. A handle that is not needed because the file is known already is given back.
+    fn inode(&self, sb: &Arc<SuperBlock>, node: Node) -> Result<Arc<Inode>> {
+        let number = self.number(node.attr.id);
+        let attr = attr::from_wire(&node.attr, number)?;
+        let known = self.inodes.lock().get(&node.attr.id).and_then(Weak::upgrade);
+        // A number that the host has given to another file since is another file.
+        if let Some(known) = known
+            && known.kind.mode() == attr.mode & abi::stat::S_IFMT
+        {
+            self.client.release(node.handle);
+            if self.sharing == Sharing::Shared
+                && let Some(ops) = known.downcast::<GoferInode>()
+            {
+                ops.store_attr(&known, attr);
+            }
+            return Ok(known);
+        }
+        let ops = GoferInode::new(Arc::clone(&self.client), node.handle, node.attr.id, attr, self.sharing);
+        let inode = Inode::new(sb, &attr, Box::new(ops));
+        let mut inodes = self.inodes.lock();
+        // Entries of files that are gone are swept when the table would grow.
+        if inodes.len() == inodes.capacity() {
+            inodes.retain(|_, inode| inode.strong_count() > 0);
+        }
+        let old = inodes.insert(node.attr.id, Arc::downgrade(&inode));
+        drop(inodes);
+        drop(old);
+        Ok(inode)
+    }
+
+    /// The inode number here: the host's, with the place of its device in the upper bits.
+    fn number(&self, id: FileId) -> u64 {
+        let mut devices = self.devices.lock();
+        let place = devices.iter().position(|d| *d == id.dev).unwrap_or_else(|| {
+            devices.push(id.dev);
+            devices.len() - 1
+        });
+        id.ino ^ ((place as u64) << 48)
+    }
+
+    /// Keeps the inode's descriptor; the oldest kept one goes.
+    fn keep_open(&self, inode: &Arc<Inode>) {
+        let oldest = {
+            let mut kept = self.kept.lock();
+            kept.push_back(Arc::downgrade(inode));
+            if kept.len() > KEPT_OPEN { kept.pop_front() } else { None }
+        };
+        if let Some(oldest) = oldest.and_then(|w| w.upgrade())
+            && let Some(ops) = oldest.downcast::<GoferInode>()
+        {
+            let closed: Option<Arc<HostFile>> = ops.forget_descriptor();
+            drop(closed);
+        }
+    }
+}
+
+impl SuperBlockOps for GoferFs {
+    fn kind(&self) -> &'static str {
+        "9p"
+    }
+
+    fn statfs(&self) -> Result<StatFs> {
+        let figures = self.client.statfs(self.root).map_err(errno)?;
+        Ok(StatFs {
+            magic: figures.fs_type as i64,
+            block_size: figures.bsize,
+            blocks: figures.blocks,
+            blocks_free: figures.bfree,
+            blocks_available: figures.bavail,
+            files: figures.files,
+            files_free: figures.ffree,
+            name_max: figures.namelen,
+        })
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.client.sync(self.root, gofer_protocol::SyncKind::FileSystem).map_err(errno)
+    }
+
+    fn revalidate(&self) -> bool {
+        self.sharing == Sharing::Shared
+    }
+}
+
+/// The guest's error number for one of the Gofer's.
+fn errno(error: gofer_protocol::Errno) -> Errno {
+    Errno::new(error.raw_os_error().unsigned_abs()).unwrap_or(Errno::EIO)
+}
