@@ -11,6 +11,7 @@ pub mod loader;
 pub mod mm;
 pub mod sched;
 pub mod signal;
+pub mod system;
 pub mod task;
 pub mod time;
 pub mod tty;

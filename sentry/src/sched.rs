@@ -173,8 +173,7 @@ fn cpus_in_word(cpus: u32, index: usize) -> u64 {
 mod tests {
     use super::*;
 
-    const NOBODY: SchedRights =
-        SchedRights { owner: true, capable: false, nice_limit: 0, priority_limit: 0 };
+    const NOBODY: SchedRights = SchedRights { owner: true, capable: false, nice_limit: 0, priority_limit: 0 };
     const ROOT: SchedRights = SchedRights { capable: true, ..NOBODY };
 
     fn change(policy: u32, priority: u32) -> SchedChange {

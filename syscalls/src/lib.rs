@@ -11,27 +11,32 @@
 
 pub mod arg;
 pub mod counters;
-mod cred;
 pub mod dispatch;
-mod epoll;
-mod eventfd;
 pub mod handler;
-mod mask;
-mod pipe;
-mod poll;
 pub mod report;
 pub mod row;
 pub mod show;
 pub mod strace;
 pub mod table;
-mod timerfd;
 
+mod cred;
+mod epoll;
+mod eventfd;
 mod exec;
+mod info;
+mod limit;
+mod mask;
 mod path;
 mod pidfd;
+mod pipe;
+mod poll;
+mod prctl;
 mod process;
+mod sched;
 mod signal;
+mod target;
 mod time;
+mod timerfd;
 mod wait;
 
 pub use dispatch::Dispatcher;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::capability::CAP_SYS_RESOURCE;
 use abi::resource::{
-    RLIM_NLIMITS, RLIMIT_NOFILE, RLimit, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD, RUsage,
+    RLIM_NLIMITS, RLIMIT_NOFILE, RLIMIT_STACK, RLimit, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD, RUsage,
 };
-use abi::time::{CLK_TCK, Timeval, Tms};
+use abi::time::{CLK_TCK, Tms};
 use sentry::SysResult;
 use sentry::task::{CurrentTask, Task, Usage};
 
@@ -53,6 +53,12 @@ fn set_limit(task: &CurrentTask, target: &Task, resource: Resource, new: RLimit)
         return Err(Errno::EPERM);
     }
     limits.set(resource.0, new);
+    drop(limits);
+    if resource.0 == RLIMIT_STACK
+        && let Some(resources) = target.resources()
+    {
+        resources.mm.set_stack_limit(new.rlim_cur);
+    }
     Ok(())
 }
 
@@ -92,23 +98,6 @@ fn children_usage(task: &CurrentTask) -> Usage {
     tree.get(task.thread_group().id()).map_or_else(Usage::default, |node| node.children_usage)
 }
 
-fn timeval(ns: u64) -> Timeval {
-    Timeval { tv_sec: (ns / NS_PER_SECOND) as i64, tv_usec: (ns % NS_PER_SECOND / 1000) as i64 }
-}
-
-/// As getrusage(2) and wait4(2) give it.
-pub(crate) fn to_abi(usage: &Usage) -> RUsage {
-    RUsage {
-        ru_utime: timeval(usage.user_ns),
-        ru_stime: timeval(usage.system_ns),
-        ru_maxrss: usage.max_rss_kib as i64,
-        ru_minflt: usage.minor_faults as i64,
-        ru_nvcsw: usage.voluntary_switches as i64,
-        ru_nivcsw: usage.involuntary_switches as i64,
-        ..RUsage::default()
-    }
-}
-
 /// getrusage(2)
 pub fn getrusage(task: &mut CurrentTask, who: RusageWho, usage: Out<RUsage>) -> SysResult<()> {
     let used = match who.0 {
@@ -117,7 +106,7 @@ pub fn getrusage(task: &mut CurrentTask, who: RusageWho, usage: Out<RUsage>) -> 
         RUSAGE_THREAD => task.usage(),
         _ => return Err(Errno::EINVAL.into()),
     };
-    task.write_obj(*usage, &to_abi(&used))?;
+    task.write_obj(*usage, &crate::wait::rusage(&used))?;
     Ok(())
 }
 

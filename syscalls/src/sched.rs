@@ -5,12 +5,13 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::capability::{CAP_SYS_ADMIN, CAP_SYS_NICE};
 use abi::resource::{
-    IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE, IOPRIO_CLASS_NONE, IOPRIO_CLASS_RT, IOPRIO_CLASS_SHIFT, IOPRIO_WHO_PGRP,
-    IOPRIO_WHO_PROCESS, IOPRIO_WHO_USER, PRIO_PGRP, PRIO_PROCESS, PRIO_USER, RLIMIT_NICE, RLIMIT_RTPRIO,
+    IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE, IOPRIO_CLASS_NONE, IOPRIO_CLASS_RT, IOPRIO_CLASS_SHIFT,
+    IOPRIO_WHO_PGRP, IOPRIO_WHO_PROCESS, IOPRIO_WHO_USER, PRIO_PGRP, PRIO_PROCESS, PRIO_USER, RLIMIT_NICE,
+    RLIMIT_RTPRIO,
 };
 use abi::sched::{
-    SCHED_ATTR_SIZE_VER0, SCHED_ATTR_SIZE_VER1, SCHED_FIFO, SCHED_RESET_ON_FORK, SCHED_RR, SchedAttr, SchedFlags,
-    SchedParam,
+    SCHED_ATTR_SIZE_VER0, SCHED_ATTR_SIZE_VER1, SCHED_FIFO, SCHED_RESET_ON_FORK, SCHED_RR, SchedAttr,
+    SchedFlags, SchedParam,
 };
 use abi::time::Timespec;
 use sentry::SysResult;
@@ -47,7 +48,12 @@ fn change(task: &CurrentTask, target: &Task, change: &SchedChange) -> Result<(),
 }
 
 /// sched_setscheduler(2)
-pub fn sched_setscheduler(task: &mut CurrentTask, pid: i32, policy: SchedPolicy, param: In<SchedParam>) -> SysResult<()> {
+pub fn sched_setscheduler(
+    task: &mut CurrentTask,
+    pid: i32,
+    policy: SchedPolicy,
+    param: In<SchedParam>,
+) -> SysResult<()> {
     if (policy.0 as i32) < 0 || param.is_null() || pid < 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -62,7 +68,12 @@ pub fn sched_setparam(task: &mut CurrentTask, pid: i32, param: In<SchedParam>) -
     set_param(task, pid, None, *param)
 }
 
-fn set_param(task: &mut CurrentTask, pid: i32, policy: Option<u32>, param: UserRef<SchedParam>) -> SysResult<()> {
+fn set_param(
+    task: &mut CurrentTask,
+    pid: i32,
+    policy: Option<u32>,
+    param: UserRef<SchedParam>,
+) -> SysResult<()> {
     let priority = task.read_obj(param)?.sched_priority as u32;
     let target = target::task(task, pid)?;
     let nice = target.sched.lock().nice;
@@ -187,7 +198,12 @@ pub fn sched_getattr(
     flags: u32,
 ) -> SysResult<()> {
     let size = size as usize;
-    if attr.is_null() || pid < 0 || size > abi::PAGE_SIZE as usize || size < SCHED_ATTR_SIZE_VER0 || flags != 0 {
+    if attr.is_null()
+        || pid < 0
+        || size > abi::PAGE_SIZE as usize
+        || size < SCHED_ATTR_SIZE_VER0
+        || flags != 0
+    {
         return Err(Errno::EINVAL.into());
     }
     let params = params(task, pid)?;
@@ -290,7 +306,9 @@ pub fn setpriority(task: &mut CurrentTask, which: PriorityWhich, who: i32, nice:
 pub fn ioprio_get(task: &mut CurrentTask, which: IoprioWhich, who: i32) -> SysResult<u32> {
     let tasks = tasks_named(task, which.0, [IOPRIO_WHO_PROCESS, IOPRIO_WHO_PGRP, IOPRIO_WHO_USER], who)?;
     // Lower numbers are higher classes and levels, but for "none", which is in the middle of best effort.
-    let rank = |priority: &u16| if *priority == 0 { IOPRIO_CLASS_BE << IOPRIO_CLASS_SHIFT | 4 } else { u32::from(*priority) };
+    let rank = |priority: &u16| {
+        if *priority == 0 { IOPRIO_CLASS_BE << IOPRIO_CLASS_SHIFT | 4 } else { u32::from(*priority) }
+    };
     let priorities = tasks.iter().map(|task| task.sched.lock().io_priority);
     Ok(u32::from(priorities.min_by_key(rank).ok_or(Errno::ESRCH)?))
 }

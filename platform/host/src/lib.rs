@@ -23,6 +23,7 @@ pub mod seccomp_program;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod system;
 pub mod thread;
 pub mod tty;
 

@@ -17,6 +17,7 @@ mod files;
 mod limits;
 mod namespaces;
 mod pid;
+mod prctl_flags;
 mod process_group;
 mod run;
 mod set_ids;
@@ -41,6 +42,7 @@ pub use current::CurrentTask;
 pub use exec::ExecArgs;
 pub use limits::Limits;
 pub use pid::{PID_MAX, Pid, PidNamespace};
+pub use prctl_flags::PrctlFlags;
 pub use process_group::{ControllingTty, ProcessGroup, Session};
 pub use start::ProcessSpec;
 pub use thread_group::ThreadGroup;
@@ -174,8 +176,10 @@ pub struct Task {
     pub sched: Mutex<crate::sched::SchedParams, sync::levels::Leaf>,
     /// PR_SET_TIMERSLACK, nanoseconds.
     pub timer_slack_ns: AtomicU64,
-    /// Flags of prctl(2) that are a bit each.
+    /// Flags of prctl(2) that are a bit each: [`PrctlFlags`].
     pub prctl_flags: AtomicU32,
+    /// personality(2).
+    pub personality: AtomicU32,
     /// Exit status, once it has exited by itself.
     exit_code: AtomicI32,
 }

@@ -236,6 +236,11 @@ impl Credentials {
         Ok(Credentials { securebits: new.bits(), ..self.clone() })
     }
 
+    /// PR_GET_KEEPCAPS.
+    pub fn keeps_caps(&self) -> bool {
+        SecureBits::from_bits_retain(self.securebits).contains(SecureBits::KEEP_CAPS)
+    }
+
     /// PR_SET_KEEPCAPS.
     pub fn with_keep_caps(&self, keep: bool) -> Result<Credentials, Errno> {
         let mut bits = SecureBits::from_bits_retain(self.securebits);

@@ -17,7 +17,7 @@ pub use memory::{
     FdSet, In, InArray, InBuf, InOut, InString, IoVecs, IoVecsOut, Out, OutArray, OutBuf, OutString, PollFds,
 };
 pub use named::*;
-pub use process::{CloneArg, ExitCode, FutexOp, MapArg, OutStatus, Sig, StringArray};
+pub use process::{CloneArg, ExitCode, FutexOp, MapArg, OutStatus, PersonalityArg, Sig, StringArray};
 pub use socket::{InAddress, InMessage, InOutLen, OutAddress, OutMessage, SocketType};
 
 use crate::row::When;

@@ -1,6 +1,7 @@
 //! Signals, statuses, and flags that share a word with something else.
 
 use abi::clone::{CSIGNAL, CloneFlags};
+use abi::elf::Personality;
 use abi::futex::{FUTEX_CMD_MASK, FUTEX_OPS, FutexFlags};
 use abi::mman::{MAP_HUGE_MASK, MAP_HUGE_SHIFT, MapFlags};
 use sentry::mm::{UserAddr, UserRef};
@@ -39,6 +40,22 @@ impl Arg for ExitCode {
     }
     fn show(cx: &mut ShowCx<'_>, index: usize) {
         <i32 as Arg>::show(cx, index);
+    }
+}
+
+/// What personality(2) sets; all ones only ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PersonalityArg(pub u32);
+
+impl Arg for PersonalityArg {
+    fn decode(raw: u64) -> Self {
+        PersonalityArg(raw as u32)
+    }
+    fn show(cx: &mut ShowCx<'_>, index: usize) {
+        match cx.args[index] as u32 {
+            u32::MAX => cx.text("0xffffffff"),
+            bits => bits::flags::<Personality>(&mut cx.out, u64::from(bits), "PER_LINUX"),
+        }
     }
 }
 
