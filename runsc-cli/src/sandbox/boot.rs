@@ -5,11 +5,14 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use anyhow::Context;
 use host::seccomp_program::Otherwise;
+use platform::ptrace::PtracePlatform;
+use platform::{MemoryFile, Platform};
 
-use crate::config::{self, SentryConfig, fd};
+use crate::config::{self, PlatformName, SentryConfig, fd};
 use crate::log::{self, Timeline};
 use crate::sandbox::control::{Event, Order, Report, SentryEnd};
 use crate::sandbox::{filter, namespace, privileges};
@@ -54,18 +57,17 @@ fn run(control: &SentryEnd) -> anyhow::Result<()> {
     }
     timeline.done("sentry: ids are mapped");
 
-    confine(config, &mut timeline)?;
-
+    let platform = confine(config, &mut timeline)?;
     if config.process.is_none() {
-        return self_test(control, config);
+        return self_test(control, config, &*platform);
     }
-    run_program(inherited)
+    run_program(inherited, platform)
 }
 
 /// Starts the kernel with the program in it.
-fn run_program(inherited: Inheritance) -> anyhow::Result<()> {
+fn run_program(inherited: Inheritance, platform: Arc<dyn Platform>) -> anyhow::Result<()> {
     let Inheritance { gofer, stdio, strace, .. } = inherited;
-    drop((gofer, stdio, strace));
+    drop((gofer, stdio, strace, platform));
     anyhow::bail!("the kernel is not built yet; wait for it");
 }
 
@@ -79,8 +81,9 @@ fn inherit() -> anyhow::Result<Inheritance> {
     })
 }
 
-/// Leaves everything of the host behind but the descriptors.
-fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<()> {
+/// Leaves everything of the host behind but the descriptors, and makes the platform on the way: it needs more than the
+/// filter allows, but no privilege.
+fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc<dyn Platform>> {
     namespace::take_identity(config.identity)?;
     host::process::setsid().context("setsid")?;
     namespace::enter()?;
@@ -90,19 +93,32 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<()>
     privileges::drop_all()?;
     privileges::set_limits()?;
     timeline.done("sentry: capabilities dropped");
+    let platform = make_platform(config.platform)?;
+    timeline.done("sentry: platform");
 
     // With a log there is someone to read which call it was.
     let otherwise = if config.log { Otherwise::Trap } else { Otherwise::Kill };
     if config.log {
         host::refused_call::report().context("SIGSYS handler")?;
     }
-    filter::install(otherwise)?;
+    filter::install(config.platform, otherwise)?;
     timeline.done("sentry: seccomp filter");
-    Ok(())
+    Ok(platform)
+}
+
+fn make_platform(name: PlatformName) -> anyhow::Result<Arc<dyn Platform>> {
+    let memory = MemoryFile::new(None).context("guest memory; the host needs memfd_create")?;
+    match name {
+        PlatformName::Ptrace => {
+            let platform = PtracePlatform::new(memory)
+                .context("platform ptrace; the host has to allow tracing, see 'runsc platforms'")?;
+            Ok(Arc::new(platform))
+        }
+    }
 }
 
 /// Reports, and holds the sandbox until the command line lets go of it.
-fn self_test(control: &SentryEnd, config: &SentryConfig) -> anyhow::Result<()> {
+fn self_test(control: &SentryEnd, config: &SentryConfig, platform: &dyn Platform) -> anyhow::Result<()> {
     let (uid, gid) = match config.identity {
         config::Identity::Caller { uid, gid } | config::Identity::Nobody { uid, gid } => (uid, gid),
     };
@@ -110,7 +126,7 @@ fn self_test(control: &SentryEnd, config: &SentryConfig) -> anyhow::Result<()> {
         pid: rustix::process::getpid().as_raw_nonzero().get(),
         uid,
         gid,
-        platform: config.platform.as_str().to_owned(),
+        platform: platform.name().to_owned(),
     };
     control.send(&Event::Confined(report))?;
     while control.receive()?.is_some() {}

@@ -2,8 +2,8 @@
 //!
 //! Guest code never makes a host call, but the Sentry is where a guest would break out: this list is what it would
 //! find there. Not on it, so deadly: exec, sockets (there is no network), mounts, namespaces, keys, BPF, io_uring, modules and
-//! everything else that starts with a path. The processes that hold guest memory inherit the filter, and the calls
-//! that the platform has them make are on the list too.
+//! everything else that starts with a path. What the platform needs it says itself; of its calls, those with an entry
+//! here are restricted by it. The processes that hold guest memory have a filter of their own, which is narrower.
 //!
 //! Some calls are refused with an error number instead, because libraries try them and have another way.
 
@@ -15,6 +15,8 @@ use libc::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
     ENOENT, ENOSYS, c_long,
 };
+
+use crate::config::PlatformName;
 
 use Verdict::{Allow, Only, Refuse, Without};
 
@@ -32,33 +34,19 @@ const NAMESPACES: u32 = (CLONE_NEWCGROUP
     | CLONE_NEWUSER
     | CLONE_NEWUTS) as u32;
 
-/// Requests of ptrace(2): those on a process that the Sentry made, none that attaches to a stranger but SEIZE.
+/// Requests of ptrace(2), the most frequent first: those on a process that the Sentry made and already traces, and SEIZE,
+/// which can only name a process of this PID namespace.
 const PTRACE: &[u32] = &[
     libc::PTRACE_SYSEMU,
-    libc::PTRACE_TRACEME,
-    libc::PTRACE_CONT,
-    libc::PTRACE_KILL,
-    libc::PTRACE_SYSCALL,
-    libc::PTRACE_SYSEMU_SINGLESTEP,
-    libc::PTRACE_SINGLESTEP,
-    libc::PTRACE_PEEKDATA,
-    libc::PTRACE_POKEDATA,
-    libc::PTRACE_PEEKUSER,
-    libc::PTRACE_POKEUSER,
     libc::PTRACE_GETREGS,
-    libc::PTRACE_SETREGS,
-    libc::PTRACE_GETREGSET,
     libc::PTRACE_SETREGSET,
+    libc::PTRACE_POKEUSER,
+    libc::PTRACE_PEEKUSER,
+    libc::PTRACE_GETREGSET,
     libc::PTRACE_GETSIGINFO,
-    libc::PTRACE_SETSIGINFO,
-    libc::PTRACE_GETSIGMASK,
-    libc::PTRACE_SETSIGMASK,
-    libc::PTRACE_GETEVENTMSG,
-    libc::PTRACE_SETOPTIONS,
-    libc::PTRACE_GET_SYSCALL_INFO,
+    libc::PTRACE_CONT,
     libc::PTRACE_SEIZE,
     libc::PTRACE_INTERRUPT,
-    libc::PTRACE_LISTEN,
     libc::PTRACE_DETACH,
 ];
 
@@ -103,7 +91,6 @@ const FCNTL: &[u32] = &[
 const PRCTL: &[u32] = &[
     libc::PR_SET_NAME as u32,
     libc::PR_GET_NAME as u32,
-    libc::PR_SET_PDEATHSIG as u32,
     libc::PR_SET_VMA as u32,
     libc::PR_GET_SECCOMP as u32,
     libc::PR_SET_TIMERSLACK as u32,
@@ -112,11 +99,11 @@ const PRCTL: &[u32] = &[
 /// The list.
 #[rustfmt::skip]
 const CALLS: &[(c_long, Verdict, &str)] = &[
-    // Memory of the Sentry, windows on the memory file and on donated files; in stubs, guest memory.
-    (libc::SYS_mmap,              Allow, "windows on guest memory, stacks of threads, the allocator; guest mappings in stubs"),
+    // Memory of the Sentry, windows on the memory file and on donated files.
+    (libc::SYS_mmap,              Allow, "windows on guest memory, stacks of threads, the allocator"),
     (libc::SYS_munmap,            Allow, "the same, taken away"),
     (libc::SYS_mremap,            Allow, "the allocator grows blocks"),
-    (libc::SYS_mprotect,          Allow, "guard pages; guest protections in stubs"),
+    (libc::SYS_mprotect,          Allow, "guard pages"),
     (libc::SYS_madvise,           Allow, "the allocator and guests give memory back"),
     (libc::SYS_mincore,           Allow, "which guest pages are in memory"),
     (libc::SYS_msync,             Allow, "guests write shared file mappings back"),
@@ -126,20 +113,16 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     (libc::SYS_memfd_create,      Allow, "more memory files"),
     (libc::SYS_membarrier,        Allow, "guests that order memory between their threads"),
 
-    // Threads of the Sentry; processes that hold guest memory.
-    (libc::SYS_clone,             Without(0, NAMESPACES), "a host thread a guest thread, a stub process an address space"),
+    // Threads of the Sentry.
+    (libc::SYS_clone,             Without(0, NAMESPACES), "a host thread a guest thread"),
     (libc::SYS_clone3,            Refuse(ENOSYS), "its flags can't be seen here: the C library falls back to clone"),
-    (libc::SYS_fork,              Allow, "a stub process forks"),
-    (libc::SYS_vfork,             Allow, "a stub process forks"),
     (libc::SYS_exit,              Allow, "a thread ends"),
-    (libc::SYS_exit_group,        Allow, "the Sentry or a stub process ends"),
+    (libc::SYS_exit_group,        Allow, "the Sentry ends"),
     (libc::SYS_set_robust_list,   Allow, "the C library sets a thread up"),
     (libc::SYS_set_tid_address,   Allow, "the C library sets a thread up"),
     (libc::SYS_rseq,              Allow, "the C library sets a thread up"),
-    (libc::SYS_arch_prctl,        Allow, "a stub's segment bases"),
     (libc::SYS_getpid,            Allow, "to signal an own thread"),
     (libc::SYS_gettid,            Allow, "to be signalled"),
-    (libc::SYS_getppid,           Allow, "a stub checks that its tracer lives"),
     (libc::SYS_futex,             Allow, "locks and parked threads"),
     (libc::SYS_sched_yield,       Allow, "a lock that is contended for a moment"),
     (libc::SYS_sched_getaffinity, Allow, "how many CPUs guests see"),
@@ -148,16 +131,9 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     (libc::SYS_getrusage,         Allow, "CPU time of guest threads"),
     (libc::SYS_times,             Allow, "CPU time of guest threads"),
     (libc::SYS_prlimit64,         Allow, "own limits, asked by the C library for stacks"),
-    (libc::SYS_prctl,             Only(0, PRCTL), "names of threads and mappings; stubs die with their tracer"),
-    (libc::SYS_wait4,             Allow, "stops and ends of stub processes"),
-    (libc::SYS_waitid,            Allow, "stops and ends of stub processes"),
+    (libc::SYS_prctl,             Only(0, PRCTL), "names of threads and mappings, slack of timers"),
     (libc::SYS_ptrace,            Only(0, PTRACE), "runs guest threads; only processes of this PID namespace can be named"),
-    (libc::SYS_process_vm_readv,  Allow, "what a guest left outside the memory file; own PID namespace only"),
-    (libc::SYS_process_vm_writev, Allow, "the same, written"),
-    (libc::SYS_kill,              Allow, "ends a stub process; own PID namespace only"),
-    (libc::SYS_tgkill,            Allow, "interrupts a guest thread; own PID namespace only"),
-    (libc::SYS_tkill,             Allow, "stops a stub; own PID namespace only"),
-    (libc::SYS_pidfd_open,        Allow, "watches a stub process; own PID namespace only"),
+    (libc::SYS_tgkill,            Allow, "aborts, own PID namespace only"),
 
     // Signals of the Sentry itself.
     (libc::SYS_rt_sigaction,      Allow, "handlers for faults on guest memory"),
@@ -239,14 +215,19 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     (libc::SYS_getcwd,            Refuse(ENOENT), "Rust, for the text of a panic"),
 ];
 
-fn program(otherwise: Otherwise) -> Vec<Instruction> {
-    let calls: Vec<_> = CALLS.iter().map(|&(number, verdict, _reason)| (number as u32, verdict)).collect();
-    seccomp_program::build(&calls, otherwise)
+fn program(platform: PlatformName, otherwise: Otherwise) -> Vec<Instruction> {
+    let of_platform = match platform {
+        PlatformName::Ptrace => platform::ptrace::SENTRY_CALLS,
+    };
+    // The first entry of a call counts.
+    let calls = CALLS.iter().map(|&(number, verdict, _reason)| (number as u32, verdict));
+    let more = of_platform.iter().map(|&(number, _reason)| (number as u32, Allow));
+    seccomp_program::build(&calls.chain(more).collect::<Vec<_>>(), otherwise)
 }
 
 /// Installs the filter for this thread and all that it makes from now on. There is no way back.
-pub fn install(otherwise: Otherwise) -> Result<(), FilterError> {
-    host::seccomp::install(&program(otherwise), Scope::Thread).map_err(FilterError)
+pub fn install(platform: PlatformName, otherwise: Otherwise) -> Result<(), FilterError> {
+    host::seccomp::install(&program(platform, otherwise), Scope::Thread).map_err(FilterError)
 }
 
 #[cfg(test)]

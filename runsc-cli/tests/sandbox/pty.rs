@@ -74,7 +74,9 @@ impl Pty {
             match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(RecvTimeoutError::Timeout) => panic!("no {text:?} came, but {:?}", self.seen),
-                Err(RecvTimeoutError::Disconnected) => panic!("the end, and no {text:?}, but {:?}", self.seen),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("the end, and no {text:?}, but {:?}", self.seen)
+                }
             }
         }
     }

@@ -59,7 +59,9 @@ fn programs_that_do_not_start() {
 
 #[test]
 fn signals_reach_the_program() {
-    for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::ALARM] {
+    for signal in
+        [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::ALARM]
+    {
         let number = signal.as_raw();
         let script = format!("trap 'echo got; exit 7' {number}; echo ready; while :; do sleep 0.02; done");
         for mut command in both(&["sh", "-c", &script]) {
@@ -70,7 +72,11 @@ fn signals_reach_the_program() {
             assert_eq!(line, "ready\n");
             kill_process(Pid::from_child(&child), signal).unwrap();
             out.read_to_string(&mut line).unwrap();
-            assert_eq!((line.as_str(), child.wait().unwrap().code()), ("ready\ngot\n", Some(7)), "{command:?}");
+            assert_eq!(
+                (line.as_str(), child.wait().unwrap().code()),
+                ("ready\ngot\n", Some(7)),
+                "{command:?}"
+            );
         }
     }
 }
@@ -78,7 +84,8 @@ fn signals_reach_the_program() {
 #[test]
 fn the_other_end_of_a_pipe_sees_the_program_close_it() {
     for mut command in both(&["sh", "-c", "echo out; exec >&-; read line; echo $line >&2"]) {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = String::new();
         child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
         assert_eq!(out, "out\n");

@@ -1,7 +1,7 @@
 //! Programs on a terminal. Each test runs natively first: what is expected of the sandbox is what the host does.
 
-use crate::pty::Pty;
 use crate::on_host_and_in_sandbox;
+use crate::pty::Pty;
 
 #[test]
 fn size_of_the_window() {
