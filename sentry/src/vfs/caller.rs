@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::fs_context::Roots;
+use super::registry::Vfs;
 use crate::task::{Credentials, Task};
 
 /// Who asks. Borrowed from the current task (`CurrentTask::caller`), or put together by tests.
@@ -10,6 +11,8 @@ use crate::task::{Credentials, Task};
 pub struct Caller<'a> {
     /// Ids and capabilities.
     pub creds: &'a Arc<Credentials>,
+    /// Kinds of file systems, drivers.
+    pub vfs: &'a Vfs,
     /// Where absolute and relative paths start.
     pub roots: &'a Roots,
     /// Bits that new files don't get.

@@ -122,12 +122,6 @@ pub trait FileOps: Send + Sync + Any {
         None
     }
 
-    /// Asked after open(2) until it is ready: EAGAIN when the open must wait (the other end of a FIFO, `O_NONBLOCK` not
-    /// set). The generic layer waits on [`wait_queue`](Self::wait_queue) in between.
-    fn finish_open(&self, _file: &File) -> Result<(), Errno> {
-        Ok(())
-    }
-
     /// Registers a waiter; for files whose readiness comes from somewhere else than their own queue (signalfd waits
     /// on its reader's signals, an epoll set on its own).
     fn register(&self, _file: &File, interest: PollEvents, waker: Arc<dyn Wake>) -> Option<WaitKey> {

@@ -7,6 +7,7 @@
 
 pub mod attr;
 mod caller;
+mod create;
 pub mod dentry;
 pub mod epoll;
 pub mod eventfd;
@@ -20,14 +21,20 @@ pub mod lock;
 pub mod mount;
 mod name;
 mod namespace;
+pub mod open;
 mod open_exec;
 mod path;
 pub mod permission;
 pub mod pipe;
 pub mod poll;
+mod registry;
+mod remove;
+mod rename;
 pub mod resolve;
+pub mod set_attr;
 pub mod super_block;
 pub mod timerfd;
+mod xattr;
 
 pub use attr::{Attr, NewKind, NewNode, SetAttr, StatFs, Timestamp};
 pub use caller::Caller;
@@ -44,4 +51,5 @@ pub use namespace::MountNamespace;
 pub use open_exec::open_exec;
 pub use path::{Path, PathText};
 pub use permission::Want;
+pub use registry::{Driver, FileSystemType, MountRequest, OpenedOps, PendingOpen, Vfs};
 pub use super_block::{SuperBlock, SuperBlockOps};

@@ -53,6 +53,11 @@ impl Inode {
         ns.uid_kernel(ns.uid_inside(uid)) == Some(uid) && ns.gid_kernel(ns.gid_inside(gid)) == Some(gid)
     }
 
+    /// Whether capability `cap` of `creds` counts for the file system as a whole: held in the first user namespace.
+    pub fn sb_capable(&self, creds: &Credentials, cap: u32) -> bool {
+        creds.has_cap(cap) && creds.user_ns.parent().is_none()
+    }
+
     /// Whether the sticky bit of this directory keeps `creds` from removing `victim`.
     pub fn sticky_forbids(&self, victim: &Inode, creds: &Credentials) -> bool {
         let (mode, dir_uid, _) = self.owner();
