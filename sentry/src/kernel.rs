@@ -16,7 +16,7 @@ use crate::task::{
 };
 use crate::time::{Clocks, TimerService};
 use crate::uts::UtsNamespace;
-use crate::vfs::InternalFs;
+use crate::vfs::{InternalFs, Vfs};
 
 /// The system call table, as the kernel sees it: handed in, so that the kernel knows no call numbers.
 pub trait SyscallTable: Send + Sync {
@@ -78,6 +78,8 @@ pub struct Kernel {
     pub own_init: Option<Arc<Pid>>,
     /// Where pipes, sockets and other files without a name live.
     pub internal: InternalFs,
+    /// Kinds of file systems, drivers.
+    pub vfs: Arc<Vfs>,
     /// Clocks of the sandbox.
     pub clocks: Clocks,
     /// What tells objects that a moment has come.
@@ -97,6 +99,7 @@ impl Kernel {
         let user_ns = UserNamespace::initial();
         let pid_ns = PidNamespace::initial(Arc::clone(&user_ns));
         let own_init = if config.job { Some(crate::task::reserve_pid(&pid_ns)?) } else { None };
+        let vfs = Vfs::new(Arc::clone(config.platform.memory()));
         Ok(Arc::new(Kernel {
             platform: config.platform,
             table: config.table,
@@ -108,6 +111,7 @@ impl Kernel {
             cpus: config.cpus,
             own_init,
             internal: InternalFs::new(),
+            vfs,
             clocks: Clocks::new(),
             timers: TimerService::new(),
             tasks: AtomicU64::new(0),

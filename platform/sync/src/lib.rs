@@ -9,10 +9,12 @@ pub mod levels;
 mod mutex;
 mod rwlock;
 mod sleep_mutex;
+mod sleep_rwlock;
 mod tracker;
 
 pub use levels::Level;
 pub use mutex::{Condvar, Mutex, MutexGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use sleep_mutex::{SleepMutex, SleepMutexGuard};
+pub use sleep_rwlock::{SleepReadGuard, SleepRwLock, SleepWriteGuard};
 pub use tracker::assert_no_locks_held;

@@ -2,3 +2,4 @@
 
 pub mod gofer;
 pub mod host;
+pub mod tmpfs;

@@ -57,7 +57,7 @@ pub use map::{MapBacking, MapRequest};
 pub use mappable::{Mappable, Place, Run};
 pub use maps::{LineName, MapsLine};
 pub use rss::Rss;
-pub use shmem::Shmem;
+pub use shmem::{Shmem, next_futex_id};
 pub use user::{TASK_SIZE, UserAddr, UserCStr, UserRef, UserSlice};
 pub use user_io::{UserSink, UserSource};
 pub use vma::{MapName, MappedFile, VmaFlags};

@@ -125,7 +125,8 @@ impl CurrentTask {
 
     /// On whose behalf this task asks the file system; `roots` are those of [`fs`](Self::fs).
     pub fn caller<'a>(&'a self, roots: &'a Roots) -> Caller<'a> {
-        Caller { creds: &self.creds, roots, umask: self.resources.fs.umask(), task: Some(&self.task) }
+        let vfs = &self.task.kernel().vfs;
+        Caller { creds: &self.creds, vfs, roots, umask: self.resources.fs.umask(), task: Some(&self.task) }
     }
 
     /// Reads a structure out of guest memory.

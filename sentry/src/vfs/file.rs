@@ -261,7 +261,7 @@ impl File {
     }
 
     /// As [`new`](Self::new); `counts_as_writer` when the opener has got [`get_write`](super::Inode::get_write).
-    pub(super) fn with_writer(
+    pub(crate) fn with_writer(
         ops: Box<dyn FileOps>,
         path: super::path::Path,
         flags: OpenFlags,

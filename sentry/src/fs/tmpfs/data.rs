@@ -1,0 +1,461 @@
+//! Contents of a regular file in memory.
+//!
+//! Pages lie in chunks of the memory file: small ones at the beginning of a file, 2 MiB from there on, so that small
+//! files take little and big ones are mapped and copied in long runs. A chunk has all its frames at once (which costs
+//! nothing until they are touched) and a bit for each page that is part of the file; the others are holes.
+//!
+//! Locks: `stable` is held by readers while they copy, and by whoever takes pages away; `pages` (level `InodeData`) for
+//! the map itself. Writers, truncation and hole punching come one at a time: they hold the inode's lock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use abi::Errno;
+use abi::fcntl::Seals;
+use platform::{Frames, MemoryFile, PAGE_SIZE};
+use sync::{RwLock, SleepRwLock};
+
+use super::budget::Budget;
+use crate::Result;
+use crate::mm::{FileMappings, Mappable, Place, Run, next_futex_id};
+use crate::vfs::{IoSink, IoSource};
+
+/// Largest size of a file (MAX_LFS_FILESIZE).
+pub const MAX_SIZE: u64 = i64::MAX as u64;
+
+/// Pages of the chunks of a big file.
+const BIG: u64 = 512;
+
+/// Where the small chunks at the beginning of a file start, and the first big one.
+const STEPS: [u64; 6] = [0, 1, 4, 16, 64, BIG];
+
+/// First page and number of pages of the chunk that `page` is in.
+fn chunk_of(page: u64) -> (u64, u64) {
+    match STEPS.windows(2).find(|step| page < step[1]) {
+        Some(step) => (step[0], step[1] - step[0]),
+        None => (page / BIG * BIG, BIG),
+    }
+}
+
+struct Chunk {
+    frames: Frames,
+    /// One bit a page.
+    present: Box<[u64]>,
+}
+
+impl Chunk {
+    fn is_present(&self, index: u64) -> bool {
+        self.present[(index / 64) as usize] >> (index % 64) & 1 == 1
+    }
+
+    /// Sets or clears the bits of `[from, to)`; answers how many have changed.
+    fn mark(&mut self, from: u64, to: u64, present: bool) -> u64 {
+        let mut changed = 0;
+        let mut at = from;
+        while at < to {
+            let end = to.min((at / 64 + 1) * 64);
+            let mask = (u64::MAX >> (64 - (end - at))) << (at % 64);
+            let word = &mut self.present[(at / 64) as usize];
+            let new = if present { *word | mask } else { *word & !mask };
+            changed += u64::from((*word ^ new).count_ones());
+            *word = new;
+            at = end;
+        }
+        changed
+    }
+
+    fn count(&self) -> u64 {
+        self.present.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
+    /// The end of the run of pages from `index` on that are all present or all not; at most `to`.
+    fn run_end(&self, index: u64, to: u64) -> u64 {
+        let present = self.is_present(index);
+        let mut at = index;
+        while at < to {
+            let word = self.present[(at / 64) as usize];
+            let word = if present { !word } else { word };
+            let rest = word >> (at % 64);
+            if rest != 0 {
+                return (at + u64::from(rest.trailing_zeros())).min(to);
+            }
+            at = (at / 64 + 1) * 64;
+        }
+        to
+    }
+}
+
+#[derive(Default)]
+struct Pages {
+    size: u64,
+    /// By first page.
+    chunks: BTreeMap<u64, Chunk>,
+    /// Pages that are part of the file.
+    present: u64,
+}
+
+/// A run of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    /// In the memory file, from this offset.
+    Data(u64, u64),
+    /// Zeros.
+    Hole(u64),
+}
+
+/// Contents of a file.
+pub struct FileData {
+    memory: Arc<MemoryFile>,
+    budget: Arc<Budget>,
+    stable: SleepRwLock<()>,
+    pages: RwLock<Pages, sync::levels::InodeData>,
+    mappings: FileMappings,
+    futex_id: u64,
+    dev: u64,
+    ino: u64,
+    /// `F_SEAL_*`.
+    seals: AtomicU32,
+}
+
+impl FileData {
+    /// An empty file. `dev` and `ino` are what stat(2) shows.
+    pub fn new(memory: &Arc<MemoryFile>, budget: &Arc<Budget>, dev: u64, ino: u64, seals: Seals) -> Arc<FileData> {
+        Arc::new(FileData {
+            memory: Arc::clone(memory),
+            budget: Arc::clone(budget),
+            stable: SleepRwLock::new(()),
+            pages: RwLock::default(),
+            mappings: FileMappings::new(),
+            futex_id: next_futex_id(),
+            dev,
+            ino,
+            seals: AtomicU32::new(seals.bits()),
+        })
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.pages.read().size
+    }
+
+    /// Size in bytes, and how many pages the file has.
+    pub fn size_and_pages(&self) -> (u64, u64) {
+        let pages = self.pages.read();
+        (pages.size, pages.present)
+    }
+
+    /// Seals of a memfd.
+    pub fn seals(&self) -> Seals {
+        Seals::from_bits_retain(self.seals.load(Ordering::Acquire))
+    }
+
+    /// Adds seals. The caller has checked that it may.
+    pub fn add_seals(&self, seals: Seals) {
+        self.seals.fetch_or(seals.bits(), Ordering::AcqRel);
+    }
+
+    /// Whether some address space maps it.
+    pub fn is_mapped(&self) -> bool {
+        !self.mappings.is_empty()
+    }
+
+    /// Reads at `offset`.
+    pub fn read(&self, dst: &mut dyn IoSink, offset: u64) -> Result<usize> {
+        let _stable = self.stable.read();
+        let mut done = 0u64;
+        while dst.remaining() > 0 {
+            let Some(piece) = self.piece(offset.saturating_add(done), dst.remaining() as u64) else { break };
+            let copied = match piece {
+                Piece::Data(at, len) => dst.put_memory(&self.memory, at, len as usize).map(|n| (n, len)),
+                Piece::Hole(len) => dst.put_zeros(len as usize).map(|n| (n, len)),
+            };
+            match copied {
+                Ok((n, len)) => {
+                    done += n as u64;
+                    if (n as u64) < len {
+                        break;
+                    }
+                }
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(done as usize)
+    }
+
+    /// What lies at `offset`, at most `len` bytes of it; `None` at the end of the file.
+    fn piece(&self, offset: u64, len: u64) -> Option<Piece> {
+        let pages = self.pages.read();
+        if offset >= pages.size {
+            return None;
+        }
+        let len = len.min(pages.size - offset);
+        let page = offset / PAGE_SIZE;
+        let last = (offset + len - 1) / PAGE_SIZE;
+        let (first, count) = chunk_of(page);
+        let in_chunk = (first + count).min(last + 1);
+        let (end, data) = match pages.chunks.get(&first) {
+            None => {
+                // Up to the next chunk there is.
+                let next = pages.chunks.range(first..).next().map_or(u64::MAX, |(at, _)| *at);
+                (next.min(last + 1), None)
+            }
+            Some(chunk) => {
+                let index = page - first;
+                let end = first + chunk.run_end(index, in_chunk - first);
+                (end, chunk.is_present(index).then(|| chunk.frames.offset + (offset - first * PAGE_SIZE)))
+            }
+        };
+        let bytes = (end * PAGE_SIZE - offset).min(len);
+        Some(match data {
+            Some(at) => Piece::Data(at, bytes),
+            None => Piece::Hole(bytes),
+        })
+    }
+
+    /// Writes at `offset`, growing the file. The caller holds the inode's lock.
+    pub fn write(&self, src: &mut dyn IoSource, offset: u64) -> Result<usize> {
+        let mut done = 0u64;
+        let want = (src.remaining() as u64).min(MAX_SIZE.saturating_sub(offset));
+        while done < want {
+            let at = offset + done;
+            let copied = self
+                .make_pages(at, want - done)
+                .and_then(|(memory, len)| Ok((src.take_to_memory(&self.memory, memory, len as usize)?, len)));
+            match copied {
+                Ok((n, len)) => {
+                    done += n as u64;
+                    if n > 0 {
+                        let mut pages = self.pages.write();
+                        pages.size = pages.size.max(at + n as u64);
+                    }
+                    if (n as u64) < len {
+                        break;
+                    }
+                }
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(done as usize)
+    }
+
+    /// Makes the pages of `[offset, offset + len)` part of the file, as far as they lie in one chunk and there is
+    /// room. Answers where that is in the memory file, and how many bytes of it there are.
+    fn make_pages(&self, offset: u64, len: u64) -> Result<(u64, u64)> {
+        let page = offset / PAGE_SIZE;
+        let (first, count) = chunk_of(page);
+        let to = (first + count).min((offset + len).div_ceil(PAGE_SIZE));
+        let mut pages = self.pages.write();
+        let (made, chunk_offset) = {
+            let pages = &mut *pages;
+            let chunk = match pages.chunks.entry(first) {
+                std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
+                std::collections::btree_map::Entry::Vacant(slot) => {
+                    let frames = self.memory.allocate(count * PAGE_SIZE).map_err(|_| Errno::ENOMEM)?;
+                    slot.insert(Chunk { frames, present: vec![0; count.div_ceil(64) as usize].into() })
+                }
+            };
+            let mut end = to;
+            let mut missing = 0;
+            let mut at = page;
+            while at < to {
+                let run = first + chunk.run_end(at - first, to - first);
+                if !chunk.is_present(at - first) {
+                    let got = self.budget.take_pages(run - at);
+                    missing += got;
+                    if got < run - at {
+                        end = at + got;
+                        break;
+                    }
+                }
+                at = run;
+            }
+            chunk.mark(page - first, end - first, true);
+            pages.present += missing;
+            (end, chunk.frames.offset)
+        };
+        if made == page {
+            // An empty chunk would only be in the way.
+            let empty = pages.chunks.get(&first).is_some_and(|chunk| chunk.count() == 0);
+            let removed = if empty { pages.chunks.remove(&first) } else { None };
+            drop(pages);
+            if let Some(chunk) = removed {
+                self.memory.decref(chunk.frames);
+            }
+            return Err(Errno::ENOSPC);
+        }
+        let bytes = (made * PAGE_SIZE - offset).min(len);
+        Ok((chunk_offset + (offset - first * PAGE_SIZE), bytes))
+    }
+
+    /// Gives the file another size. The caller holds the inode's lock.
+    pub fn set_size(&self, size: u64) {
+        let old = {
+            let mut pages = self.pages.write();
+            let old = pages.size;
+            if size >= old {
+                pages.size = size;
+            }
+            old
+        };
+        if size < old {
+            {
+                let _stable = self.stable.write();
+                self.pages.write().size = size;
+                self.take_away(size, u64::MAX);
+            }
+            self.mappings.truncate(size);
+        }
+    }
+
+    /// Makes `[offset, offset + len)` zero and gives back its whole pages. The caller holds the inode's lock.
+    pub fn punch(&self, offset: u64, len: u64) {
+        let _stable = self.stable.write();
+        self.take_away(offset, offset.saturating_add(len));
+    }
+
+    /// Zeros `[from, to)`; its whole pages are no longer part of the file. A `to` of `u64::MAX` is the end.
+    fn take_away(&self, from: u64, to: u64) {
+        let mut freed = Vec::new();
+        let mut released = Vec::new();
+        let mut zeroed: smallvec::SmallVec<[(u64, u64); 2]> = smallvec::SmallVec::new();
+        let mut gone = 0;
+        {
+            let mut pages = self.pages.write();
+            let (start, _) = chunk_of(from / PAGE_SIZE);
+            let affected: Vec<u64> = pages.chunks.range(start..to.div_ceil(PAGE_SIZE)).map(|(at, _)| *at).collect();
+            for first in affected {
+                let Some(chunk) = pages.chunks.get_mut(&first) else { continue };
+                let begin = first * PAGE_SIZE;
+                let end = begin + chunk.frames.len;
+                let (cut_from, cut_to) = (from.max(begin), to.min(end));
+                if cut_from >= cut_to {
+                    continue;
+                }
+                let whole_from = cut_from.div_ceil(PAGE_SIZE);
+                let whole_to = cut_to / PAGE_SIZE;
+                let mut partial = |from: u64, to: u64| {
+                    if from < to && chunk.is_present(from / PAGE_SIZE - first) {
+                        zeroed.push((chunk.frames.offset + (from - begin), to - from));
+                    }
+                };
+                if whole_from > whole_to {
+                    partial(cut_from, cut_to);
+                } else {
+                    partial(cut_from, whole_from * PAGE_SIZE);
+                    partial(whole_to * PAGE_SIZE, cut_to);
+                }
+                if whole_from < whole_to {
+                    let fewer = chunk.mark(whole_from - first, whole_to - first, false);
+                    gone += fewer;
+                    if chunk.count() == 0 && to == u64::MAX {
+                        freed.push(chunk.frames);
+                        pages.chunks.remove(&first);
+                    } else if fewer > 0 {
+                        let offset = chunk.frames.offset + (whole_from * PAGE_SIZE - begin);
+                        released.push(Frames { offset, len: (whole_to - whole_from) * PAGE_SIZE });
+                    }
+                }
+            }
+            pages.present -= gone;
+        }
+        self.budget.give_pages(gone);
+        for (offset, len) in zeroed {
+            // Can only fail when the host has no memory for a page that was there; then it reads as it was.
+            let _ = self.memory.zero(offset, len);
+        }
+        for frames in released {
+            self.memory.zero_and_release(frames);
+        }
+        for frames in freed {
+            self.memory.decref(frames);
+        }
+    }
+
+    /// Makes all pages of `[offset, offset + len)` part of the file (fallocate(2)). ENOSPC leaves it as it was, but for
+    /// pages made meanwhile. The caller holds the inode's lock.
+    pub fn reserve(&self, offset: u64, len: u64) -> Result<()> {
+        let mut at = offset;
+        while at < offset + len {
+            let (_, made) = self.make_pages(at, offset + len - at)?;
+            at += made;
+        }
+        Ok(())
+    }
+
+    /// The next offset from `offset` on that is data; ENXIO when there is none before the end.
+    pub fn next_data(&self, offset: u64) -> Result<u64> {
+        let mut at = offset;
+        loop {
+            match self.piece(at, u64::MAX) {
+                None => return Err(Errno::ENXIO),
+                Some(Piece::Data(..)) => return Ok(at),
+                Some(Piece::Hole(len)) => at += len,
+            }
+        }
+    }
+
+    /// The next offset from `offset` on that is a hole, the end of the file being one; ENXIO past the end.
+    pub fn next_hole(&self, offset: u64) -> Result<u64> {
+        let mut at = offset;
+        loop {
+            match self.piece(at, u64::MAX) {
+                None if at == offset => return Err(Errno::ENXIO),
+                None | Some(Piece::Hole(_)) => return Ok(at),
+                Some(Piece::Data(_, len)) => at += len,
+            }
+        }
+    }
+}
+
+impl Mappable for FileData {
+    fn translate(&self, offset: u64, len: u64, _write: bool) -> Result<Run> {
+        // Nobody may take the pages away before they have a reference more.
+        let _stable = self.stable.read();
+        let size = self.size();
+        if offset >= size {
+            return Err(Errno::EFAULT);
+        }
+        let len = len.min(size.next_multiple_of(PAGE_SIZE) - offset);
+        let (at, made) = self.make_pages(offset, len)?;
+        let frames = Frames { offset: at, len: made.next_multiple_of(PAGE_SIZE) };
+        self.memory.incref(frames);
+        Ok(Run { place: Place::Memory(at), len: frames.len })
+    }
+
+    fn mappings(&self) -> Option<&FileMappings> {
+        Some(&self.mappings)
+    }
+
+    fn sync(&self, _offset: u64, _len: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
+        self.punch(offset, len);
+        Ok(())
+    }
+
+    fn device_and_inode(&self) -> (u64, u64) {
+        (self.dev, self.ino)
+    }
+
+    fn futex_id(&self) -> u64 {
+        self.futex_id
+    }
+}
+
+impl Drop for FileData {
+    fn drop(&mut self) {
+        let (chunks, present) = {
+            let mut pages = self.pages.write();
+            (std::mem::take(&mut pages.chunks), pages.present)
+        };
+        self.budget.give_pages(present);
+        for chunk in chunks.into_values() {
+            self.memory.decref(chunk.frames);
+        }
+    }
+}

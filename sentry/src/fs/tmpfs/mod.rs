@@ -1,0 +1,130 @@
+//! tmpfs(5): files in memory, kept in the sandbox's memory file.
+//!
+//! - [`Tmpfs`]: the kind of file system, with its options `size`, `nr_blocks`, `nr_inodes`, `mode`, `uid`, `gid`.
+//! - `node`: inodes; `dir`: entries of directories; `data`: contents of files; `file`: what is open.
+//! - [`memfd`]: files without a name, and seals.
+//!
+//! Lock levels: `Inode` for attributes, `InodeData` for entries and page maps, never both at once.
+
+mod budget;
+mod data;
+mod dir;
+mod file;
+pub mod memfd;
+mod node;
+mod options;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::stat::TMPFS_MAGIC;
+use platform::{MemoryFile, PAGE_SIZE};
+use sync::Mutex;
+
+use crate::Result;
+use crate::vfs::{
+    Caller, Dentry, FileSystemType, MountRequest, NewKind, NewNode, StatFs, SuperBlock, SuperBlockOps,
+};
+use budget::Budget;
+pub use data::FileData;
+pub use file::TmpfsFile;
+use node::TmpfsNode;
+pub use options::Options;
+
+/// What all inodes of one tmpfs share.
+struct Shared {
+    memory: Arc<MemoryFile>,
+    budget: Arc<Budget>,
+}
+
+/// The kind of file system.
+pub struct Tmpfs {
+    name: &'static str,
+}
+
+impl Tmpfs {
+    /// `tmpfs`, or another name for it (`ramfs`, which has no limits).
+    pub fn new(name: &'static str) -> Arc<Tmpfs> {
+        Arc::new(Tmpfs { name })
+    }
+}
+
+impl FileSystemType for Tmpfs {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn allowed_in_user_ns(&self) -> bool {
+        self.name == "tmpfs"
+    }
+
+    fn mount(&self, request: &MountRequest<'_>, caller: &Caller<'_>) -> Result<Arc<Dentry>> {
+        let mut options = Options { uid: caller.creds.fsuid, gid: caller.creds.fsgid, ..Options::default() };
+        options.parse(request.options)?;
+        new_root(caller.vfs.memory(), &options)
+    }
+}
+
+/// A new, empty tmpfs.
+pub fn new_root(memory: &Arc<MemoryFile>, options: &Options) -> Result<Arc<Dentry>> {
+    let max_pages = options.max_bytes.map_or(u64::MAX, |bytes| bytes.div_ceil(PAGE_SIZE));
+    let budget = Arc::new(Budget::new(max_pages, options.max_inodes.unwrap_or(u64::MAX)));
+    let shared = Arc::new(Shared { memory: Arc::clone(memory), budget });
+    let ops = TmpfsSuper { shared: Arc::clone(&shared), options: Mutex::new(options.clone()) };
+    let sb = SuperBlock::new(Box::new(ops));
+    let node =
+        NewNode { kind: NewKind::Directory, permissions: options.mode, uid: options.uid, gid: options.gid };
+    let root = TmpfsNode::new_inode(&sb, &shared, &node, true, memfd::UNSEALABLE)?;
+    node::set_root_links(&root);
+    Ok(Dentry::new_root(root))
+}
+
+fn super_block(shared: &Arc<Shared>, mode: u32, dev: u64) -> Arc<SuperBlock> {
+    let options = Options { mode, max_bytes: None, max_inodes: None, ..Options::default() };
+    SuperBlock::with_dev(Box::new(TmpfsSuper { shared: Arc::clone(shared), options: Mutex::new(options) }), dev)
+}
+
+struct TmpfsSuper {
+    shared: Arc<Shared>,
+    options: Mutex<Options, sync::levels::Leaf>,
+}
+
+impl SuperBlockOps for TmpfsSuper {
+    fn kind(&self) -> &'static str {
+        "tmpfs"
+    }
+
+    fn statfs(&self) -> Result<StatFs> {
+        let budget = &self.shared.budget;
+        let limited = |max: u64, used: u64| if max == u64::MAX { (0, 0) } else { (max, max.saturating_sub(used)) };
+        let (blocks, blocks_free) = limited(budget.max_pages(), budget.pages());
+        let (files, files_free) = limited(budget.max_inodes(), budget.inodes());
+        Ok(StatFs {
+            magic: TMPFS_MAGIC,
+            block_size: PAGE_SIZE,
+            blocks,
+            blocks_free,
+            blocks_available: blocks_free,
+            files,
+            files_free,
+            name_max: abi::NAME_MAX as u64,
+        })
+    }
+
+    fn options(&self) -> String {
+        self.options.lock().to_string()
+    }
+
+    fn reconfigure(&self, options: &[u8]) -> Result<()> {
+        let mut new = self.options.lock().clone();
+        new.parse(options)?;
+        let max_pages = new.max_bytes.map_or(u64::MAX, |bytes| bytes.div_ceil(PAGE_SIZE));
+        if !self.shared.budget.set_limits(max_pages, new.max_inodes.unwrap_or(u64::MAX)) {
+            return Err(Errno::EINVAL);
+        }
+        *self.options.lock() = new;
+        Ok(())
+    }
+}

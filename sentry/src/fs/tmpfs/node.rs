@@ -1,0 +1,405 @@
+//! Inodes of tmpfs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::fcntl::Seals;
+use abi::open::{OpenFlags, RenameFlags};
+use platform::PAGE_SIZE;
+use sync::Mutex;
+
+use super::data::{FileData, MAX_SIZE};
+use super::dir::Entries;
+use super::file::{TmpfsDirFile, TmpfsFile};
+use super::Shared;
+use crate::Result;
+use crate::vfs::{
+    Attr, Caller, FileOps, Inode, InodeOps, NewKind, NewNode, RenameEnd, SetAttr, SuperBlock, Timestamp, XattrSet,
+};
+
+/// Bytes of names and values of extended attributes that an inode may have.
+const XATTR_MAX: usize = 128 * 1024;
+
+/// An inode in memory.
+pub struct TmpfsNode {
+    shared: Arc<Shared>,
+    state: Mutex<State, sync::levels::Inode>,
+    body: Body,
+    /// A file made by O_TMPFILE with O_EXCL never gets a name.
+    linkable: bool,
+}
+
+struct State {
+    attr: Attr,
+    xattrs: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    xattr_bytes: usize,
+}
+
+enum Body {
+    File(Arc<FileData>),
+    Directory(Mutex<Entries, sync::levels::InodeData>),
+    Symlink(Arc<[u8]>),
+    Special,
+}
+
+impl TmpfsNode {
+    /// A new inode of `sb` without a name, but for a directory's own.
+    pub(super) fn new_inode(
+        sb: &Arc<SuperBlock>,
+        shared: &Arc<Shared>,
+        node: &NewNode<'_>,
+        linkable: bool,
+        seals: Seals,
+    ) -> Result<Arc<Inode>> {
+        if !shared.budget.take_inode() {
+            return Err(Errno::ENOSPC);
+        }
+        let mut attr = Attr::new(sb.next_ino(), node.mode(), node.uid, node.gid);
+        attr.rdev = node.kind.rdev();
+        attr.nlink = 0;
+        let body = match node.kind {
+            NewKind::Regular => Body::File(FileData::new(&shared.memory, &shared.budget, sb.dev, attr.ino, seals)),
+            NewKind::Directory => {
+                attr.nlink = 1;
+                Body::Directory(Mutex::default())
+            }
+            NewKind::Symlink(target) => {
+                attr.size = target.len() as u64;
+                Body::Symlink(target.into())
+            }
+            _ => Body::Special,
+        };
+        let state = Mutex::new(State { attr, xattrs: BTreeMap::new(), xattr_bytes: 0 });
+        let ops = TmpfsNode { shared: Arc::clone(shared), state, body, linkable };
+        Ok(Inode::new(sb, &attr, Box::new(ops)))
+    }
+
+    /// Contents, of a regular file.
+    pub fn data(&self) -> Option<&Arc<FileData>> {
+        match &self.body {
+            Body::File(data) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// Entries, of a directory.
+    pub(super) fn entries(&self) -> Result<&Mutex<Entries, sync::levels::InodeData>> {
+        match &self.body {
+            Body::Directory(entries) => Ok(entries),
+            _ => Err(Errno::ENOTDIR),
+        }
+    }
+
+    /// Changes the number of names.
+    fn add_links(&self, by: i32, now: Timestamp) {
+        let mut state = self.state.lock();
+        state.attr.nlink = state.attr.nlink.saturating_add_signed(by);
+        state.attr.ctime = now;
+    }
+
+    /// Entries of the directory have changed.
+    fn entries_changed(&self, links: i32, now: Timestamp) {
+        let mut state = self.state.lock();
+        state.attr.nlink = state.attr.nlink.saturating_add_signed(links);
+        state.attr.mtime = now;
+        state.attr.ctime = now;
+    }
+
+    /// The contents have changed.
+    pub(super) fn written(&self) {
+        let now = Timestamp::now();
+        let mut state = self.state.lock();
+        state.attr.mtime = now;
+        state.attr.ctime = now;
+    }
+
+    /// It has been read: relatime.
+    pub(super) fn read(&self) {
+        let mut state = self.state.lock();
+        let attr = &mut state.attr;
+        if attr.atime <= attr.mtime || attr.atime <= attr.ctime {
+            attr.atime = Timestamp::now();
+        } else {
+            const DAY: i64 = 24 * 60 * 60;
+            let now = Timestamp::now();
+            if now.secs - attr.atime.secs >= DAY {
+                attr.atime = now;
+            }
+        }
+    }
+
+    fn insert(&self, dir: &Arc<Inode>, name: &[u8], inode: &Arc<Inode>) -> Result<()> {
+        {
+            let mut entries = self.entries()?.lock();
+            if entries.dead {
+                return Err(Errno::ENOENT);
+            }
+            if entries.get(name).is_some() {
+                return Err(Errno::EEXIST);
+            }
+            // The entry is new: nothing is replaced that would be dropped under the lock.
+            entries.insert(name, Arc::clone(inode));
+        }
+        debug_assert!(dir.is_dir());
+        let now = Timestamp::now();
+        self.entries_changed(i32::from(inode.is_dir()), now);
+        if let Some(node) = node(inode) {
+            node.add_links(1, now);
+        }
+        Ok(())
+    }
+}
+
+/// The tmpfs part of an inode.
+pub(super) fn node(inode: &Inode) -> Option<&TmpfsNode> {
+    inode.downcast()
+}
+
+fn expect_node(inode: &Inode) -> Result<&TmpfsNode> {
+    node(inode).ok_or(Errno::EXDEV)
+}
+
+impl InodeOps for TmpfsNode {
+    fn attr(&self, _inode: &Inode) -> Result<Attr> {
+        let mut attr = self.state.lock().attr;
+        match &self.body {
+            Body::File(data) => {
+                let (size, pages) = data.size_and_pages();
+                attr.size = size;
+                attr.blocks = pages * (PAGE_SIZE / 512);
+            }
+            // 20 bytes a name, as Linux's BOGO_DIRENT_SIZE.
+            Body::Directory(entries) => attr.size = (entries.lock().len() as u64 + 2) * 20,
+            _ => {}
+        }
+        Ok(attr)
+    }
+
+    fn set_attr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<()> {
+        if let (Some(size), Body::File(data)) = (change.size, &self.body) {
+            if size > MAX_SIZE {
+                return Err(Errno::EFBIG);
+            }
+            let _lock = inode.lock();
+            super::memfd::check_resize(data, size)?;
+            data.set_size(size);
+        }
+        let mut state = self.state.lock();
+        state.attr.apply(change);
+        inode.set_owner(state.attr.mode, state.attr.uid, state.attr.gid);
+        Ok(())
+    }
+
+    fn lookup(&self, _dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
+        Ok(self.entries()?.lock().get(name).cloned())
+    }
+
+    fn create(&self, dir: &Arc<Inode>, name: &[u8], node: &NewNode<'_>) -> Result<Arc<Inode>> {
+        if self.entries()?.lock().dead {
+            return Err(Errno::ENOENT);
+        }
+        let inode = Self::new_inode(&dir.sb, &self.shared, node, true, super::memfd::UNSEALABLE)?;
+        self.insert(dir, name, &inode)?;
+        Ok(inode)
+    }
+
+    fn create_unnamed(&self, dir: &Arc<Inode>, node: &NewNode<'_>, linkable: bool) -> Result<Arc<Inode>> {
+        Self::new_inode(&dir.sb, &self.shared, node, linkable, super::memfd::UNSEALABLE)
+    }
+
+    fn link(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
+        let target_node = expect_node(target)?;
+        if !target_node.linkable && target_node.state.lock().attr.nlink == 0 {
+            return Err(Errno::ENOENT);
+        }
+        self.insert(dir, name, target)
+    }
+
+    fn unlink(&self, _dir: &Arc<Inode>, name: &[u8], victim: &Arc<Inode>) -> Result<()> {
+        let removed = self.entries()?.lock().remove(name).ok_or(Errno::ENOENT)?;
+        let now = Timestamp::now();
+        self.entries_changed(0, now);
+        expect_node(victim)?.add_links(-1, now);
+        drop(removed);
+        Ok(())
+    }
+
+    fn rmdir(&self, _dir: &Arc<Inode>, name: &[u8], victim: &Arc<Inode>) -> Result<()> {
+        let victim_node = expect_node(victim)?;
+        victim_node.kill_if_empty()?;
+        let removed = self.entries()?.lock().remove(name);
+        let now = Timestamp::now();
+        self.entries_changed(-1, now);
+        victim_node.add_links(-2, now);
+        drop(removed);
+        Ok(())
+    }
+
+    fn rename(&self, from: RenameEnd<'_>, to: RenameEnd<'_>, flags: RenameFlags) -> Result<()> {
+        let source = from.inode.ok_or(Errno::ENOENT)?;
+        let to_dir = expect_node(to.dir)?;
+        let now = Timestamp::now();
+        let is_dir = i32::from(source.is_dir());
+        if flags.contains(RenameFlags::EXCHANGE) {
+            let target = to.inode.ok_or(Errno::ENOENT)?;
+            // The entry of each is replaced; the old references are those that `from` and `to` hold too.
+            let old = (
+                self.entries()?.lock().insert(from.name, Arc::clone(target)),
+                to_dir.entries()?.lock().insert(to.name, Arc::clone(source)),
+            );
+            drop(old);
+            let target_is_dir = i32::from(target.is_dir());
+            self.entries_changed(target_is_dir - is_dir, now);
+            to_dir.entries_changed(is_dir - target_is_dir, now);
+            expect_node(source)?.add_links(0, now);
+            expect_node(target)?.add_links(0, now);
+            return Ok(());
+        }
+        let whiteout = if flags.contains(RenameFlags::WHITEOUT) {
+            let (_, uid, gid) = from.dir.owner();
+            let node = NewNode { kind: NewKind::CharDevice(0), permissions: 0, uid, gid };
+            Some(Self::new_inode(&from.dir.sb, &self.shared, &node, true, super::memfd::UNSEALABLE)?)
+        } else {
+            None
+        };
+        if let Some(target) = to.inode {
+            let target_node = expect_node(target)?;
+            if target.is_dir() {
+                target_node.kill_if_empty()?;
+            }
+            target_node.add_links(if target.is_dir() { -2 } else { -1 }, now);
+            if target.is_dir() {
+                to_dir.entries_changed(-1, now);
+            }
+        }
+        let removed = self.entries()?.lock().remove(from.name);
+        let replaced = to_dir.entries()?.lock().insert(to.name, Arc::clone(source));
+        drop((removed, replaced));
+        if let Some(whiteout) = whiteout {
+            self.insert(from.dir, from.name, &whiteout)?;
+        }
+        self.entries_changed(-is_dir, now);
+        to_dir.entries_changed(is_dir, now);
+        expect_node(source)?.add_links(0, now);
+        Ok(())
+    }
+
+    fn read_link(&self, _inode: &Inode, _caller: &Caller<'_>) -> Result<Arc<[u8]>> {
+        match &self.body {
+            Body::Symlink(target) => Ok(Arc::clone(target)),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn open(&self, inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
+        match &self.body {
+            Body::File(data) => Ok(Box::new(TmpfsFile::new(Arc::clone(inode), Arc::clone(data)))),
+            Body::Directory(_) => Ok(Box::new(TmpfsDirFile::new(Arc::clone(inode)))),
+            _ => Err(Errno::ENXIO),
+        }
+    }
+
+    fn get_xattr(&self, _inode: &Inode, name: &[u8]) -> Result<Vec<u8>> {
+        supported_xattr(name)?;
+        let state = self.state.lock();
+        state.xattrs.get(name).map(|value| value.to_vec()).ok_or(Errno::ENODATA)
+    }
+
+    fn set_xattr(&self, _inode: &Arc<Inode>, name: &[u8], value: &[u8], mode: XattrSet) -> Result<()> {
+        supported_xattr(name)?;
+        let mut state = self.state.lock();
+        let old = state.xattrs.get(name).map(|value| value.len());
+        match (mode, old) {
+            (XattrSet::Create, Some(_)) => return Err(Errno::EEXIST),
+            (XattrSet::Replace, None) => return Err(Errno::ENODATA),
+            _ => {}
+        }
+        let bytes = state.xattr_bytes - old.map_or(0, |old| old + name.len()) + name.len() + value.len();
+        if bytes > XATTR_MAX {
+            return Err(Errno::ENOSPC);
+        }
+        self.charge_xattrs(state.xattr_bytes, bytes)?;
+        state.xattr_bytes = bytes;
+        state.xattrs.insert(name.into(), value.into());
+        state.attr.ctime = Timestamp::now();
+        Ok(())
+    }
+
+    fn remove_xattr(&self, _inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
+        supported_xattr(name)?;
+        let mut state = self.state.lock();
+        let old = state.xattrs.remove(name).ok_or(Errno::ENODATA)?;
+        let bytes = state.xattr_bytes - old.len() - name.len();
+        self.charge_xattrs(state.xattr_bytes, bytes)?;
+        state.xattr_bytes = bytes;
+        state.attr.ctime = Timestamp::now();
+        Ok(())
+    }
+
+    fn list_xattr(&self, _inode: &Inode) -> Result<Vec<Vec<u8>>> {
+        Ok(self.state.lock().xattrs.keys().map(|name| name.to_vec()).collect())
+    }
+}
+
+impl TmpfsNode {
+    /// An empty directory may have nothing made in it from now on; ENOTEMPTY when it is not empty.
+    fn kill_if_empty(&self) -> Result<()> {
+        let mut entries = self.entries()?.lock();
+        if !entries.is_empty() {
+            return Err(Errno::ENOTEMPTY);
+        }
+        entries.dead = true;
+        Ok(())
+    }
+
+    /// Extended attributes count as pages of the file system.
+    fn charge_xattrs(&self, old: usize, new: usize) -> Result<()> {
+        let pages = |bytes: usize| (bytes as u64).div_ceil(PAGE_SIZE);
+        let (old, new) = (pages(old), pages(new));
+        let budget = &self.shared.budget;
+        if new > old {
+            let got = budget.take_pages(new - old);
+            if got < new - old {
+                budget.give_pages(got);
+                return Err(Errno::ENOSPC);
+            }
+        } else {
+            budget.give_pages(old - new);
+        }
+        Ok(())
+    }
+}
+
+/// tmpfs keeps these; POSIX ACLs (system.*) would change who may do what.
+fn supported_xattr(name: &[u8]) -> Result<()> {
+    let known = [&b"user."[..], b"trusted.", b"security."];
+    let kept = known.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
+    if kept { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+}
+
+impl Drop for TmpfsNode {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        self.shared.budget.give_pages((state.xattr_bytes as u64).div_ceil(PAGE_SIZE));
+        self.shared.budget.give_inode();
+        if let Body::Directory(entries) = &mut self.body {
+            // A loop, not a recursion: trees may be deeper than any stack.
+            let mut left = entries.get_mut().take_all();
+            while let Some(inode) = left.pop() {
+                if Arc::strong_count(&inode) == 1
+                    && let Some(Ok(entries)) = node(&inode).map(TmpfsNode::entries)
+                {
+                    left.append(&mut entries.lock().take_all());
+                }
+            }
+        }
+    }
+}
+
+/// The root directory has a name in nothing but itself.
+pub(super) fn set_root_links(root: &Inode) {
+    if let Some(node) = node(root) {
+        node.state.lock().attr.nlink = 2;
+    }
+}
