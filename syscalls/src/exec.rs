@@ -46,7 +46,8 @@ pub fn execveat(
     let (fs, creds, asker) = (Arc::clone(task.fs()), Arc::clone(task.own_creds()), Arc::clone(task.task()));
     let open = |path: &[u8]| -> Result<Arc<File>, Errno> {
         let roots = fs.roots();
-        let caller = Caller { creds: &creds, roots: &roots, umask: 0, task: Some(&asker) };
+        let vfs = &asker.kernel().vfs;
+        let caller = Caller { creds: &creds, vfs, roots: &roots, umask: 0, task: Some(&asker) };
         open_exec(&caller, &roots.cwd, path, AtFlags::empty())
     };
     task.exec(ExecArgs { open: &open, file, name, name_is_closed, argv, envp })?;

@@ -79,7 +79,13 @@ impl Caller<'_> {
     }
 
     /// A new name must not be there yet; and slashes behind it ask for a directory that is not there.
-    fn check_vacant(&self, dir: &Path, name: &[u8], lock: &SleepMutexGuard<'_, ()>, slashes: bool) -> Result<()> {
+    fn check_vacant(
+        &self,
+        dir: &Path,
+        name: &[u8],
+        lock: &SleepMutexGuard<'_, ()>,
+        slashes: bool,
+    ) -> Result<()> {
         if dir.dentry.lookup_locked(name, self, lock)?.is_some() {
             return Err(Errno::EEXIST);
         }

@@ -91,7 +91,12 @@ impl How {
 
     /// For the kernel's own opening of a program (execve(2)).
     pub fn for_exec() -> How {
-        How { flags: OpenFlags::empty(), mode: 0, resolve: ResolveFlags::empty(), want: Some(Want::EXEC | Want::READ) }
+        How {
+            flags: OpenFlags::empty(),
+            mode: 0,
+            resolve: ResolveFlags::empty(),
+            want: Some(Want::EXEC | Want::READ),
+        }
     }
 
     /// The same without following a link at the end.
@@ -189,7 +194,12 @@ impl Caller<'_> {
             return self.open_unnamed(&place, how);
         }
         let Some(want) = how.want else {
-            return Ok(Opening::Done(File::new(Box::new(PathOnly), place, how.flags, Arc::clone(self.creds))));
+            return Ok(Opening::Done(File::new(
+                Box::new(PathOnly),
+                place,
+                how.flags,
+                Arc::clone(self.creds),
+            )));
         };
         self.open_place(place, how.flags, want)
     }
@@ -218,7 +228,9 @@ impl Caller<'_> {
                 Entered::Link => {}
                 Entered::There(_) if how.flags.contains(OpenFlags::EXCL) => return Err(Errno::EEXIST),
                 Entered::There(place) if place.inode().is_dir() => return Err(Errno::EISDIR),
-                Entered::There(place) => return self.open_place(place, how.flags, how.want.unwrap_or(Want::empty())),
+                Entered::There(place) => {
+                    return self.open_place(place, how.flags, how.want.unwrap_or(Want::empty()));
+                }
             }
         }
     }
@@ -334,13 +346,7 @@ impl Caller<'_> {
         done
     }
 
-    fn file(
-        &self,
-        ops: Result<OpenedOps>,
-        place: Path,
-        flags: OpenFlags,
-        writer: bool,
-    ) -> Result<Opening> {
+    fn file(&self, ops: Result<OpenedOps>, place: Path, flags: OpenFlags, writer: bool) -> Result<Opening> {
         match ops {
             Ok(OpenedOps::Ready(ops)) => {
                 Ok(Opening::Done(File::with_writer(ops, place, flags, Arc::clone(self.creds), writer)))

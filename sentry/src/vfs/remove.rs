@@ -58,7 +58,11 @@ impl Caller<'_> {
         Ok(())
     }
 
-    fn find_victim<'p>(&self, parent: &'p Parent, name: &[u8]) -> Result<(Arc<Dentry>, sync::SleepMutexGuard<'p, ()>)> {
+    fn find_victim<'p>(
+        &self,
+        parent: &'p Parent,
+        name: &[u8],
+    ) -> Result<(Arc<Dentry>, sync::SleepMutexGuard<'p, ()>)> {
         let dir = &parent.dir;
         if dir.mount.is_read_only() {
             return Err(Errno::EROFS);

@@ -58,9 +58,13 @@ impl Caller<'_> {
         if source.is_mount_point() || target.as_ref().is_some_and(|t| t.is_mount_point()) {
             return Err(Errno::EBUSY);
         }
-        let from_end = RenameEnd { dir: &from_dir.inode, name: from_name.as_bytes(), inode: Some(&source.inode) };
-        let to_end =
-            RenameEnd { dir: &to_dir.inode, name: to_name.as_bytes(), inode: target.as_ref().map(|t| &t.inode) };
+        let from_end =
+            RenameEnd { dir: &from_dir.inode, name: from_name.as_bytes(), inode: Some(&source.inode) };
+        let to_end = RenameEnd {
+            dir: &to_dir.inode,
+            name: to_name.as_bytes(),
+            inode: target.as_ref().map(|t| &t.inode),
+        };
         from_dir.inode.ops().rename(from_end, to_end, flags)?;
         match &target {
             Some(target) if exchange => Dentry::exchanged(from_dir, &source, to_dir, target),

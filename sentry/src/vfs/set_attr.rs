@@ -59,7 +59,8 @@ impl Caller<'_> {
         let mut change = SetAttr { uid, gid, ..SetAttr::default() };
         if !inode.is_dir() {
             let mut kept = without_set_id(mode);
-            if mode & S_ISGID != 0 && !self.creds.in_group(old_gid) && !inode.capable(self.creds, CAP_FSETID) {
+            if mode & S_ISGID != 0 && !self.creds.in_group(old_gid) && !inode.capable(self.creds, CAP_FSETID)
+            {
                 kept &= !S_ISGID;
             }
             if kept != mode {

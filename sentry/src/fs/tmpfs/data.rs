@@ -120,7 +120,13 @@ pub struct FileData {
 
 impl FileData {
     /// An empty file. `dev` and `ino` are what stat(2) shows.
-    pub fn new(memory: &Arc<MemoryFile>, budget: &Arc<Budget>, dev: u64, ino: u64, seals: Seals) -> Arc<FileData> {
+    pub fn new(
+        memory: &Arc<MemoryFile>,
+        budget: &Arc<Budget>,
+        dev: u64,
+        ino: u64,
+        seals: Seals,
+    ) -> Arc<FileData> {
         Arc::new(FileData {
             memory: Arc::clone(memory),
             budget: Arc::clone(budget),
@@ -325,7 +331,8 @@ impl FileData {
         {
             let mut pages = self.pages.write();
             let (start, _) = chunk_of(from / PAGE_SIZE);
-            let affected: Vec<u64> = pages.chunks.range(start..to.div_ceil(PAGE_SIZE)).map(|(at, _)| *at).collect();
+            let affected: Vec<u64> =
+                pages.chunks.range(start..to.div_ceil(PAGE_SIZE)).map(|(at, _)| *at).collect();
             for first in affected {
                 let Some(chunk) = pages.chunks.get_mut(&first) else { continue };
                 let begin = first * PAGE_SIZE;

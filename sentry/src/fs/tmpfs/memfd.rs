@@ -26,7 +26,10 @@ pub struct MemfdFs {
 impl MemfdFs {
     /// With contents in `memory`.
     pub fn new(memory: &Arc<platform::MemoryFile>) -> Result<MemfdFs> {
-        let shared = Arc::new(Shared { memory: Arc::clone(memory), budget: Arc::new(Budget::new(u64::MAX, u64::MAX)) });
+        let shared = Arc::new(Shared {
+            memory: Arc::clone(memory),
+            budget: Arc::new(Budget::new(u64::MAX, u64::MAX)),
+        });
         let sb = super_block(&shared, 0o1777, abi::stat::makedev(0, 1));
         let node = NewNode { kind: NewKind::Directory, permissions: 0o1777, uid: 0, gid: 0 };
         let root = TmpfsNode::new_inode(&sb, &shared, &node, true, UNSEALABLE)?;
@@ -34,7 +37,13 @@ impl MemfdFs {
     }
 
     /// A new memfd. `sealable`: MFD_ALLOW_SEALING; `exec_sealed`: MFD_NOEXEC_SEAL, which implies it.
-    pub fn create(&self, name: &[u8], sealable: bool, exec_sealed: bool, creds: &Arc<Credentials>) -> Result<Arc<File>> {
+    pub fn create(
+        &self,
+        name: &[u8],
+        sealable: bool,
+        exec_sealed: bool,
+        creds: &Arc<Credentials>,
+    ) -> Result<Arc<File>> {
         let permissions = if exec_sealed { 0o666 } else { 0o777 };
         let node = NewNode { kind: NewKind::Regular, permissions, uid: creds.fsuid, gid: creds.fsgid };
         let seals = match (sealable, exec_sealed) {
@@ -84,7 +93,8 @@ pub fn add_seals(file: &File, seals: u32) -> Result<()> {
 /// EPERM for a new size that a seal forbids.
 pub(super) fn check_resize(data: &FileData, size: u64) -> Result<()> {
     let (seals, old) = (data.seals(), data.size());
-    let forbidden = (size < old && seals.contains(Seals::SHRINK)) || (size > old && seals.contains(Seals::GROW));
+    let forbidden =
+        (size < old && seals.contains(Seals::SHRINK)) || (size > old && seals.contains(Seals::GROW));
     if forbidden { Err(Errno::EPERM) } else { Ok(()) }
 }
 
@@ -94,7 +104,11 @@ pub(super) fn check_write(data: &FileData, offset: u64, len: u64) -> Result<()> 
     if seals.intersects(Seals::WRITE | Seals::FUTURE_WRITE) {
         return Err(Errno::EPERM);
     }
-    if seals.contains(Seals::GROW) && offset.saturating_add(len) > data.size() { Err(Errno::EPERM) } else { Ok(()) }
+    if seals.contains(Seals::GROW) && offset.saturating_add(len) > data.size() {
+        Err(Errno::EPERM)
+    } else {
+        Ok(())
+    }
 }
 
 /// EPERM when the file must not grow.

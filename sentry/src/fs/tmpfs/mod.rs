@@ -83,7 +83,10 @@ pub fn new_root(memory: &Arc<MemoryFile>, options: &Options) -> Result<Arc<Dentr
 
 fn super_block(shared: &Arc<Shared>, mode: u32, dev: u64) -> Arc<SuperBlock> {
     let options = Options { mode, max_bytes: None, max_inodes: None, ..Options::default() };
-    SuperBlock::with_dev(Box::new(TmpfsSuper { shared: Arc::clone(shared), options: Mutex::new(options) }), dev)
+    SuperBlock::with_dev(
+        Box::new(TmpfsSuper { shared: Arc::clone(shared), options: Mutex::new(options) }),
+        dev,
+    )
 }
 
 struct TmpfsSuper {
@@ -98,7 +101,8 @@ impl SuperBlockOps for TmpfsSuper {
 
     fn statfs(&self) -> Result<StatFs> {
         let budget = &self.shared.budget;
-        let limited = |max: u64, used: u64| if max == u64::MAX { (0, 0) } else { (max, max.saturating_sub(used)) };
+        let limited =
+            |max: u64, used: u64| if max == u64::MAX { (0, 0) } else { (max, max.saturating_sub(used)) };
         let (blocks, blocks_free) = limited(budget.max_pages(), budget.pages());
         let (files, files_free) = limited(budget.max_inodes(), budget.inodes());
         Ok(StatFs {

@@ -9,13 +9,14 @@ use abi::open::{OpenFlags, RenameFlags};
 use platform::PAGE_SIZE;
 use sync::Mutex;
 
+use super::Shared;
 use super::data::{FileData, MAX_SIZE};
 use super::dir::Entries;
 use super::file::{TmpfsDirFile, TmpfsFile};
-use super::Shared;
 use crate::Result;
 use crate::vfs::{
-    Attr, Caller, FileOps, Inode, InodeOps, NewKind, NewNode, RenameEnd, SetAttr, SuperBlock, Timestamp, XattrSet,
+    Attr, Caller, FileOps, Inode, InodeOps, NewKind, NewNode, RenameEnd, SetAttr, SuperBlock, Timestamp,
+    XattrSet,
 };
 
 /// Bytes of names and values of extended attributes that an inode may have.
@@ -59,7 +60,9 @@ impl TmpfsNode {
         attr.rdev = node.kind.rdev();
         attr.nlink = 0;
         let body = match node.kind {
-            NewKind::Regular => Body::File(FileData::new(&shared.memory, &shared.budget, sb.dev, attr.ino, seals)),
+            NewKind::Regular => {
+                Body::File(FileData::new(&shared.memory, &shared.budget, sb.dev, attr.ino, seals))
+            }
             NewKind::Directory => {
                 attr.nlink = 1;
                 Body::Directory(Mutex::default())
