@@ -26,6 +26,7 @@ mod exec;
 mod info;
 mod limit;
 mod mask;
+mod mmap;
 mod path;
 mod pidfd;
 mod pipe;

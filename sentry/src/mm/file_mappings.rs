@@ -7,7 +7,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use platform::Prot;
+
 use super::ranges::clip;
+use super::vma::Vma;
 use super::{Inner, MemoryManager, PAGE, page_up};
 
 /// Embedded in such a file.
@@ -64,17 +67,30 @@ impl FileMappings {
         self.visit(offset / PAGE * PAGE, end, false);
     }
 
+    /// Whether somebody has a shared mapping of the file that can be written, or be made so (F_SEAL_WRITE is EBUSY then).
+    pub fn is_writable_somewhere(&self) -> bool {
+        self.living().iter().any(|space| {
+            let inner = space.inner.read();
+            let mut shared = inner.vmas.iter().filter(|(_, vma)| vma.is_shared() && is_of(vma, self));
+            shared.any(|(_, vma)| vma.max_prot.contains(Prot::WRITE))
+        })
+    }
+
+    fn living(&self) -> Vec<Arc<MemoryManager>> {
+        self.spaces.lock().iter().filter_map(|(_, space)| space.upgrade()).collect()
+    }
+
     fn visit(&self, start: u64, end: u64, copies_too: bool) {
         self.generation.fetch_add(1, Ordering::SeqCst);
-        let spaces: Vec<Arc<MemoryManager>> = {
-            let spaces = self.spaces.lock();
-            spaces.iter().filter_map(|(_, space)| space.upgrade()).collect()
-        };
-        for space in spaces {
+        for space in self.living() {
             space.inner.write().forget_file_pages(self, start, end, copies_too);
             // Dropping the last reference here is fine: no lock is held.
         }
     }
+}
+
+fn is_of(vma: &Vma, mappings: &FileMappings) -> bool {
+    vma.file().and_then(|file| file.mappings()).is_some_and(|known| std::ptr::eq(known, mappings))
 }
 
 impl Inner {
@@ -82,10 +98,8 @@ impl Inner {
     pub fn forget_file_pages(&mut self, of: &FileMappings, start: u64, end: u64, copies_too: bool) {
         let mut gone = Vec::new();
         for (range, vma) in self.vmas.iter() {
-            let is_it =
-                vma.file().and_then(|file| file.mappings()).is_some_and(|known| std::ptr::eq(known, of));
             let vma_end = vma.offset.saturating_add(range.end - range.start);
-            if !is_it || vma_end <= start || vma.offset >= end {
+            if !is_of(vma, of) || vma_end <= start || vma.offset >= end {
                 continue;
             }
             let part = clip(&(vma.offset..vma_end), &(start..end));

@@ -55,6 +55,8 @@ pub enum MapBacking {
         /// Its name in /proc/PID/maps.
         name: MapName,
     },
+    /// A file that may not be mapped so: the error comes when the other arguments are good, as on Linux.
+    Refused(Errno),
     /// Pages of the kernel's own (vdso, vvar).
     Special {
         /// Their contents.
@@ -110,26 +112,26 @@ impl MemoryManager {
             return Err(Errno::EINVAL);
         }
         let len = page_up(request.len).ok_or(Errno::ENOMEM)?;
-        let vma = new_vma(&request)?;
-        if let Source::File { .. } = vma.source
-            && vma.offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64)
+        if let MapBacking::File { offset, .. } = request.backing
+            && offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64)
         {
             return Err(Errno::EOVERFLOW);
         }
-        let shared_anonymous = vma.is_shared() && vma.is_anonymous();
+        let vma = new_vma(&request);
         // Before the first page can be there: truncation has to find us.
         if let Some(mappings) = request_file(&request).and_then(|file| file.mappings()) {
             mappings.add(self.id, self.me.clone());
         }
         let mut trash = Trash::default();
-        let mut prepared = self.prepare(&vma, len);
+        let mut prepared = vma.as_ref().ok().and_then(|vma| self.prepare(vma, len));
         let at = {
             let mut inner = self.inner.write();
             let at = inner.place(&request, len)?;
-            let mut vma = vma;
+            inner.check_lock(&request, len)?;
+            let mut vma = vma?;
             inner.check_room(&request, &vma, at..at + len)?;
             vma.flags |= inner.future_flags;
-            if shared_anonymous {
+            if vma.is_shared() && vma.is_anonymous() {
                 // Made only now: every check before it is cheap.
                 let shmem = Shmem::new(&self.memory, len)?;
                 vma.source = Source::File { file: shmem, name: MapName::Fixed("/dev/zero (deleted)") };
@@ -181,6 +183,9 @@ fn prepared_run<'a>(memory: &'a MemoryFile, vma: &Vma, len: u64) -> Option<HeldR
 }
 
 fn new_vma(request: &MapRequest) -> Result<Vma, Errno> {
+    if let MapBacking::Refused(errno) = request.backing {
+        return Err(errno);
+    }
     let mut flags = VmaFlags::empty();
     let shared = request.flags.contains(MapFlags::SHARED);
     flags.set(VmaFlags::SHARED, shared);
@@ -188,7 +193,7 @@ fn new_vma(request: &MapRequest) -> Result<Vma, Errno> {
     flags.set(VmaFlags::LOCKED, request.flags.contains(MapFlags::LOCKED));
     flags.set(VmaFlags::NORESERVE, request.flags.contains(MapFlags::NORESERVE));
     let (source, offset, max_prot) = match &request.backing {
-        MapBacking::Anonymous => (Source::Anonymous, 0, Prot::all()),
+        MapBacking::Anonymous | MapBacking::Refused(_) => (Source::Anonymous, 0, Prot::all()),
         MapBacking::File { file, offset, max_prot, name } => {
             (Source::File { file: Arc::clone(file), name: name.clone() }, *offset, *max_prot)
         }
@@ -210,6 +215,9 @@ fn new_vma(request: &MapRequest) -> Result<Vma, Errno> {
 impl Inner {
     /// Where the mapping goes.
     fn place(&self, request: &MapRequest, len: u64) -> Result<u64, Errno> {
+        if self.vmas.len() >= MAX_MAP_COUNT {
+            return Err(Errno::ENOMEM);
+        }
         let all = &self.user_range;
         let no_replace = request.flags.contains(MapFlags::FIXED_NOREPLACE);
         if !request.flags.contains(MapFlags::FIXED) && !no_replace {
@@ -232,19 +240,23 @@ impl Inner {
         Ok(at)
     }
 
+    /// RLIMIT_MEMLOCK for a mapping that will be locked.
+    fn check_lock(&self, request: &MapRequest, len: u64) -> Result<(), Errno> {
+        let limits = &request.limits;
+        let locked = request.flags.contains(MapFlags::LOCKED);
+        if locked && limits.memlock == 0 && !limits.may_lock {
+            return Err(Errno::EPERM);
+        }
+        if locked || self.future_flags.contains(VmaFlags::LOCKED) {
+            self.check_locked(len, limits)?;
+        }
+        Ok(())
+    }
+
     /// Checks limits for a new mapping at `range`, which may replace others.
     fn check_room(&self, request: &MapRequest, vma: &Vma, range: Range<u64>) -> Result<(), Errno> {
         let limits = &request.limits;
         let len = range.end - range.start;
-        if self.vmas.len() >= MAX_MAP_COUNT {
-            return Err(Errno::ENOMEM);
-        }
-        if vma.flags.contains(VmaFlags::LOCKED) && limits.memlock == 0 && !limits.may_lock {
-            return Err(Errno::EPERM);
-        }
-        if (vma.flags | self.future_flags).contains(VmaFlags::LOCKED) {
-            self.check_locked(len, limits)?;
-        }
         let replaced: u64 = self.vmas.overlapping(range.clone()).map(|(at, _)| overlap(&at, &range)).sum();
         self.check_growth(vma, len, replaced, limits)?;
         let accounted = if vma.is_shared() { vma.is_anonymous() } else { vma.prot.contains(Prot::WRITE) };

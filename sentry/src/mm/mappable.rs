@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use platform::HostFile;
+use platform::{HostFile, Prot};
 
 /// Where the bytes of a mapped file are.
 #[derive(Clone, Debug)]
@@ -38,6 +38,11 @@ pub trait Mappable: Send + Sync {
 
     /// Flushes `[offset, offset + len)` (msync with MS_SYNC).
     fn sync(&self, offset: u64, len: u64) -> Result<(), Errno>;
+
+    /// Asked for each mapping with `prot`: what mprotect may give it later at most. EPERM: seals forbid it.
+    fn may_map(&self, _shared: bool, _prot: Prot) -> Result<Prot, Errno> {
+        Ok(Prot::all())
+    }
 
     /// Makes `[offset, offset + len)` (page multiples) read as zero and gives the memory back (MADV_REMOVE).
     fn punch_hole(&self, _offset: u64, _len: u64) -> Result<(), Errno> {

@@ -56,6 +56,7 @@ pub use limits::{MmLimits, Usage, set_total_memory, total_memory};
 pub use map::{MapBacking, MapRequest};
 pub use mappable::{Mappable, Place, Run};
 pub use maps::{LineName, MapsLine};
+pub use platform::Prot;
 pub use rss::Rss;
 pub use shmem::{Shmem, next_futex_id};
 pub use user::{TASK_SIZE, UserAddr, UserCStr, UserRef, UserSlice};
