@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use host::ptrace::Stop;
 
 use super::address_space::{Attachment, PtraceSpace};
+use super::placement::Seat;
 use super::pool::Shared;
 use super::registers::came_by_syscall;
 use crate::api::{Access, AddressSpace, Context, Interrupter, PlatformError, Registers, Trap};
@@ -115,6 +116,7 @@ pub(super) struct PtraceContext {
     attachment: Rc<RefCell<Option<Attachment>>>,
     fpu: Fpu,
     area: Vec<u8>,
+    seat: Seat,
 }
 
 impl PtraceContext {
@@ -122,7 +124,8 @@ impl PtraceContext {
         let attachment = Rc::new(RefCell::new(None));
         ATTACHED.with_borrow_mut(|all| all.push(Rc::clone(&attachment)));
         let area = shared.layout.initial().to_vec();
-        PtraceContext { shared, remote: Arc::default(), attachment, fpu: Fpu::Buffer, area }
+        let seat = Seat::new(&shared.placement);
+        PtraceContext { shared, remote: Arc::default(), attachment, fpu: Fpu::Buffer, area, seat }
     }
 
     /// Makes `space` the one that this context runs in; false when an interrupt came while it had to wait.
@@ -137,6 +140,9 @@ impl PtraceContext {
         self.fpu = Fpu::Buffer;
         let new = PtraceSpace::enter(space, &self.remote, old)?;
         let attached = new.is_some();
+        if let Some(new) = &new {
+            self.seat.attach(new.tracee.tid());
+        }
         *self.attachment.borrow_mut() = new;
         Ok(attached)
     }
@@ -157,6 +163,7 @@ impl PtraceContext {
                 space.serve(tracee)?;
                 continue;
             }
+            self.seat.tick();
             let stop = tracee.load(regs).and_then(|()| tracee.resume_guest()).and_then(|()| tracee.wait());
             let interrupted = self.remote.end();
             self.fpu = Fpu::Thread;

@@ -6,6 +6,7 @@ mod address_space;
 mod context;
 mod filter;
 mod pending;
+mod placement;
 mod pool;
 mod ranges;
 mod registers;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sync::Mutex;
 use sync::levels::PlatformPool;
 
+use super::placement::Placement;
 use super::stub::{self, Stub};
 use super::tracee::Tracee;
 use super::xstate::Layout;
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub(super) stub: Stub,
     pub(super) layout: Layout,
     pub(super) sentry: i32,
+    pub(super) placement: Arc<Placement>,
     pool: Mutex<Pool, PlatformPool>,
 }
 
@@ -53,7 +55,7 @@ impl Shared {
         host::ptrace::detach(master).map_err(host("release the first stub process"))?;
         let sentry = std::process::id() as i32;
         let pool = Mutex::new(Pool { master, bare: Vec::new(), zombies: Vec::new() });
-        Ok(Shared { memory, stub, layout, sentry, pool })
+        Ok(Shared { memory, stub, layout, sentry, placement: Placement::new(), pool })
     }
 
     /// A process that shows nothing.
@@ -107,6 +109,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        self.placement.end();
         let pool = self.pool.get_mut();
         let pids: Vec<i32> = pool.bare.iter().map(|p| p.pid).chain([pool.master]).collect();
         for &pid in &pids {
