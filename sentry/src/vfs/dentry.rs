@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use abi::Errno;
 use smallvec::SmallVec;
 use sync::{RwLock, SleepMutexGuard};
 
@@ -256,6 +257,9 @@ impl Dentry {
 
     /// See [`ask`](Self::ask); false when the directory has changed since it was asked.
     fn ask_once(self: &Arc<Self>, names: &[&[u8]], caller: &Caller<'_>) -> Result<(Run, bool)> {
+        if names.first().is_some_and(|name| name.len() > abi::NAME_MAX) {
+            return Err(Errno::ENAMETOOLONG);
+        }
         let revalidate = self.inode.ops().revalidate(&self.inode);
         let mut seen = self.inode.changes();
         let run = self.inode.ops().lookup_run(&self.inode, names, caller)?;

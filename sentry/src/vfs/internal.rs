@@ -116,6 +116,11 @@ fn mount(kind: &'static str, magic: i64) -> Arc<Mount> {
     Mount::new(Dentry::new_root(root), b"none", MountFlags::empty())
 }
 
+/// What is below the root of a mount namespace: an empty directory that nobody sees.
+pub(super) fn rootfs() -> Arc<Mount> {
+    mount("rootfs", abi::stat::RAMFS_MAGIC)
+}
+
 /// Whether attributes may be changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {

@@ -20,7 +20,7 @@ pub mod io;
 pub mod lock;
 pub mod mount;
 mod name;
-mod namespace;
+pub mod namespace;
 pub mod open;
 mod open_exec;
 mod path;
@@ -33,6 +33,10 @@ mod rename;
 pub mod resolve;
 pub mod set_attr;
 pub mod super_block;
+#[cfg(test)]
+pub mod testkit;
+#[cfg(test)]
+mod tests;
 pub mod timerfd;
 mod xattr;
 

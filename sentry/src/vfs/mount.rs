@@ -139,6 +139,41 @@ impl Mount {
         *self.propagation.lock() = propagation;
     }
 
+    /// Whether anything is mounted below it.
+    pub fn has_children(&self) -> bool {
+        !self.children.read().is_empty()
+    }
+
+    /// Another mount of the same file system that shows `root`, with the same flags.
+    pub(super) fn copy(&self, root: &Arc<Dentry>) -> Arc<Mount> {
+        let copy = Mount::new(Arc::clone(root), &self.source, self.flags());
+        copy.set_propagation(self.propagation());
+        copy
+    }
+
+    /// It is part of `namespace`.
+    pub(super) fn set_namespace(&self, namespace: &Weak<MountNamespace>) {
+        self.place.write().namespace = Weak::clone(namespace);
+    }
+
+    /// Takes it from its place if nobody but the parent and `others - 1` references of the caller hold it.
+    pub(super) fn detach_if_unused(self: &Arc<Self>, others: usize, _lock: &TreeLock) -> bool {
+        let Some(point) = self.mount_point() else { return false };
+        let removed = {
+            // Walks get a new reference from the parent's table only: not while this is held.
+            let mut table = point.mount.children.write();
+            if Arc::strong_count(self) != others {
+                return false;
+            }
+            table.remove(&key(&point.dentry))
+        };
+        let place = std::mem::take(&mut *self.place.write());
+        CHANGES.fetch_add(1, Ordering::AcqRel);
+        point.dentry.remove_mount();
+        drop((removed, place));
+        true
+    }
+
     /// Puts it on `point`, where nothing is mounted yet.
     pub(super) fn attach(self: &Arc<Self>, point: &Path, namespace: &Weak<MountNamespace>, _lock: &TreeLock) {
         CHANGES.fetch_add(1, Ordering::AcqRel);

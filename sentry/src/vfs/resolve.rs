@@ -414,9 +414,6 @@ fn find(
         }
     }
     let Some(ahead) = ahead else { return Err(Errno::EAGAIN) };
-    if name.len() > abi::NAME_MAX {
-        return Err(Errno::ENAMETOOLONG);
-    }
     let mut names: SmallVec<[&[u8]; 16]> = SmallVec::new();
     names.push(name);
     for name in rest.split(|b| *b == b'/').filter(|name| !name.is_empty()) {

@@ -247,10 +247,9 @@ impl InodeOps for TmpfsNode {
         if flags.contains(RenameFlags::EXCHANGE) {
             let target = to.inode.ok_or(Errno::ENOENT)?;
             // The entry of each is replaced; the old references are those that `from` and `to` hold too.
-            let old = (
-                self.entries()?.lock().insert(from.name, Arc::clone(target)),
-                to_dir.entries()?.lock().insert(to.name, Arc::clone(source)),
-            );
+            let old = self.entries()?.lock().insert(from.name, Arc::clone(target));
+            drop(old);
+            let old = to_dir.entries()?.lock().insert(to.name, Arc::clone(source));
             drop(old);
             let target_is_dir = i32::from(target.is_dir());
             self.entries_changed(target_is_dir - is_dir, now);
