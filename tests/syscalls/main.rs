@@ -11,6 +11,7 @@
 mod kit;
 
 mod memory;
+mod signals;
 mod tasks;
 
 use std::ffi::CStr;

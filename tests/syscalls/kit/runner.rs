@@ -85,6 +85,12 @@ fn run_one(case: &Case, program: &CStr, dir: &str, base: &str) -> (&'static str,
 /// In the child: a session, a directory and output of its own, then the program again.
 fn start(program: &CStr, name: &CStr, dir: &CStr, out: c_int) -> ! {
     let _ = sys!(setsid);
+    // Whatever the harness was started with.
+    for number in 1..=64 {
+        let _ = sys!(rt_sigaction, number, &signal::Action::default(), 0, 8);
+    }
+    signal::set_mask(0);
+    let _ = sys!(umask, 0o22);
     let null = open(c"/dev/null", O_RDWR);
     let _ = sys!(dup3, null, 0, 0);
     let _ = sys!(dup3, out, 1, 0);
