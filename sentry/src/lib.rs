@@ -10,6 +10,7 @@ mod kernel;
 pub mod loader;
 pub mod mm;
 pub mod sched;
+pub mod seccomp;
 pub mod signal;
 pub mod system;
 pub mod task;

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use abi::Errno;
+use abi::seccomp::SECCOMP_MODE_DISABLED;
 use abi::signal::{SigInfo, Signal};
 use sentry::mm::UserAddr;
 use sentry::task::CurrentTask;
@@ -55,6 +56,11 @@ impl SyscallTable for Dispatcher {
 }
 
 fn call(task: &mut CurrentTask, number: u64, args: &[u64; 6]) -> SysResult<u64> {
+    if task.seccomp.mode() != SECCOMP_MODE_DISABLED
+        && let Some(result) = crate::seccomp::stops(task, number, args)
+    {
+        return result;
+    }
     match row(number) {
         Some(row) => {
             counters::count(row.number);

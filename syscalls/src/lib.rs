@@ -34,6 +34,7 @@ mod poll;
 mod prctl;
 mod process;
 mod sched;
+mod seccomp;
 mod signal;
 mod target;
 mod time;

@@ -13,9 +13,9 @@ use abi::prctl::{
     PR_GET_THP_DISABLE, PR_GET_TID_ADDRESS, PR_GET_TIMERSLACK, PR_GET_TIMING, PR_GET_TSC, PR_MCE_KILL,
     PR_MCE_KILL_CLEAR, PR_MCE_KILL_DEFAULT, PR_MCE_KILL_EARLY, PR_MCE_KILL_GET, PR_MCE_KILL_LATE,
     PR_MCE_KILL_SET, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_IO_FLUSHER, PR_SET_KEEPCAPS, PR_SET_MM,
-    PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_SECUREBITS, PR_SET_SPECULATION_CTRL,
-    PR_SET_THP_DISABLE, PR_SET_TIMERSLACK, PR_SET_TIMING, PR_SET_TSC, PR_SPEC_L1D_FLUSH,
-    PR_SPEC_NOT_AFFECTED, PR_TIMING_STATISTICAL, PR_TSC_ENABLE, TASK_COMM_LEN,
+    PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_SECUREBITS,
+    PR_SET_SPECULATION_CTRL, PR_SET_THP_DISABLE, PR_SET_TIMERSLACK, PR_SET_TIMING, PR_SET_TSC,
+    PR_SPEC_L1D_FLUSH, PR_SPEC_NOT_AFFECTED, PR_TIMING_STATISTICAL, PR_TSC_ENABLE, TASK_COMM_LEN,
 };
 use sentry::SysResult;
 use sentry::mm::{TASK_SIZE, UserAddr, UserRef};
@@ -89,7 +89,8 @@ pub fn prctl(task: &mut CurrentTask, op: PrctlOp, a2: u64, a3: u64, a4: u64, a5:
         }
         PR_GET_NO_NEW_PRIVS => {
             unused(&[a2, a3, a4, a5])?;
-            return Ok(u64::from(task.own_creds().no_new_privs));
+            let by_another_thread = task.has_prctl(PrctlFlags::NO_NEW_PRIVS);
+            return Ok(u64::from(task.own_creds().no_new_privs || by_another_thread));
         }
         PR_SET_THP_DISABLE => {
             unused(&[a3, a4, a5])?;
@@ -129,7 +130,8 @@ pub fn prctl(task: &mut CurrentTask, op: PrctlOp, a2: u64, a3: u64, a4: u64, a5:
             unused(&[a4, a5])?;
             return get_auxv(task, UserAddr(a2), a3);
         }
-        PR_GET_SECCOMP => return Ok(u64::from(abi::seccomp::SECCOMP_MODE_DISABLED)),
+        PR_GET_SECCOMP => return Ok(u64::from(task.seccomp.mode())),
+        PR_SET_SECCOMP => crate::seccomp::set_mode(task, a2, UserAddr(a3))?,
         _ => return credentials(task, op.0, a2, a3, a4, a5),
     }
     Ok(0)

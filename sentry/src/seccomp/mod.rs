@@ -4,7 +4,7 @@
 //! are asked on every call, and the strictest answer counts. There is no user notification: SECCOMP_RET_USER_NOTIF is
 //! not available.
 //!
-//! Lock level: `Leaf`.
+//! Lock order: `Signal` (who adds to a chain) → `Leaf` (a task's filter).
 
 mod program;
 
@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Errno;
 use abi::seccomp::{
-    AUDIT_ARCH_X86_64, SECCOMP_MODE_DISABLED, SECCOMP_MODE_FILTER, SECCOMP_MODE_STRICT, SECCOMP_RET_ACTION_FULL,
-    SECCOMP_RET_ALLOW, SECCOMP_RET_DATA, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_THREAD, SECCOMP_RET_LOG,
-    SECCOMP_RET_TRACE, SECCOMP_RET_TRAP, SECCOMP_RET_USER_NOTIF, SeccompData,
+    AUDIT_ARCH_X86_64, SECCOMP_MODE_DISABLED, SECCOMP_MODE_FILTER, SECCOMP_MODE_STRICT,
+    SECCOMP_RET_ACTION_FULL, SECCOMP_RET_ALLOW, SECCOMP_RET_DATA, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_THREAD,
+    SECCOMP_RET_LOG, SECCOMP_RET_TRACE, SECCOMP_RET_TRAP, SECCOMP_RET_USER_NOTIF, SeccompData,
 };
 use abi::signal::{SIG_DFL, SigInfo, Signal};
 use sync::Mutex;
@@ -159,6 +159,8 @@ impl CurrentTask {
     /// Adds a filter. With `all_threads`, all threads of the process get it, or none: then the answer is the id of one
     /// that can't.
     pub fn add_seccomp_filter(&self, program: Program, all_threads: bool) -> Result<Option<i32>, Errno> {
+        // Threads of the process add filters one after the other.
+        let state = self.thread_group().signals.lock();
         if self.seccomp.mode() == SECCOMP_MODE_STRICT {
             return Err(Errno::EINVAL);
         }
@@ -167,23 +169,18 @@ impl CurrentTask {
         if cost > MAX_CHAIN {
             return Err(Errno::ENOMEM);
         }
-        let others: Vec<Arc<Task>> = if all_threads {
-            let threads = self.thread_group().threads();
-            threads.into_iter().filter(|thread| thread.id != self.id).collect()
-        } else {
-            Vec::new()
-        };
-        if let Some(thread) = others.iter().find(|thread| !thread.seccomp.can_follow(older.as_ref())) {
+        let others = || state.threads.iter().filter(|thread| all_threads && thread.id != self.id);
+        if let Some(thread) = others().find(|thread| !thread.seccomp.can_follow(older.as_ref())) {
             return Ok(Some(thread.tid()));
         }
         let filter = Arc::new(Filter { program, older, cost });
-        self.seccomp.put(SECCOMP_MODE_FILTER, Some(Arc::clone(&filter)));
-        for thread in others {
+        for thread in others() {
             if self.own_creds().no_new_privs {
                 thread.set_prctl(PrctlFlags::NO_NEW_PRIVS, true);
             }
             thread.seccomp.put(SECCOMP_MODE_FILTER, Some(Arc::clone(&filter)));
         }
+        self.seccomp.put(SECCOMP_MODE_FILTER, Some(filter));
         Ok(None)
     }
 

@@ -6,9 +6,10 @@
 
 use abi::Errno;
 use abi::seccomp::{
-    BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_DIV, BPF_IMM, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_JSET,
-    BPF_K, BPF_LD, BPF_LDX, BPF_LEN, BPF_LSH, BPF_MAXINSNS, BPF_MEM, BPF_MEMWORDS, BPF_MISC, BPF_MUL, BPF_NEG, BPF_OR,
-    BPF_RET, BPF_RSH, BPF_ST, BPF_STX, BPF_SUB, BPF_TAX, BPF_TXA, BPF_W, BPF_X, BPF_XOR, SeccompData, SockFilter,
+    BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_DIV, BPF_IMM, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP,
+    BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_LEN, BPF_LSH, BPF_MAXINSNS, BPF_MEM, BPF_MEMWORDS, BPF_MISC,
+    BPF_MUL, BPF_NEG, BPF_OR, BPF_RET, BPF_RSH, BPF_ST, BPF_STX, BPF_SUB, BPF_TAX, BPF_TXA, BPF_W, BPF_X,
+    BPF_XOR, SeccompData, SockFilter,
 };
 use zerocopy::IntoBytes;
 
@@ -206,7 +207,8 @@ mod tests {
     }
 
     fn run(instructions: &[SockFilter]) -> Option<u32> {
-        let data = SeccompData { nr: 7, arch: 0xc000_003e, instruction_pointer: 5, args: [1, 2, 3, 4, 5, 1 << 32] };
+        let data =
+            SeccompData { nr: 7, arch: 0xc000_003e, instruction_pointer: 5, args: [1, 2, 3, 4, 5, 1 << 32] };
         Program::new(instructions.to_vec()).ok().map(|program| program.run(&data))
     }
 
@@ -272,11 +274,13 @@ mod tests {
         let mut accepted = 0;
         for _ in 0..20_000 {
             let len = 1 + random() as usize % 8;
-            let codes = [RET_K, RET_A, LD_ABS, LD_MEM, ST, TAX, JA, JEQ_K, JGT_X, BPF_ALU | BPF_ADD, LDX_MEM, STX];
+            let codes =
+                [RET_K, RET_A, LD_ABS, LD_MEM, ST, TAX, JA, JEQ_K, JGT_X, BPF_ALU | BPF_ADD, LDX_MEM, STX];
             let mut instructions: Vec<_> = (0..len)
                 .map(|_| {
                     let word = random();
-                    let code = if word & 15 == 15 { (word >> 8) as u16 } else { codes[word as usize % codes.len()] };
+                    let code =
+                        if word & 15 == 15 { (word >> 8) as u16 } else { codes[word as usize % codes.len()] };
                     jump(code, (word >> 16) as u32 % 20, (word >> 40) as u8 % 4, (word >> 48) as u8 % 4)
                 })
                 .collect();

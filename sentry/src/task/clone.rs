@@ -117,6 +117,7 @@ impl CurrentTask {
         task.timer_slack_ns.store(self.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         task.prctl_flags.store(self.prctl_flags.load(Ordering::Relaxed), Ordering::Relaxed);
         task.personality.store(self.personality.load(Ordering::Relaxed), Ordering::Relaxed);
+        task.seccomp.inherit(&self.seccomp);
         if flags.contains(C::CHILD_CLEARTID) {
             task.clear_child_tid.store(args.child_tid.0, Ordering::Relaxed);
         }
@@ -320,6 +321,7 @@ pub(crate) fn new_task(
         timer_slack_ns: AtomicU64::new(50_000),
         prctl_flags: AtomicU32::new(0),
         personality: AtomicU32::new(0),
+        seccomp: crate::seccomp::Seccomp::default(),
         exit_code: AtomicI32::new(0),
     });
     task.set_comm(comm);

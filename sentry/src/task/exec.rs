@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use abi::Errno;
 use abi::signal::Signal;
 
-use super::{CurrentTask, Pid, Resources, work};
+use super::{Credentials, CurrentTask, Pid, PrctlFlags, Resources, work};
 use crate::error::{Restart, SysError, SysResult};
 use crate::loader::{Image, LoadError, LoadRequest, OpenExec};
 use crate::signal::AltStack;
@@ -33,6 +33,9 @@ impl CurrentTask {
     /// killed meanwhile.
     pub fn exec(&mut self, args: ExecArgs<'_>) -> SysResult<()> {
         let kernel = Arc::clone(self.kernel());
+        if !self.creds.no_new_privs && self.has_prctl(PrctlFlags::NO_NEW_PRIVS) {
+            self.set_creds(Credentials { no_new_privs: true, ..Credentials::clone(&self.creds) });
+        }
         let request = LoadRequest {
             kernel: &kernel,
             creds: &self.creds,

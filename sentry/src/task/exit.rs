@@ -31,6 +31,11 @@ impl CurrentTask {
         self.ended = Some(End::Thread(abi::wait::exited(code)));
     }
 
+    /// This thread only, as if `signal` had killed it (seccomp).
+    pub(crate) fn exit_thread_by(&mut self, signal: Signal) {
+        self.ended = Some(End::Thread(abi::wait::killed(signal.number(), false)));
+    }
+
     /// exit_group(2) or a fatal signal: all threads, with this wait status.
     pub fn start_group_exit(&mut self, status: i32) {
         let group = Arc::clone(self.thread_group());

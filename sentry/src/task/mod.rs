@@ -180,6 +180,8 @@ pub struct Task {
     pub prctl_flags: AtomicU32,
     /// personality(2).
     pub personality: AtomicU32,
+    /// Filters on its calls.
+    pub seccomp: crate::seccomp::Seccomp,
     /// Exit status, once it has exited by itself.
     exit_code: AtomicI32,
 }

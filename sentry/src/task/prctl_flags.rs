@@ -20,6 +20,8 @@ bitflags::bitflags! {
         const MEMORY_MERGE = 1 << 4;
         /// PR_TIMER_CREATE_RESTORE_IDS.
         const TIMER_RESTORE_IDS = 1 << 5;
+        /// Another thread has set PR_SET_NO_NEW_PRIVS for all (seccomp with TSYNC): credentials get it at exec.
+        const NO_NEW_PRIVS = 1 << 6;
     }
 }
 

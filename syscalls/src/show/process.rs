@@ -42,7 +42,7 @@ impl Show for CloneArgs {
 fn limit(out: &mut String, value: u64) {
     match value {
         RLIM_INFINITY => out.push_str("RLIM64_INFINITY"),
-        _ if value > 1024 && value % 1024 == 0 => put(out, format_args!("{}*1024", value / 1024)),
+        _ if value > 1024 && value.is_multiple_of(1024) => put(out, format_args!("{}*1024", value / 1024)),
         _ => put(out, format_args!("{value}")),
     }
 }

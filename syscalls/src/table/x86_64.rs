@@ -321,7 +321,7 @@ syscall_table! {
     314 sched_setattr => sched::sched_setattr, Partial, "kept and answered, the host schedules; no SCHED_DEADLINE (EBUSY)";
     315 sched_getattr => sched::sched_getattr, Full, "";
     316 renameat2 => none, None, "";
-    317 seccomp => none, None, "";
+    317 seccomp => seccomp::seccomp, Partial, "no user notification (SECCOMP_FILTER_FLAG_NEW_LISTENER is EINVAL), no audit log";
     318 getrandom => info::getrandom, Full, "";
     319 memfd_create => none, None, "";
     320 kexec_file_load => none, None, "";
