@@ -11,6 +11,7 @@ use platform::Platform;
 use sync::{Condvar, Mutex};
 
 use crate::error::SysResult;
+use crate::futex::FutexTable;
 use crate::task::{
     ControllingTty, CurrentTask, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace,
 };
@@ -80,6 +81,8 @@ pub struct Kernel {
     pub internal: InternalFs,
     /// Kinds of file systems, drivers.
     pub vfs: Arc<Vfs>,
+    /// Who waits for which futex.
+    pub futexes: FutexTable,
     /// Clocks of the sandbox.
     pub clocks: Clocks,
     /// What tells objects that a moment has come.
@@ -112,6 +115,7 @@ impl Kernel {
             own_init,
             internal: InternalFs::new(),
             vfs,
+            futexes: FutexTable::default(),
             clocks: Clocks::new(),
             timers: TimerService::new(),
             tasks: AtomicU64::new(0),

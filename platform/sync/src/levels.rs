@@ -54,12 +54,12 @@ levels! {
     FdTable = 94;
     /// File system context: root, working directory, umask.
     FsContext = 96;
+    /// A bucket of the futex table: the word is looked at under it.
+    Futex = 98;
     /// Mappings of an address space.
     Mm = 100;
     /// Which address spaces map a file.
     FileMappings = 104;
-    /// A bucket of the futex table.
-    Futex = 110;
     /// Timers.
     Timer = 120;
     /// A connection to a Gofer.

@@ -40,6 +40,14 @@ impl<T: ?Sized, L: Level> RwLock<T, L> {
         RwLockReadGuard { level: PhantomData, inner: self.inner.read() }
     }
 
+    /// Locks for reading if no writer holds it.
+    #[track_caller]
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T, L>> {
+        let inner = self.inner.try_read()?;
+        tracker::acquire(L::RANK, L::NAME, true);
+        Some(RwLockReadGuard { level: PhantomData, inner })
+    }
+
     /// Locks for writing.
     #[track_caller]
     pub fn write(&self) -> RwLockWriteGuard<'_, T, L> {

@@ -34,6 +34,7 @@ mod stack;
 mod unmap;
 mod user_io;
 mod vma;
+mod word;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +63,7 @@ pub use shmem::{Shmem, next_futex_id};
 pub use user::{TASK_SIZE, UserAddr, UserCStr, UserRef, UserSlice};
 pub use user_io::{UserSink, UserSource};
 pub use vma::{MapName, MappedFile, VmaFlags};
+pub use word::NotThere;
 
 use pages::Pages;
 use ranges::Ranges;

@@ -314,6 +314,7 @@ pub(crate) fn new_task(
         voluntary_switches: AtomicU64::new(0),
         involuntary_switches: AtomicU64::new(0),
         minor_faults: AtomicU64::new(0),
+        futexes_released: AtomicBool::new(false),
         robust_list: AtomicU64::new(0),
         clear_child_tid: AtomicU64::new(0),
         parent_death_signal: AtomicU32::new(0),

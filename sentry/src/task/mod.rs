@@ -28,7 +28,7 @@ mod usage;
 mod user_namespace;
 mod wait;
 
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use platform::Interrupter;
@@ -166,6 +166,8 @@ pub struct Task {
     voluntary_switches: AtomicU64,
     involuntary_switches: AtomicU64,
     minor_faults: AtomicU64,
+    /// It is exiting and has given up its PI futexes.
+    pub(crate) futexes_released: AtomicBool,
     /// set_robust_list(2).
     pub robust_list: AtomicU64,
     /// set_tid_address(2), CLONE_CHILD_CLEARTID.
