@@ -12,8 +12,10 @@
 pub mod arg;
 pub mod counters;
 pub mod dispatch;
+mod futex;
 pub mod handler;
 pub mod report;
+mod restart;
 pub mod row;
 pub mod show;
 pub mod strace;

@@ -239,7 +239,7 @@ fn select_fds(task: &mut CurrentTask, count: i32, sets: [UserAddr; 3], timeout: 
     let mut entries: Entries = SmallVec::new();
     for word in 0..words {
         let mut bits = wanted.iter().fold(0, |all, set| all | set[word]);
-        if word == words - 1 && count % 64 != 0 {
+        if word == words - 1 && !count.is_multiple_of(64) {
             bits &= (1 << (count % 64)) - 1;
         }
         while bits != 0 {

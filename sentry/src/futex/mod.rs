@@ -17,6 +17,7 @@ mod wait;
 mod waitv;
 mod wake;
 
+pub use self::requeue::Word;
 pub use self::table::{FutexTable, Waiter};
 pub use self::waitv::WaitOn;
 pub use self::wake::{WakeOp, wake_address};

@@ -47,7 +47,11 @@ struct Maps {
 
 impl Owned {
     fn owner(&self, key: &FutexKey) -> Option<u64> {
-        if self.count.load(Ordering::Relaxed) == 0 { None } else { self.maps.lock().owner_of.get(key).copied() }
+        if self.count.load(Ordering::Relaxed) == 0 {
+            None
+        } else {
+            self.maps.lock().owner_of.get(key).copied()
+        }
     }
 
     fn set_owner(&self, key: FutexKey, owner: Option<u64>) {
@@ -111,7 +115,13 @@ impl CurrentTask {
     }
 
     /// Takes the lock for `waiter`, or makes it ready to be waited for. Under the bucket's lock.
-    fn take_pi(&self, addr: UserAddr, key: FutexKey, waiter: &PiWaiter, waiters: bool) -> Result<Taken, Look> {
+    fn take_pi(
+        &self,
+        addr: UserAddr,
+        key: FutexKey,
+        waiter: &PiWaiter,
+        waiters: bool,
+    ) -> Result<Taken, Look> {
         let mm = self.mm();
         let owned = &self.kernel().futexes.owned;
         for _ in 0..64 {
@@ -272,7 +282,13 @@ impl CurrentTask {
 
     /// FUTEX_CMP_REQUEUE_PI: gives the lock `to` to the first waiter of `from` if it is free, and moves up to
     /// `requeue` others to it. Answers how many got it or were moved.
-    pub fn futex_requeue_pi(&mut self, from: Word, to: Word, requeue: u32, expected: u32) -> Result<usize, Errno> {
+    pub fn futex_requeue_pi(
+        &mut self,
+        from: Word,
+        to: Word,
+        requeue: u32,
+        expected: u32,
+    ) -> Result<usize, Errno> {
         if from.addr == to.addr {
             return Err(Errno::EINVAL);
         }

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use abi::Errno;
 use abi::futex::{
-    FUTEX_BITSET_MATCH_ANY, FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS, ROBUST_LIST_LIMIT, RobustListHead,
+    FUTEX_BITSET_MATCH_ANY, FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS, ROBUST_LIST_LIMIT,
+    RobustListHead,
 };
 
 use crate::mm::{UserAddr, UserRef};

@@ -249,13 +249,25 @@ impl Pair<'_> {
     }
 
     /// Takes waiters of the first key out, as [`FutexTable::wake`] does.
-    pub fn wake_first(&mut self, key: FutexKey, count: u32, bitset: u32, woken: &mut Woken) -> Result<(), Errno> {
+    pub fn wake_first(
+        &mut self,
+        key: FutexKey,
+        count: u32,
+        bitset: u32,
+        woken: &mut Woken,
+    ) -> Result<(), Errno> {
         let (table, at) = (self.table, self.a);
         table.take(self.first(), at, key, count, bitset, woken)
     }
 
     /// Takes waiters of the second key out.
-    pub fn wake_second(&mut self, key: FutexKey, count: u32, bitset: u32, woken: &mut Woken) -> Result<(), Errno> {
+    pub fn wake_second(
+        &mut self,
+        key: FutexKey,
+        count: u32,
+        bitset: u32,
+        woken: &mut Woken,
+    ) -> Result<(), Errno> {
         let (table, at) = (self.table, self.b);
         table.take(self.second(), at, key, count, bitset, woken)
     }

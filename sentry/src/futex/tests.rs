@@ -106,9 +106,12 @@ fn no_wake_up_is_lost() {
                 let parker = Parker::for_current_thread();
                 for _ in 0..2000 {
                     // 0: free, 1: taken, 2: taken and waited for.
-                    let mut seen = word.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).unwrap_or_else(|v| v);
+                    let mut seen =
+                        word.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).unwrap_or_else(|v| v);
                     while seen != 0 {
-                        if seen == 2 || word.compare_exchange(1, 2, Ordering::SeqCst, Ordering::SeqCst) != Err(0) {
+                        if seen == 2
+                            || word.compare_exchange(1, 2, Ordering::SeqCst, Ordering::SeqCst) != Err(0)
+                        {
                             let waiter = Waiter::new(parker.clone() as Arc<dyn Wake>);
                             let check = || Ok::<_, ()>(word.load(Ordering::SeqCst) == 2);
                             if table.enqueue(key(8), ANY, &waiter, None, check) == Ok(true) {
@@ -117,7 +120,9 @@ fn no_wake_up_is_lost() {
                                 }
                             }
                         }
-                        seen = word.compare_exchange(0, 2, Ordering::SeqCst, Ordering::SeqCst).unwrap_or_else(|v| v);
+                        seen = word
+                            .compare_exchange(0, 2, Ordering::SeqCst, Ordering::SeqCst)
+                            .unwrap_or_else(|v| v);
                     }
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                     total.fetch_add(1, Ordering::SeqCst);

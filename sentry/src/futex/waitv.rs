@@ -62,8 +62,7 @@ impl CurrentTask {
             loop {
                 let key = mm.futex_key(word.addr, word.private)?;
                 let check = || mm.try_load_u32(word.addr).map(|seen| seen == word.value);
-                let queued =
-                    self.kernel().futexes.enqueue(key, FUTEX_BITSET_MATCH_ANY, &waiter, None, check);
+                let queued = self.kernel().futexes.enqueue(key, FUTEX_BITSET_MATCH_ANY, &waiter, None, check);
                 match queued {
                     Ok(true) => break,
                     Ok(false) => return Err(Errno::EAGAIN),

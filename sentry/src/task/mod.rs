@@ -14,6 +14,7 @@ mod current;
 mod exec;
 mod exit;
 mod files;
+mod inspect;
 mod limits;
 mod namespaces;
 mod pid;

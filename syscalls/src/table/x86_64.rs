@@ -206,7 +206,7 @@ syscall_table! {
     199 fremovexattr => none, None, "";
     200 tkill => signal::tkill, Full, "";
     201 time => none, None, "";
-    202 futex => none, None, "";
+    202 futex => futex::futex, Full, "PI: owners don't inherit priorities";
     203 sched_setaffinity => sched::sched_setaffinity, Partial, "kept and answered, the host places threads";
     204 sched_getaffinity => sched::sched_getaffinity, Full, "";
     205 set_thread_area => none, None, "32-bit only: ENOSYS on Linux x86-64 too";
@@ -223,7 +223,7 @@ syscall_table! {
     216 remap_file_pages => none, None, "";
     217 getdents64 => none, None, "";
     218 set_tid_address => process::set_tid_address, Full, "";
-    219 restart_syscall => none, None, "";
+    219 restart_syscall => restart::restart_syscall, Full, "";
     220 semtimedop => none, None, "";
     221 fadvise64 => none, None, "";
     222 timer_create => none, None, "";
@@ -277,8 +277,8 @@ syscall_table! {
     270 pselect6 => poll::pselect6, Full, "";
     271 ppoll => poll::ppoll, Full, "";
     272 unshare => process::unshare, Partial, "no mount, IPC, network, cgroup and time namespaces yet";
-    273 set_robust_list => none, None, "";
-    274 get_robust_list => none, None, "";
+    273 set_robust_list => futex::set_robust_list, Full, "";
+    274 get_robust_list => futex::get_robust_list, Full, "";
     275 splice => none, None, "";
     276 tee => none, None, "";
     277 sync_file_range => none, None, "";
@@ -366,14 +366,14 @@ syscall_table! {
     446 landlock_restrict_self => none, None, "";
     447 memfd_secret => none, None, "";
     448 process_mrelease => none, None, "";
-    449 futex_waitv => none, None, "";
+    449 futex_waitv => futex::futex_waitv, Partial, "no FUTEX2_NUMA";
     450 set_mempolicy_home_node => none, None, "";
     451 cachestat => none, None, "";
     452 fchmodat2 => none, None, "";
     453 map_shadow_stack => none, None, "";
-    454 futex_wake => none, None, "";
-    455 futex_wait => none, None, "";
-    456 futex_requeue => none, None, "";
+    454 futex_wake => futex::futex_wake, Partial, "no FUTEX2_NUMA";
+    455 futex_wait => futex::futex_wait, Partial, "no FUTEX2_NUMA";
+    456 futex_requeue => futex::futex_requeue, Partial, "no FUTEX2_NUMA";
     457 statmount => none, None, "";
     458 listmount => none, None, "";
     459 lsm_get_self_attr => none, None, "";
