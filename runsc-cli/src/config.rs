@@ -174,6 +174,11 @@ impl Text {
             Text::Bytes(bytes) => bytes,
         }
     }
+
+    /// For messages.
+    pub fn display(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.as_bytes())
+    }
 }
 
 impl From<Vec<u8>> for Text {

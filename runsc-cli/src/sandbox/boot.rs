@@ -3,11 +3,12 @@
 //!
 //! Single-threaded until the filter is in place, so that each step holds for all threads to come.
 
+use std::backtrace::Backtrace;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use host::seccomp_program::Otherwise;
 use platform::ptrace::PtracePlatform;
 use platform::{MemoryFile, Platform};
@@ -15,7 +16,10 @@ use platform::{MemoryFile, Platform};
 use crate::config::{self, PlatformName, SentryConfig, fd};
 use crate::log::{self, Timeline};
 use crate::sandbox::control::{Event, Order, Report, SentryEnd};
-use crate::sandbox::{filter, namespace, privileges};
+use crate::sandbox::{filter, kernel, namespace, privileges};
+
+/// Exit status after a panic.
+const PANICKED: i32 = 70;
 
 const FOR_RUNSC: &str = "this command is for runsc itself";
 
@@ -35,25 +39,41 @@ pub struct Inheritance {
 /// Runs as the Sentry. Errors go to the command line, which prints them.
 pub fn boot() -> anyhow::Result<()> {
     namespace::die_with_parent()?;
-    let control = SentryEnd::new(host::process::inherited_fd(fd::CONTROL).context(FOR_RUNSC)?);
+    let control = host::process::inherited_fd(fd::CONTROL).context(FOR_RUNSC)?;
+    let control = Arc::new(SentryEnd::new(control));
+    end_with_a_word(&control);
     if let Err(error) = run(&control) {
         tracing::error!("boot: {error:#}");
         control.send(&Event::Failed(format!("{error:#}"))).context("telling the command line")?;
     }
-    Ok(())
+    // Threads of the kernel may be anywhere: nothing is put in order any more.
+    host::process::exit_now(0)
 }
 
-fn run(control: &SentryEnd) -> anyhow::Result<()> {
+/// A panic anywhere in the Sentry ends it, and the command line is told where it was.
+fn end_with_a_word(control: &Arc<SentryEnd>) {
+    let control = Arc::clone(control);
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("{panic}\n{}", Backtrace::force_capture());
+        let text = panic.to_string().replace('\n', " ");
+        let _ = control.send(&Event::Failed(format!("sentry: {text}; this is a bug, please report it")));
+        host::process::exit_now(PANICKED);
+    }));
+}
+
+fn run(control: &Arc<SentryEnd>) -> anyhow::Result<()> {
     let inherited = inherit()?;
     let config = &inherited.config;
     if config.log {
         log::start(File::from(rustix::io::dup(rustix::stdio::stderr())?));
+        // Finds the names of functions while the program's file can still be read, for a panic later.
+        let _ = Backtrace::force_capture().to_string();
     }
     let mut timeline = Timeline::new(config.started_ns);
     timeline.done("sentry: configuration read");
     match control.receive()? {
         Some(Order::Start) => {}
-        _ => anyhow::bail!("the command line went away before the start"),
+        _ => bail!("the command line went away before the start"),
     }
     timeline.done("sentry: ids are mapped");
 
@@ -61,14 +81,18 @@ fn run(control: &SentryEnd) -> anyhow::Result<()> {
     if config.process.is_none() {
         return self_test(control, config, &*platform);
     }
-    run_program(inherited, platform)
-}
-
-/// Starts the kernel with the program in it.
-fn run_program(inherited: Inheritance, platform: Arc<dyn Platform>) -> anyhow::Result<()> {
-    let Inheritance { gofer, stdio, strace, .. } = inherited;
-    drop((gofer, stdio, strace, platform));
-    anyhow::bail!("the kernel is not built yet; wait for it");
+    let Some(running) = kernel::start(inherited, platform, control, &mut timeline)? else { return Ok(()) };
+    let running = Arc::new(running);
+    let (reporter, line) = (Arc::clone(&running), Arc::clone(control));
+    std::thread::Builder::new()
+        .name("report".to_owned())
+        .spawn(move || {
+            // An error means that the command line is gone, and this process about to be killed.
+            let _ = reporter.report(&line);
+            host::process::exit_now(0)
+        })
+        .context("a thread for reports; see ulimit -u")?;
+    running.obey(control)
 }
 
 fn inherit() -> anyhow::Result<Inheritance> {

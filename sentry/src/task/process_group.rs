@@ -17,6 +17,8 @@ pub struct Session {
 pub trait ControllingTty: Send + Sync {
     /// The foreground process group.
     fn foreground(&self) -> Option<Arc<ProcessGroup>>;
+    /// From now on it controls `session`, with `foreground` in front (the runtime starts a process on it).
+    fn session_begins(&self, session: &Arc<Session>, foreground: &Arc<ProcessGroup>);
     /// The session leader has exited: forget the session and its foreground group. The caller has sent the signals.
     fn session_gone(&self, session: &Arc<Session>);
     /// Device number, for `tty_nr` of /proc/PID/stat.

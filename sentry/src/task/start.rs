@@ -66,8 +66,11 @@ impl Kernel {
         // A job of an outer shell is not its session's leader.
         let leader = self.own_init.clone().unwrap_or_else(|| Arc::clone(&pid));
         let session = Session::new(leader);
-        session.set_tty(spec.tty);
-        let process_group = ProcessGroup::new(Arc::clone(&pid), session);
+        let process_group = ProcessGroup::new(Arc::clone(&pid), Arc::clone(&session));
+        if let Some(tty) = spec.tty {
+            tty.session_begins(&session, &process_group);
+            session.set_tty(Some(tty));
+        }
         let signals =
             TaskSignals { mask: spec.mask.difference(SigSet::UNBLOCKABLE), ..TaskSignals::default() };
         let task = new_task(self, &group, pid, Arc::new(image.creds), signals, &image.comm);

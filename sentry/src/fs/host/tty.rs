@@ -12,7 +12,6 @@ use abi::Errno;
 use abi::ioctl as request;
 use abi::ioctl::WinSize;
 use abi::poll::PollEvents;
-use abi::signal::Signal;
 use abi::termios::{LocalFlags, Termios, Termios2};
 use host::tty::When;
 use platform::HostFile;
@@ -85,6 +84,10 @@ impl HostTtyFile {
 impl ControllingTty for HostTty {
     fn foreground(&self) -> Option<Arc<ProcessGroup>> {
         self.jobs.foreground()
+    }
+
+    fn session_begins(&self, session: &Arc<Session>, foreground: &Arc<ProcessGroup>) {
+        self.jobs.set(session, Arc::clone(foreground));
     }
 
     fn session_gone(&self, session: &Arc<Session>) {

@@ -1,0 +1,200 @@
+//! From the configuration to a running kernel with the program in it, and what goes on between it and the command line.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use abi::signal::Signal;
+use anyhow::{Context, bail};
+use gofer_protocol::Client;
+use platform::Platform;
+use sentry::fs::gofer::Sharing;
+use sentry::fs::host::{HostFs, HostTty};
+use sentry::signal::External;
+use sentry::task::{ControllingTty, Credentials, Namespaces};
+use sentry::vfs::resolve::{LookupFlags, lookup};
+use sentry::vfs::{Caller, FdTable, FsContext, Mount, MountFlags, MountNamespace, OnExec};
+use sentry::{Kernel, KernelConfig, KernelEvent};
+use syscalls::Dispatcher;
+
+use crate::config::{SentryConfig, Text};
+use crate::log::Timeline;
+use crate::sandbox::boot::Inheritance;
+use crate::sandbox::control::{Ended, Event, Order, SentryEnd, Target};
+use crate::sandbox::program::{self, NotStarted, Surroundings};
+
+/// Tasks of one sandbox at most; the host's own limits may be lower.
+const MAX_TASKS: u64 = 32 * 1024;
+
+/// A kernel with its program running.
+pub struct Running {
+    kernel: Arc<Kernel>,
+    terminal: Option<Arc<HostTty>>,
+}
+
+/// Starts the kernel and the program in it. `None` when the program could not be started, which is told.
+pub fn start(
+    inherited: Inheritance,
+    platform: Arc<dyn Platform>,
+    control: &SentryEnd,
+    timeline: &mut Timeline,
+) -> anyhow::Result<Option<Running>> {
+    let Inheritance { config, gofer, stdio, strace } = inherited;
+    let Some(process) = &config.process else { bail!("no program in the configuration; please report this") };
+    let kernel = new_kernel(&config, strace, platform)?;
+    timeline.done("sentry: kernel");
+
+    let client = Client::connect(gofer).context("gofer")?;
+    timeline.done("sentry: connected to the gofer");
+    let namespaces = Namespaces {
+        mount: mount_namespace(&kernel, &config, &Arc::new(client))?,
+        uts: Arc::clone(&kernel.uts_ns),
+        pid_for_children: Arc::clone(&kernel.pid_ns),
+    };
+    timeline.done("sentry: mounts");
+
+    let user = &process.user;
+    let creds = Credentials::for_user(user.uid, user.gid, &user.groups, Arc::clone(&kernel.user_ns));
+    let creds = Arc::new(creds);
+    let fs = FsContext::new(namespaces.mount.root(), process.umask);
+    enter_directory(&fs, &creds, &process.cwd)?;
+    let (files, terminal) = standard_streams(stdio, &creds)?;
+    if let Some(terminal) = &terminal {
+        terminal.jobs.set_all_background(!process.foreground);
+    }
+    let tty = terminal.clone().map(|tty| tty as Arc<dyn ControllingTty>);
+    match program::start(&kernel, process, Surroundings { creds, fs, files, namespaces, tty }) {
+        Ok(_) => {
+            if !process.job_control {
+                // Nobody outside would continue it: it is not stopped by the terminal.
+                kernel.tree.lock().job = None;
+            }
+            timeline.done("sentry: program started");
+            Ok(Some(Running { kernel, terminal }))
+        }
+        Err(not_started) => {
+            let missing = matches!(not_started, NotStarted::Missing(_));
+            control.send(&Event::NotStarted { missing, why: not_started.text() })?;
+            Ok(None)
+        }
+    }
+}
+
+impl Running {
+    /// Carries out the command line's orders until it goes away.
+    pub fn obey(&self, control: &SentryEnd) -> anyhow::Result<()> {
+        while let Some(order) = control.receive()? {
+            match order {
+                Order::Start => {}
+                Order::Signal { signal, value, to } => {
+                    // The C library's own two signals are nobody's business outside.
+                    let Some(signal) = Signal::new(signal.unsigned_abs()) else { continue };
+                    let to = match to {
+                        Target::Init => External::Init,
+                        Target::Foreground => External::Foreground,
+                    };
+                    self.kernel.send_external_signal(signal, value, to);
+                }
+                Order::Continue { foreground } => {
+                    if let Some(terminal) = &self.terminal {
+                        terminal.jobs.set_all_background(!foreground);
+                    }
+                    self.kernel.send_external_signal(Signal::SIGCONT, 0, External::Job);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the command line what becomes of the program, until it has ended.
+    pub fn report(&self, control: &SentryEnd) -> anyhow::Result<()> {
+        loop {
+            match self.kernel.wait_event() {
+                KernelEvent::Continued => {}
+                KernelEvent::Stopped(signal) => control.send(&Event::Stopped(signal.number() as i32))?,
+                KernelEvent::Exited(status) => return Ok(control.send(&Event::Ended(ended(status)))?),
+            }
+        }
+    }
+}
+
+fn ended(status: i32) -> Ended {
+    match host::process::Status::from_wait(status) {
+        host::process::Status::Signaled(signal, _) => Ended::Killed(signal),
+        // The other kinds don't end a process.
+        _ => Ended::Exited((status >> 8) as u8),
+    }
+}
+
+fn new_kernel(
+    config: &SentryConfig,
+    strace: OwnedFd,
+    platform: Arc<dyn Platform>,
+) -> anyhow::Result<Arc<Kernel>> {
+    let lines: Option<Box<dyn Write + Send>> =
+        if config.strace { Some(Box::new(std::fs::File::from(strace))) } else { None };
+    let kernel = Kernel::new(KernelConfig {
+        platform,
+        // One a process, for as long as that lives.
+        table: Box::leak(Box::new(Dispatcher::new(lines))),
+        hostname: String::from_utf8_lossy(config.hostname.as_bytes()).into_owned(),
+        max_tasks: MAX_TASKS,
+        cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+        job: true,
+    });
+    kernel.map_err(|errno| anyhow::anyhow!("kernel: {errno}; please report this"))
+}
+
+/// The mounts of the sandbox.
+fn mount_namespace(
+    kernel: &Kernel,
+    config: &SentryConfig,
+    client: &Arc<Client>,
+) -> anyhow::Result<Arc<MountNamespace>> {
+    let mut root = None;
+    for mount in &config.mounts {
+        let failed = |errno| anyhow::anyhow!("mount {}: {errno}; see --debug-log", mount.target.display());
+        let tree = u16::try_from(mount.tree).context("too many volumes")?;
+        // What lies below a layer in memory is taken as it was found, and kept in mind; a volume can change any time.
+        let sharing = if mount.overlay { Sharing::Exclusive } else { Sharing::Shared };
+        let dentry = sentry::fs::gofer::mount(client, tree, sharing).map_err(failed)?;
+        let mut flags = MountFlags::empty();
+        flags.set(MountFlags::RDONLY, mount.read_only);
+        let mount = Mount::new(dentry, b"gofer", flags);
+        if root.is_none() {
+            root = Some(mount);
+        }
+    }
+    let Some(root) = root else { bail!("no root in the configuration; please report this") };
+    Ok(MountNamespace::new(root, Arc::clone(&kernel.user_ns)))
+}
+
+/// Makes `directory` the working directory, as whoever the program runs as.
+fn enter_directory(fs: &FsContext, creds: &Arc<Credentials>, directory: &Text) -> anyhow::Result<()> {
+    let roots = fs.roots();
+    let caller = Caller { creds, roots: &roots, umask: 0, task: None };
+    let flags = LookupFlags::FOLLOW | LookupFlags::DIRECTORY;
+    let place = lookup(&caller, &roots.root, directory.as_bytes(), flags).map_err(|errno| {
+        anyhow::anyhow!("working directory {}: {errno}; give another with --cwd", directory.display())
+    })?;
+    fs.set_cwd(place);
+    Ok(())
+}
+
+/// The program's files, and the terminal among them.
+fn standard_streams(
+    stdio: [OwnedFd; 3],
+    creds: &Arc<Credentials>,
+) -> anyhow::Result<(Arc<FdTable>, Option<Arc<HostTty>>)> {
+    let host = HostFs::new().context("the thread that watches host descriptors; see ulimit -u")?;
+    let files = FdTable::new();
+    let mut terminal = None;
+    for fd in stdio {
+        let (file, tty) = host.import(fd, creds).context("standard streams")?;
+        terminal = terminal.or(tty);
+        files
+            .add(file, u64::MAX, OnExec::Keep)
+            .map_err(|errno| anyhow::anyhow!("standard streams: {errno}; please report this"))?;
+    }
+    Ok((files, terminal))
+}
