@@ -66,8 +66,10 @@ fn run(control: &Arc<SentryEnd>) -> anyhow::Result<()> {
     let config = &inherited.config;
     if config.log {
         log::start(File::from(rustix::io::dup(rustix::stdio::stderr())?));
-        // Finds the names of functions while the program's file can still be read, for a panic later.
-        let _ = Backtrace::force_capture().to_string();
+        // Finds the names of functions while the program's file can still be read, for a panic later. Takes a while.
+        if cfg!(debug_assertions) {
+            let _ = Backtrace::force_capture().to_string();
+        }
     }
     let mut timeline = Timeline::new(config.started_ns);
     timeline.done("sentry: configuration read");

@@ -8,12 +8,11 @@ use abi::signal::Signal;
 use anyhow::{Context, bail};
 use gofer_protocol::Client;
 use platform::Platform;
-use sentry::fs::gofer::Sharing;
 use sentry::fs::host::{HostFs, HostTty};
 use sentry::signal::External;
 use sentry::task::{ControllingTty, Credentials, Namespaces};
 use sentry::vfs::resolve::{LookupFlags, lookup};
-use sentry::vfs::{Caller, FdTable, FsContext, Mount, MountFlags, MountNamespace, OnExec};
+use sentry::vfs::{Caller, FdTable, FsContext, OnExec};
 use sentry::{Kernel, KernelConfig, KernelEvent};
 use syscalls::Dispatcher;
 
@@ -21,6 +20,7 @@ use crate::config::{SentryConfig, Text};
 use crate::log::Timeline;
 use crate::sandbox::boot::Inheritance;
 use crate::sandbox::control::{Ended, Event, Order, SentryEnd, Target};
+use crate::sandbox::mounts;
 use crate::sandbox::program::{self, NotStarted, Surroundings};
 
 /// Tasks of one sandbox at most; the host's own limits may be lower.
@@ -47,7 +47,7 @@ pub fn start(
     let client = Client::connect(gofer).context("gofer")?;
     timeline.done("sentry: connected to the gofer");
     let namespaces = Namespaces {
-        mount: mount_namespace(&kernel, &config, &Arc::new(client))?,
+        mount: mounts::build(&kernel, &config.mounts, &Arc::new(client))?,
         uts: Arc::clone(&kernel.uts_ns),
         pid_for_children: Arc::clone(&kernel.pid_ns),
     };
@@ -57,7 +57,7 @@ pub fn start(
     let creds = Credentials::for_user(user.uid, user.gid, &user.groups, Arc::clone(&kernel.user_ns));
     let creds = Arc::new(creds);
     let fs = FsContext::new(namespaces.mount.root(), process.umask);
-    enter_directory(&fs, &creds, &process.cwd)?;
+    enter_directory(&kernel, &fs, &creds, &process.cwd)?;
     let (files, terminal) = standard_streams(stdio, &creds)?;
     if let Some(terminal) = &terminal {
         terminal.jobs.set_all_background(!process.foreground);
@@ -142,37 +142,20 @@ fn new_kernel(
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
         job: true,
     });
-    kernel.map_err(|errno| anyhow::anyhow!("kernel: {errno}; please report this"))
-}
-
-/// The mounts of the sandbox.
-fn mount_namespace(
-    kernel: &Kernel,
-    config: &SentryConfig,
-    client: &Arc<Client>,
-) -> anyhow::Result<Arc<MountNamespace>> {
-    let mut root = None;
-    for mount in &config.mounts {
-        let failed = |errno| anyhow::anyhow!("mount {}: {errno}; see --debug-log", mount.target.display());
-        let tree = u16::try_from(mount.tree).context("too many volumes")?;
-        // What lies below a layer in memory is taken as it was found, and kept in mind; a volume can change any time.
-        let sharing = if mount.overlay { Sharing::Exclusive } else { Sharing::Shared };
-        let dentry = sentry::fs::gofer::mount(client, tree, sharing).map_err(failed)?;
-        let mut flags = MountFlags::empty();
-        flags.set(MountFlags::RDONLY, mount.read_only);
-        let mount = Mount::new(dentry, b"gofer", flags);
-        if root.is_none() {
-            root = Some(mount);
-        }
-    }
-    let Some(root) = root else { bail!("no root in the configuration; please report this") };
-    Ok(MountNamespace::new(root, Arc::clone(&kernel.user_ns)))
+    let kernel = kernel.map_err(|errno| anyhow::anyhow!("kernel: {errno}; please report this"))?;
+    sentry::fs::register(&kernel.vfs);
+    Ok(kernel)
 }
 
 /// Makes `directory` the working directory, as whoever the program runs as.
-fn enter_directory(fs: &FsContext, creds: &Arc<Credentials>, directory: &Text) -> anyhow::Result<()> {
+fn enter_directory(
+    kernel: &Kernel,
+    fs: &FsContext,
+    creds: &Arc<Credentials>,
+    directory: &Text,
+) -> anyhow::Result<()> {
     let roots = fs.roots();
-    let caller = Caller { creds, roots: &roots, umask: 0, task: None };
+    let caller = Caller { creds, vfs: &kernel.vfs, roots: &roots, umask: 0, task: None };
     let flags = LookupFlags::FOLLOW | LookupFlags::DIRECTORY;
     let place = lookup(&caller, &roots.root, directory.as_bytes(), flags).map_err(|errno| {
         anyhow::anyhow!("working directory {}: {errno}; give another with --cwd", directory.display())

@@ -17,6 +17,7 @@ pub mod control;
 pub mod filter;
 pub mod gofer;
 pub mod kernel;
+pub mod mounts;
 pub mod namespace;
 pub mod privileges;
 pub mod process;

@@ -68,7 +68,7 @@ pub fn start(
     let roots = surroundings.fs.roots();
     let creds = Arc::clone(&surroundings.creds);
     let open = |path: &[u8]| -> KernelResult<Arc<File>> {
-        let caller = Caller { creds: &creds, roots: &roots, umask: 0, task: None };
+        let caller = Caller { creds: &creds, vfs: &kernel.vfs, roots: &roots, umask: 0, task: None };
         open_exec(&caller, &roots.cwd, path, AtFlags::empty())
     };
     let name = process.args.first().map_or(&[][..], Text::as_bytes);

@@ -3,3 +3,12 @@
 pub mod gofer;
 pub mod host;
 pub mod tmpfs;
+
+use crate::vfs::Vfs;
+
+/// Makes the kinds of file systems that guests and the runtime mount by name known.
+pub fn register(vfs: &Vfs) {
+    for name in ["tmpfs", "ramfs"] {
+        vfs.register_type(tmpfs::Tmpfs::new(name));
+    }
+}

@@ -1,0 +1,199 @@
+//! The mounts of a sandbox: the trees of the Gofer, and the kernel's own file systems, which every sandbox has.
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::open::OpenFlags;
+use gofer_protocol::Client;
+use sentry::Kernel;
+use sentry::fs::gofer::Sharing;
+use sentry::task::Credentials;
+use sentry::vfs::open::How;
+use sentry::vfs::resolve::{LookupFlags, lookup};
+use sentry::vfs::{Caller, Dentry, FsContext, Mount, MountFlags, MountNamespace, MountRequest, Path};
+
+use crate::config;
+
+/// A mount could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("mount {target}: {error}; {advice}")]
+pub struct MountError {
+    target: String,
+    error: Errno,
+    advice: &'static str,
+}
+
+const ADVICE_TREE: &str = "the gofer's part of --debug-log says why";
+const ADVICE_TARGET: &str = "the target has to be there, or its directory writable";
+const ADVICE_REPORT: &str = "please report this";
+
+/// One of the kernel's own file systems.
+struct Own {
+    target: &'static str,
+    kind: &'static str,
+    options: &'static str,
+    flags: MountFlags,
+}
+
+const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+/// Mounted in every sandbox, in this order. What the host has in these places is hidden.
+const EVERY_SANDBOX: [Own; 6] = [
+    Own { target: "/proc", kind: "proc", options: "", flags: SAFE },
+    Own { target: "/sys", kind: "sysfs", options: "", flags: SAFE.union(MountFlags::RDONLY) },
+    Own { target: "/dev", kind: "devtmpfs", options: "mode=755", flags: MountFlags::NOSUID },
+    Own {
+        target: "/dev/pts",
+        kind: "devpts",
+        options: "gid=5,mode=620,ptmxmode=666",
+        flags: MountFlags::NOSUID.union(MountFlags::NOEXEC),
+    },
+    Own {
+        target: "/dev/shm",
+        kind: "tmpfs",
+        options: "mode=1777",
+        flags: MountFlags::NOSUID.union(MountFlags::NODEV),
+    },
+    Own { target: "/dev/mqueue", kind: "mqueue", options: "", flags: SAFE },
+];
+
+/// Mounted where the root has nothing of its own there.
+const WHERE_EMPTY: Own = Own {
+    target: "/tmp",
+    kind: "tmpfs",
+    options: "mode=1777",
+    flags: MountFlags::NOSUID.union(MountFlags::NODEV),
+};
+
+/// Makes the mount namespace of the first program. The first of `trees` is the root.
+pub fn build(
+    kernel: &Kernel,
+    trees: &[config::Mount],
+    client: &Arc<Client>,
+) -> Result<Arc<MountNamespace>, MountError> {
+    let (root, volumes) = trees.split_first().ok_or_else(|| failed("/", ADVICE_REPORT)(Errno::EINVAL))?;
+    let namespace =
+        MountNamespace::new(kernel.next_namespace_id(), tree(root, client)?, Arc::clone(&kernel.user_ns));
+    let builder = Builder {
+        kernel,
+        creds: Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns))),
+        fs: FsContext::new(namespace.root(), 0),
+        namespace: &namespace,
+    };
+    for own in &EVERY_SANDBOX {
+        builder.mount_own(own)?;
+    }
+    if builder.is_empty_directory(WHERE_EMPTY.target) {
+        builder.mount_own(&WHERE_EMPTY)?;
+    }
+    for volume in volumes {
+        let target = volume.target.display();
+        let mount = tree(volume, client)?;
+        let is_dir = mount.root.inode.is_dir();
+        let place =
+            builder.place(volume.target.as_bytes(), is_dir).map_err(failed(&target, ADVICE_TARGET))?;
+        namespace.attach(&mount, &place).map_err(failed(&target, ADVICE_TARGET))?;
+    }
+    Ok(namespace)
+}
+
+fn failed(target: &str, advice: &'static str) -> impl FnOnce(Errno) -> MountError {
+    let target = target.to_owned();
+    move |error| MountError { target, error, advice }
+}
+
+/// A tree of the Gofer's, with a layer in memory above it if that is wanted.
+fn tree(mount: &config::Mount, client: &Arc<Client>) -> Result<Arc<Mount>, MountError> {
+    let target = mount.target.display();
+    let number = u16::try_from(mount.tree).map_err(|_| failed(&target, "too many volumes")(Errno::EINVAL))?;
+    // What lies below a layer in memory is taken as it was found, and kept in mind; a volume can change any time.
+    let sharing = if mount.overlay { Sharing::Exclusive } else { Sharing::Shared };
+    let dentry = sentry::fs::gofer::mount(client, number, sharing).map_err(failed(&target, ADVICE_TREE))?;
+    let mut flags = MountFlags::empty();
+    flags.set(MountFlags::RDONLY, mount.read_only);
+    Ok(Mount::new(dentry, b"gofer", flags))
+}
+
+struct Builder<'a> {
+    kernel: &'a Kernel,
+    creds: Arc<Credentials>,
+    fs: Arc<FsContext>,
+    namespace: &'a Arc<MountNamespace>,
+}
+
+impl Builder<'_> {
+    fn as_kernel<T>(&self, act: impl FnOnce(&Caller<'_>, &Path) -> Result<T, Errno>) -> Result<T, Errno> {
+        let roots = self.fs.roots();
+        let vfs = &self.kernel.vfs;
+        let caller = Caller { creds: &self.creds, vfs, roots: &roots, umask: 0, task: None };
+        act(&caller, &roots.root)
+    }
+
+    fn mount_own(&self, own: &Own) -> Result<(), MountError> {
+        let file_system = match self.file_system(own) {
+            // Not built yet.
+            Err(Errno::ENODEV) => {
+                tracing::warn!("no {} at {}", own.kind, own.target);
+                return Ok(());
+            }
+            found => found.map_err(failed(own.target, ADVICE_REPORT))?,
+        };
+        let mount = Mount::new(file_system, own.kind.as_bytes(), own.flags);
+        match self.place(own.target.as_bytes(), true) {
+            Ok(place) => self.namespace.attach(&mount, &place).map_err(failed(own.target, ADVICE_REPORT)),
+            // A bare root without a layer: there is no place for it.
+            Err(errno) => {
+                tracing::warn!("no {} at {}: {errno}", own.kind, own.target);
+                Ok(())
+            }
+        }
+    }
+
+    fn file_system(&self, own: &Own) -> Result<Arc<Dentry>, Errno> {
+        self.as_kernel(|caller, _| {
+            let request = MountRequest {
+                source: own.kind.as_bytes(),
+                options: own.options.as_bytes(),
+                read_only: own.flags.contains(MountFlags::RDONLY),
+            };
+            self.kernel.vfs.file_system_type(own.kind.as_bytes())?.mount(&request, caller)
+        })
+    }
+
+    /// The place to mount at, made with the directories above it where it is missing.
+    fn place(&self, target: &[u8], is_dir: bool) -> Result<Path, Errno> {
+        self.as_kernel(|caller, root| {
+            match lookup(caller, root, target, LookupFlags::FOLLOW) {
+                Err(Errno::ENOENT) => {}
+                found => return found,
+            }
+            for end in (1..target.len()).filter(|&at| target[at] == b'/') {
+                match caller.mkdir(root, &target[..end], 0o755) {
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            if is_dir {
+                caller.mkdir(root, target, 0o755)?;
+            } else {
+                caller.mknod(root, target, sentry::vfs::NewKind::Regular, 0o644)?;
+            }
+            lookup(caller, root, target, LookupFlags::FOLLOW)
+        })
+    }
+
+    /// Whether there is a directory with nothing in it, or nothing at all.
+    fn is_empty_directory(&self, target: &str) -> bool {
+        self.as_kernel(|caller, root| {
+            let how = How::open(OpenFlags::DIRECTORY.bits(), 0)?;
+            let file = caller.open(root, target.as_bytes(), &how)?.now()?;
+            let mut empty = true;
+            file.ops().read_dir(&file, 2, &mut |_, _, _, _| {
+                empty = false;
+                false
+            })?;
+            Ok(empty)
+        })
+        .unwrap_or(true)
+    }
+}
