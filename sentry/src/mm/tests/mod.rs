@@ -17,7 +17,7 @@ use super::*;
 const RW: Prot = Prot::READ.union(Prot::WRITE);
 
 fn new_mm() -> Arc<MemoryManager> {
-    MemoryManager::new(&space::TestPlatform::start()).expect("address space")
+    MemoryManager::new(&space::platform()).expect("address space")
 }
 
 fn request(len: u64, prot: Prot, flags: MapFlags) -> MapRequest {

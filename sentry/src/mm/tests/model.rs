@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use abi::mman::{MADV_DOFORK, MADV_DONTFORK, MADV_DONTNEED, MADV_WIPEONFORK, MremapFlags, ProtFlags};
 
-use super::space::{guest_read, guest_write, test_space};
+use super::space::{guest_read, guest_write, host_mappings, shows};
 use super::*;
 
 /// The area that the sequences work in.
@@ -272,12 +272,12 @@ fn check_books(mm: &MemoryManager) {
     for page in (BASE..BASE + PAGES * PAGE).step_by(PAGE as usize) {
         let cut = inner.pages.pmas.clipped(page..page + PAGE);
         let pma = cut.first().map(|(_, pma)| pma);
-        assert!(test_space(mm).shows(page, pma), "{page:#x}");
+        assert!(shows(mm, page, pma), "{page:#x}");
     }
 }
 
 fn run(seed: u64) {
-    let platform = space::TestPlatform::start();
+    let platform = space::platform();
     let mut world = World {
         random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
         private_file: TestFile::new(FILE_PAGES),
@@ -300,7 +300,7 @@ fn run(seed: u64) {
     }
     for process in &processes {
         world.check_all(process);
-        assert!(test_space(&process.mm).host_mappings() <= PAGES as usize);
+        assert!(host_mappings(&process.mm) <= PAGES as usize);
     }
     drop(processes);
     assert_eq!(platform.memory().allocated_bytes(), 0, "all memory was given back");
