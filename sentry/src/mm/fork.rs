@@ -9,8 +9,9 @@ use abi::Errno;
 use super::arena::Growth;
 use super::fault::FaultError;
 use super::mappable::Mappable;
+use super::pages::share;
 use super::vma::VmaFlags;
-use super::{Inner, MemoryManager, host_errno};
+use super::{Inner, MemoryManager, Trash, host_errno};
 
 /// A file that the child maps, with its generation when the pages were copied.
 type Mapped = (Arc<dyn Mappable>, u64);
@@ -51,26 +52,30 @@ impl Inner {
         let mut child = Inner::new(Arc::clone(&self.pages.memory), space, self.user_range.clone());
         child.layout = self.layout.clone();
         child.pages.pmas = self.pages.pmas.clone();
-        for (range, pma) in child.pages.pmas.iter() {
-            pma.incref(&child.pages.memory, range.end - range.start);
-        }
-        let mut wiped = Vec::new();
+        share(&child.pages.memory, &child.pages.pmas);
+        child.vmas = self.vmas.clone();
+        child.usage = self.usage;
+        let (mut wiped, mut left_out) = (Vec::new(), Vec::new());
         for (range, vma) in self.vmas.iter() {
             if vma.flags.contains(VmaFlags::DONTFORK) {
-                child.unmap_pages(range)?;
+                left_out.push(range);
                 continue;
             }
             if vma.flags.contains(VmaFlags::WIPEONFORK) {
-                wiped.push((range.clone(), vma.prot));
+                wiped.push((range, vma.prot));
             }
             if let Some(file) = vma.file()
                 && let Some(mappings) = file.mappings()
             {
                 files.push((Arc::clone(file), mappings.generation()));
             }
-            let mut vma = vma.clone();
-            vma.flags -= VmaFlags::LOCKED | VmaFlags::LOCKONFAULT;
-            child.add_vma(range, vma);
+        }
+        for range in left_out {
+            // Not the last reference to a file: the parent has the mapping.
+            child.unmap(range, &mut Trash::default())?;
+        }
+        if self.usage.locked > 0 {
+            child.lock_all(VmaFlags::empty());
         }
         for (range, prot) in wiped {
             child.unmap_pages(range.clone())?;
@@ -83,7 +88,6 @@ impl Inner {
         for range in pinned {
             child.copy_shared(range.clone()).map_err(|_| Errno::ENOMEM)?;
         }
-        child.usage.peak = self.usage.peak;
         Ok(child)
     }
 

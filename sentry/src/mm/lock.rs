@@ -138,7 +138,7 @@ impl Inner {
         Ok(())
     }
 
-    fn lock_all(&mut self, lock: VmaFlags) {
+    pub fn lock_all(&mut self, lock: VmaFlags) {
         let all = self.user_range.clone();
         self.update_vmas(all, |vma| {
             if !vma.flags.contains(VmaFlags::SPECIAL) {

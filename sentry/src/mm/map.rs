@@ -214,11 +214,11 @@ fn new_vma(request: &MapRequest) -> Result<Vma, Errno> {
 
 impl Inner {
     /// Where the mapping goes.
-    fn place(&self, request: &MapRequest, len: u64) -> Result<u64, Errno> {
+    fn place(&mut self, request: &MapRequest, len: u64) -> Result<u64, Errno> {
         if self.vmas.len() >= MAX_MAP_COUNT {
             return Err(Errno::ENOMEM);
         }
-        let all = &self.user_range;
+        let all = self.user_range.clone();
         let no_replace = request.flags.contains(MapFlags::FIXED_NOREPLACE);
         if !request.flags.contains(MapFlags::FIXED) && !no_replace {
             let low = request.flags.contains(MapFlags::ADDR_32BIT);

@@ -66,6 +66,7 @@ pub use vma::{MapName, MappedFile, VmaFlags};
 pub use word::NotThere;
 
 use pages::Pages;
+use placement::HolesHint;
 use ranges::Ranges;
 use vma::Vma;
 
@@ -113,6 +114,7 @@ struct Inner {
     usage: Usage,
     /// Flags of mappings to come (mlockall with MCL_FUTURE).
     future_flags: VmaFlags,
+    holes_hint: Option<HolesHint>,
     pages: Pages,
 }
 
@@ -208,6 +210,7 @@ impl Inner {
             layout: Layout::default(),
             usage: Usage::default(),
             future_flags: VmaFlags::empty(),
+            holes_hint: None,
             pages: Pages::new(memory),
         }
     }

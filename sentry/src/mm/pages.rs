@@ -69,8 +69,18 @@ impl Drop for Pages {
     }
 }
 
+/// Takes one more reference on all pages.
+pub(super) fn share(memory: &MemoryFile, pages: &Ranges<Pma>) {
+    let frames = pages.iter().filter_map(|(at, pma)| pma.frames(at.end - at.start)).collect();
+    each_joined(frames, |run| memory.incref(run));
+}
+
 /// Gives references back. Each run that is free afterwards costs a host call, so neighbours are joined first.
-fn give_back(memory: &MemoryFile, mut frames: Vec<Frames>) {
+fn give_back(memory: &MemoryFile, frames: Vec<Frames>) {
+    each_joined(frames, |run| memory.decref(run));
+}
+
+fn each_joined(mut frames: Vec<Frames>, mut each: impl FnMut(Frames)) {
     frames.sort_unstable_by_key(|run| run.offset);
     let mut joined: Option<Frames> = None;
     for run in frames {
@@ -78,13 +88,13 @@ fn give_back(memory: &MemoryFile, mut frames: Vec<Frames>) {
             Some(before) if before.offset + before.len == run.offset => before.len += run.len,
             _ => {
                 if let Some(before) = joined.replace(run) {
-                    memory.decref(before);
+                    each(before);
                 }
             }
         }
     }
     if let Some(last) = joined {
-        memory.decref(last);
+        each(last);
     }
 }
 
@@ -149,10 +159,12 @@ impl Inner {
         change: impl Fn(Range<u64>, &mut Pma),
     ) -> Result<(), Errno> {
         let mut calls: Vec<(Range<u64>, Prot)> = Vec::new();
-        for (at, mut pma) in self.pages.pmas.clipped(range.clone()) {
-            let before = pma.host_prot();
-            change(at.clone(), &mut pma);
-            let after = pma.host_prot();
+        let mut changed = false;
+        for (whole, pma) in self.pages.pmas.overlapping(range.clone()) {
+            let (at, mut new) = (clip(&whole, &range), pma.clone());
+            change(at.clone(), &mut new);
+            changed |= (new.prot, new.private, new.cow) != (pma.prot, pma.private, pma.cow);
+            let (before, after) = (pma.host_prot(), new.host_prot());
             if before == after {
                 continue;
             }
@@ -160,6 +172,9 @@ impl Inner {
                 Some((last, prot)) if last.end == at.start && *prot == after => last.end = at.end,
                 _ => calls.push((at, after)),
             }
+        }
+        if !changed {
+            return Ok(());
         }
         for (index, (at, prot)) in calls.iter().enumerate() {
             if let Err(error) = self.space.protect(at.start, at.end - at.start, *prot) {

@@ -66,7 +66,11 @@ impl Inner {
 
     /// Takes mappings out of the books alone.
     pub fn forget_vmas(&mut self, range: Range<u64>, trash: &mut Trash) {
-        for (at, vma) in self.vmas.remove(range) {
+        let removed = self.vmas.remove(range.clone());
+        if !removed.is_empty() {
+            self.note_hole(&range);
+        }
+        for (at, vma) in removed {
             self.usage.sub(&vma, at.end - at.start);
             trash.0.push(vma);
         }
