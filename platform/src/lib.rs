@@ -5,6 +5,7 @@
 pub mod api;
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod cpu;
 pub mod host_file;
 pub mod memory_file;
 pub mod mock;

@@ -15,3 +15,8 @@ pub fn memory() -> Memory {
     let unit = u64::from(info.mem_unit).max(1);
     Memory { total: info.totalram as u64 * unit, free: info.freeram as u64 * unit }
 }
+
+/// Load averages of 1, 5 and 15 minutes.
+pub fn load_average() -> [f64; 3] {
+    rustix::system::sysinfo().loads.map(|load| load as f64 / 65536.0)
+}

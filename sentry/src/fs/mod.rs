@@ -2,6 +2,8 @@
 
 pub mod gofer;
 pub mod host;
+pub mod procfs;
+pub mod pseudo;
 pub mod tmpfs;
 
 use crate::vfs::Vfs;
