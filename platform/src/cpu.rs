@@ -26,15 +26,52 @@ pub struct Cpu {
 }
 
 const LEAF1_EDX: [&str; 32] = [
-    "fpu", "vme", "de", "pse", "tsc", "msr", "pae", "mce", "cx8", "apic", "", "sep", "mtrr", "pge", "mca", "cmov",
-    "pat", "pse36", "pn", "clflush", "", "dts", "acpi", "mmx", "fxsr", "sse", "sse2", "ss", "ht", "tm", "ia64", "pbe",
+    "fpu", "vme", "de", "pse", "tsc", "msr", "pae", "mce", "cx8", "apic", "", "sep", "mtrr", "pge", "mca",
+    "cmov", "pat", "pse36", "pn", "clflush", "", "dts", "acpi", "mmx", "fxsr", "sse", "sse2", "ss", "ht",
+    "tm", "ia64", "pbe",
 ];
-const EXT_EDX: [(u32, &str); 7] =
-    [(11, "syscall"), (20, "nx"), (22, "mmxext"), (25, "fxsr_opt"), (26, "pdpe1gb"), (27, "rdtscp"), (29, "lm")];
+const EXT_EDX: [(u32, &str); 7] = [
+    (11, "syscall"),
+    (20, "nx"),
+    (22, "mmxext"),
+    (25, "fxsr_opt"),
+    (26, "pdpe1gb"),
+    (27, "rdtscp"),
+    (29, "lm"),
+];
 const LEAF1_ECX: [&str; 32] = [
-    "pni", "pclmulqdq", "dtes64", "monitor", "ds_cpl", "vmx", "smx", "est", "tm2", "ssse3", "cid", "sdbg", "fma",
-    "cx16", "xtpr", "pdcm", "", "pcid", "dca", "sse4_1", "sse4_2", "x2apic", "movbe", "popcnt", "tsc_deadline_timer",
-    "aes", "xsave", "", "avx", "f16c", "rdrand", "hypervisor",
+    "pni",
+    "pclmulqdq",
+    "dtes64",
+    "monitor",
+    "ds_cpl",
+    "vmx",
+    "smx",
+    "est",
+    "tm2",
+    "ssse3",
+    "cid",
+    "sdbg",
+    "fma",
+    "cx16",
+    "xtpr",
+    "pdcm",
+    "",
+    "pcid",
+    "dca",
+    "sse4_1",
+    "sse4_2",
+    "x2apic",
+    "movbe",
+    "popcnt",
+    "tsc_deadline_timer",
+    "aes",
+    "xsave",
+    "",
+    "avx",
+    "f16c",
+    "rdrand",
+    "hypervisor",
 ];
 const EXT_ECX: [(u32, &str); 8] = [
     (0, "lahf_lm"),
@@ -47,9 +84,38 @@ const EXT_ECX: [(u32, &str); 8] = [
     (22, "topoext"),
 ];
 const LEAF7_EBX: [&str; 32] = [
-    "fsgsbase", "tsc_adjust", "", "bmi1", "hle", "avx2", "", "smep", "bmi2", "erms", "invpcid", "rtm", "cqm", "mpx",
-    "rdt_a", "", "avx512f", "avx512dq", "rdseed", "adx", "smap", "avx512ifma", "", "clflushopt", "clwb", "intel_pt",
-    "avx512pf", "avx512er", "avx512cd", "sha_ni", "avx512bw", "avx512vl",
+    "fsgsbase",
+    "tsc_adjust",
+    "",
+    "bmi1",
+    "hle",
+    "avx2",
+    "",
+    "smep",
+    "bmi2",
+    "erms",
+    "invpcid",
+    "rtm",
+    "cqm",
+    "mpx",
+    "rdt_a",
+    "",
+    "avx512f",
+    "avx512dq",
+    "rdseed",
+    "adx",
+    "smap",
+    "avx512ifma",
+    "",
+    "clflushopt",
+    "clwb",
+    "intel_pt",
+    "avx512pf",
+    "avx512er",
+    "avx512cd",
+    "sha_ni",
+    "avx512bw",
+    "avx512vl",
 ];
 const LEAF7_ECX: [(u32, &str); 12] = [
     (1, "avx512vbmi"),
@@ -115,7 +181,13 @@ fn text(bytes: &[u8]) -> String {
 fn flags(highest: u32, highest_extended: u32, version: CpuidResult) -> String {
     let mut names: Vec<&str> = Vec::new();
     let dense = |names: &mut Vec<&'static str>, register: u32, table: &[&'static str; 32]| {
-        names.extend(table.iter().enumerate().filter(|(bit, n)| register >> bit & 1 == 1 && !n.is_empty()).map(|n| *n.1));
+        names.extend(
+            table
+                .iter()
+                .enumerate()
+                .filter(|(bit, n)| register >> bit & 1 == 1 && !n.is_empty())
+                .map(|n| *n.1),
+        );
     };
     let sparse = |names: &mut Vec<&'static str>, register: u32, table: &[(u32, &'static str)]| {
         names.extend(table.iter().filter(|(bit, _)| register >> bit & 1 == 1).map(|n| n.1));

@@ -113,6 +113,11 @@ impl UserNamespace {
         !maps.gid.is_empty() && !maps.setgroups_denied
     }
 
+    /// Whether `setgroups` says `deny`.
+    pub fn setgroups_denied(&self) -> bool {
+        self.maps.lock().setgroups_denied
+    }
+
     /// Writes `deny` or `allow` to `setgroups`; false when it is too late for that.
     pub fn set_setgroups(&self, deny: bool) -> bool {
         let mut maps = self.maps.lock();

@@ -7,8 +7,8 @@ use std::sync::{Arc, Weak};
 use abi::Errno;
 use sync::Mutex;
 
-use super::task::TaskDir;
 use super::sys;
+use super::task::TaskDir;
 use crate::fs::pseudo::{Children, Entry, PseudoDir, PseudoLink, StaticDir, TextFile};
 use crate::task::{PidNamespace, Task};
 use crate::vfs::{Caller, Inode, SuperBlock};
@@ -113,7 +113,12 @@ impl Children for Root {
         for pid in self.ns.numbers().into_iter().filter(|n| *n >= first) {
             if self.ns.thread_group(pid).is_some() {
                 let position = FIRST_PID + pid as u64;
-                entries.push(Entry { name: pid.to_string().into_bytes(), ino: dir.ino + position, kind: DT_DIR, position });
+                entries.push(Entry {
+                    name: pid.to_string().into_bytes(),
+                    ino: dir.ino + position,
+                    kind: DT_DIR,
+                    position,
+                });
             }
         }
         Ok(entries)
@@ -201,13 +206,23 @@ fn meminfo(kernel: &Kernel) -> String {
     line("Active", used);
     line("Inactive", 0);
     line("Active(anon)", used);
-    for name in ["Inactive(anon)", "Active(file)", "Inactive(file)", "Unevictable", "Mlocked", "SwapTotal", "SwapFree"] {
+    for name in [
+        "Inactive(anon)",
+        "Active(file)",
+        "Inactive(file)",
+        "Unevictable",
+        "Mlocked",
+        "SwapTotal",
+        "SwapFree",
+    ] {
         line(name, 0);
     }
     line("Dirty", 0);
     line("Writeback", 0);
     line("AnonPages", used);
-    for name in ["Mapped", "Shmem", "KReclaimable", "Slab", "SReclaimable", "SUnreclaim", "KernelStack", "PageTables"] {
+    for name in
+        ["Mapped", "Shmem", "KReclaimable", "Slab", "SReclaimable", "SUnreclaim", "KernelStack", "PageTables"]
+    {
         line(name, 0);
     }
     line("CommitLimit", total / 2);
@@ -266,7 +281,9 @@ fn version(_: &Kernel) -> String {
 
 fn vmstat(kernel: &Kernel) -> String {
     let pages = kernel.platform.memory().resident_bytes() / 4096;
-    format!("nr_free_pages 0\nnr_anon_pages {pages}\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\npgfault 0\npgmajfault 0\n")
+    format!(
+        "nr_free_pages 0\nnr_anon_pages {pages}\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\npgfault 0\npgmajfault 0\n"
+    )
 }
 
 fn interrupts(kernel: &Kernel) -> String {

@@ -1,0 +1,148 @@
+//! /proc/sys: what programs read there, and the little they write.
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::capability::CAP_SYS_ADMIN;
+
+use crate::fs::pseudo::{PseudoDir, StaticDir, Text, TextFile};
+use crate::vfs::{File, Inode, SuperBlock};
+use crate::{Kernel, Result};
+
+/// A number or text that can only be read.
+fn value(sb: &Arc<SuperBlock>, text: String) -> Arc<Inode> {
+    let line = format!("{text}\n").into_bytes();
+    TextFile::fixed(sb, 0o444, move || Ok(line.clone()))
+}
+
+fn dir(sb: &Arc<SuperBlock>, entries: Vec<(&str, Arc<Inode>)>) -> Arc<Inode> {
+    let mut dir = StaticDir::default();
+    for (name, inode) in entries {
+        dir.add(name, inode);
+    }
+    PseudoDir::inode(sb, dir)
+}
+
+/// The directory.
+pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
+    let number = |n: i64| value(sb, n.to_string());
+    let text = |t: &str| value(sb, t.to_owned());
+    let random = dir(
+        sb,
+        vec![
+            ("boot_id", value(sb, uuid())),
+            ("entropy_avail", number(256)),
+            ("poolsize", number(256)),
+            ("uuid", TextFile::fixed(sb, 0o444, || Ok(format!("{}\n", uuid()).into_bytes()))),
+        ],
+    );
+    let kernel_dir = dir(
+        sb,
+        vec![
+            ("cap_last_cap", number(i64::from(abi::capability::CAP_LAST_CAP))),
+            ("core_pattern", text("core")),
+            ("domainname", TextFile::inode(sb, Name { kernel: Arc::clone(kernel), domain: true })),
+            ("hostname", TextFile::inode(sb, Name { kernel: Arc::clone(kernel), domain: false })),
+            ("msgmax", number(8192)),
+            ("msgmnb", number(16384)),
+            ("msgmni", number(32000)),
+            ("ngroups_max", number(65536)),
+            ("osrelease", text(crate::system::RELEASE)),
+            ("ostype", text("Linux")),
+            ("overflowgid", number(65534)),
+            ("overflowuid", number(65534)),
+            ("perf_event_paranoid", number(4)),
+            ("pid_max", number(i64::from(crate::task::PID_MAX))),
+            ("random", random),
+            ("randomize_va_space", number(2)),
+            ("sem", text("32000\t1024000000\t500\t32000")),
+            ("shmall", text("18446744073692774399")),
+            ("shmmax", text("18446744073692774399")),
+            ("shmmni", number(4096)),
+            ("tainted", number(0)),
+            ("threads-max", number(kernel.max_tasks as i64)),
+            ("version", text(crate::system::VERSION)),
+        ],
+    );
+    let vm = dir(
+        sb,
+        vec![
+            ("max_map_count", number(65530)),
+            ("mmap_min_addr", number(65536)),
+            ("overcommit_memory", number(0)),
+            ("overcommit_ratio", number(50)),
+            ("swappiness", number(60)),
+        ],
+    );
+    let inotify = dir(
+        sb,
+        vec![
+            ("max_queued_events", number(16384)),
+            ("max_user_instances", number(128)),
+            ("max_user_watches", number(65536)),
+        ],
+    );
+    let fs = dir(
+        sb,
+        vec![
+            ("file-max", text("9223372036854775807")),
+            ("file-nr", text("1024\t0\t9223372036854775807")),
+            ("inotify", inotify),
+            ("nr_open", number(1_048_576)),
+            ("pipe-max-size", number(1_048_576)),
+            ("pipe-user-pages-soft", number(16384)),
+            ("protected_hardlinks", number(0)),
+            ("protected_symlinks", number(0)),
+        ],
+    );
+    let core = dir(
+        sb,
+        vec![("somaxconn", number(4096)), ("rmem_max", number(212_992)), ("wmem_max", number(212_992))],
+    );
+    let unix = dir(sb, vec![("max_dgram_qlen", number(512))]);
+    let net = dir(sb, vec![("core", core), ("unix", unix)]);
+    dir(sb, vec![("fs", fs), ("kernel", kernel_dir), ("net", net), ("vm", vm)])
+}
+
+/// A random UUID (version 4).
+fn uuid() -> String {
+    let mut bytes = [0u8; 16];
+    // Without random bytes it is all zero: not unique, but still of the right form.
+    let _ = host::random::fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// hostname and domainname.
+struct Name {
+    kernel: Arc<Kernel>,
+    domain: bool,
+}
+
+impl Text for Name {
+    fn read(&self, _file: &File) -> Result<Vec<u8>> {
+        let uts = &self.kernel.uts_ns;
+        let mut name = if self.domain { uts.domainname() } else { uts.hostname() };
+        name.push(b'\n');
+        Ok(name)
+    }
+
+    fn write(&self, file: &File, text: &[u8]) -> Result<()> {
+        if !file.opener.has_cap(CAP_SYS_ADMIN) {
+            return Err(Errno::EPERM);
+        }
+        let name: Vec<u8> = text.iter().copied().take_while(|b| *b != b'\n' && *b != 0).take(64).collect();
+        if self.domain {
+            self.kernel.uts_ns.set_domainname(name);
+        } else {
+            self.kernel.uts_ns.set_hostname(name);
+        }
+        Ok(())
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        (0o644, 0, 0)
+    }
+}

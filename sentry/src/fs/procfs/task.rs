@@ -1,0 +1,196 @@
+//! The directory of a process or thread.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use abi::Errno;
+use sync::Mutex;
+
+use super::fd::{FdDir, FdInfoDir};
+use super::root::number;
+use super::status::{self, Scope};
+use super::write::{What, Writable};
+use super::{link, maps, mounts};
+use crate::Result;
+use crate::fs::pseudo::{Children, Entry, PseudoDir, StaticDir, Text, TextFile};
+use crate::task::{PidNamespace, Task};
+use crate::vfs::{Caller, File, Inode, SuperBlock};
+
+const DT_DIR: u8 = 4;
+
+/// What makes a text of a task.
+type Say = fn(&Arc<Task>, &PidNamespace, Scope) -> Result<Vec<u8>>;
+
+/// A read-only file of a task.
+struct TaskText {
+    task: Weak<Task>,
+    ns: Arc<PidNamespace>,
+    scope: Scope,
+    mode: u32,
+    say: Say,
+}
+
+impl Text for TaskText {
+    fn read(&self, _file: &File) -> Result<Vec<u8>> {
+        let task = self.task.upgrade().ok_or(Errno::ESRCH)?;
+        (self.say)(&task, &self.ns, self.scope)
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        owner(&self.task, self.mode)
+    }
+}
+
+/// Files of a process belong to its effective user, or to root when it must not be looked into.
+fn owner(task: &Weak<Task>, mode: u32) -> (u32, u32, u32) {
+    let Some(task) = task.upgrade() else { return (mode, 0, 0) };
+    let dumpable = task.resources().is_none_or(|r| r.mm.dumpable() == 1);
+    let creds = task.creds();
+    if dumpable || mode == 0o555 { (mode, creds.euid, creds.egid) } else { (mode, 0, 0) }
+}
+
+/// The directory.
+pub(super) struct TaskDir {
+    task: Weak<Task>,
+    files: StaticDir,
+}
+
+impl TaskDir {
+    /// /proc/PID.
+    pub fn process(sb: &Arc<SuperBlock>, task: &Arc<Task>, ns: &Arc<PidNamespace>) -> TaskDir {
+        let mut dir = TaskDir::new(sb, task, ns, Scope::Process);
+        let threads = Threads { task: Arc::downgrade(task), ns: Arc::clone(ns), known: Mutex::default() };
+        dir.files.add("task", PseudoDir::inode(sb, threads));
+        dir
+    }
+
+    fn new(sb: &Arc<SuperBlock>, task: &Arc<Task>, ns: &Arc<PidNamespace>, scope: Scope) -> TaskDir {
+        let weak = Arc::downgrade(task);
+        let mut files = StaticDir::default();
+        let mut text = |name: &str, mode: u32, say: Say| {
+            let text = TaskText { task: Weak::clone(&weak), ns: Arc::clone(ns), scope, mode, say };
+            files.add(name, TextFile::inode(sb, text));
+        };
+        text("auxv", 0o400, |task, _, _| Ok(auxv(task)));
+        text("cgroup", 0o444, |_, _, _| Ok(b"0::/\n".to_vec()));
+        text("cmdline", 0o444, |task, _, _| status::cmdline(task));
+        text("environ", 0o400, |task, _, _| environ(task));
+        text("io", 0o400, |task, _, _| status::io(task));
+        text("limits", 0o444, |task, _, _| status::limits(task));
+        text("loginuid", 0o444, |_, _, _| Ok(b"4294967295".to_vec()));
+        text("maps", 0o444, |task, _, _| maps::maps(task));
+        text("mountinfo", 0o444, |task, _, _| mounts::mountinfo(task));
+        text("mounts", 0o444, |task, _, _| mounts::mounts(task));
+        text("oom_score", 0o444, |_, _, _| Ok(b"0\n".to_vec()));
+        text("personality", 0o400, |_, _, _| Ok(b"00000000\n".to_vec()));
+        text("sessionid", 0o444, |_, _, _| Ok(b"4294967295".to_vec()));
+        text("smaps", 0o444, |task, _, _| maps::smaps(task));
+        text("smaps_rollup", 0o444, |task, _, _| maps::rollup(task));
+        text("stat", 0o444, status::stat);
+        text("statm", 0o444, |task, _, _| status::statm(task));
+        text("status", 0o444, |task, ns, _| status::status(task, ns));
+        text("wchan", 0o444, |_, _, _| Ok(b"0".to_vec()));
+        for (name, what) in [
+            ("comm", What::Comm),
+            ("gid_map", What::GidMap),
+            ("oom_adj", What::OomAdj),
+            ("oom_score_adj", What::OomScoreAdj),
+            ("setgroups", What::Setgroups),
+            ("uid_map", What::UidMap),
+        ] {
+            files.add(name, TextFile::inode(sb, Writable { task: Weak::clone(&weak), what }));
+        }
+        files.add("cwd", link::place(sb, task, |r| Ok(r.fs.roots().cwd.clone())));
+        files.add("root", link::place(sb, task, |r| Ok(r.fs.roots().root.clone())));
+        files.add("exe", link::place(sb, task, link::exe));
+        files.add("fd", PseudoDir::inode(sb, FdDir(Weak::clone(&weak))));
+        files.add("fdinfo", PseudoDir::inode(sb, FdInfoDir(Weak::clone(&weak))));
+        let mut namespaces = StaticDir::default();
+        for kind in ["cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "user", "uts"] {
+            namespaces.add(kind, link::namespace(sb, task, kind));
+        }
+        files.add("ns", PseudoDir::inode(sb, namespaces));
+        files.add("net", PseudoDir::inode(sb, StaticDir::default()));
+        TaskDir { task: weak, files }
+    }
+}
+
+impl Children for TaskDir {
+    fn find(&self, _dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
+        // A process that has been reaped has nothing any more.
+        if self.task.upgrade().is_none_or(|t| t.state() == crate::task::RunState::Dead) {
+            return Ok(None);
+        }
+        Ok(self.files.get(name).cloned())
+    }
+
+    fn list(&self, _dir: &Arc<Inode>, position: u64) -> Result<Vec<Entry>> {
+        Ok(self.files.entries(0).skip(position as usize).collect())
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        owner(&self.task, 0o555)
+    }
+
+    fn links(&self) -> u32 {
+        2 + 7
+    }
+}
+
+/// /proc/PID/task.
+struct Threads {
+    task: Weak<Task>,
+    ns: Arc<PidNamespace>,
+    known: Mutex<HashMap<u64, Weak<Inode>>, sync::levels::Leaf>,
+}
+
+impl Children for Threads {
+    fn find(&self, dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
+        let Some(own) = self.task.upgrade() else { return Ok(None) };
+        let Some(thread) = number(name).and_then(|tid| self.ns.task(tid)) else { return Ok(None) };
+        if thread.thread_group().id() != own.thread_group().id() {
+            return Ok(None);
+        }
+        if let Some(known) = self.known.lock().get(&thread.id).and_then(Weak::upgrade) {
+            return Ok(Some(known));
+        }
+        let made = PseudoDir::inode(&dir.sb, TaskDir::new(&dir.sb, &thread, &self.ns, Scope::Thread));
+        let mut known = self.known.lock();
+        known.retain(|_, inode| inode.strong_count() > 0);
+        known.insert(thread.id, Arc::downgrade(&made));
+        Ok(Some(made))
+    }
+
+    fn list(&self, _dir: &Arc<Inode>, position: u64) -> Result<Vec<Entry>> {
+        let Some(own) = self.task.upgrade() else { return Ok(Vec::new()) };
+        let mut numbers: Vec<i32> =
+            own.thread_group().threads().iter().map(|t| t.pid().number_in(&self.ns)).collect();
+        numbers.sort_unstable();
+        let entry = |tid: i32| Entry {
+            name: tid.to_string().into_bytes(),
+            ino: tid as u64 + 1,
+            kind: DT_DIR,
+            position: tid as u64,
+        };
+        Ok(numbers.into_iter().filter(|t| *t > 0 && *t as u64 >= position).map(entry).collect())
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        owner(&self.task, 0o555)
+    }
+
+    fn links(&self) -> u32 {
+        2 + self.task.upgrade().map_or(0, |t| t.thread_group().threads().len()) as u32
+    }
+}
+
+fn auxv(task: &Arc<Task>) -> Vec<u8> {
+    let Some(resources) = task.resources() else { return Vec::new() };
+    resources.mm.layout().auxv.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+fn environ(task: &Arc<Task>) -> Result<Vec<u8>> {
+    let Some(resources) = task.resources() else { return Ok(Vec::new()) };
+    let layout = resources.mm.layout();
+    status::memory_range(task, layout.env_start, layout.env_end)
+}

@@ -1,0 +1,151 @@
+//! Files of a process that can be written: comm, oom_score_adj, uid_map, gid_map, setgroups.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use abi::Errno;
+use abi::capability::{CAP_SETGID, CAP_SETUID, CAP_SYS_RESOURCE};
+
+use super::status;
+use crate::Result;
+use crate::fs::pseudo::Text;
+use crate::task::{IdExtent, Task};
+use crate::vfs::File;
+
+/// Which file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Comm,
+    OomScoreAdj,
+    OomAdj,
+    UidMap,
+    GidMap,
+    Setgroups,
+}
+
+/// A file of a task that can be written.
+pub(super) struct Writable {
+    pub task: Weak<Task>,
+    pub what: What,
+}
+
+impl Writable {
+    fn task(&self) -> Result<Arc<Task>> {
+        self.task.upgrade().ok_or(Errno::ESRCH)
+    }
+}
+
+impl Text for Writable {
+    fn read(&self, _file: &File) -> Result<Vec<u8>> {
+        let task = self.task()?;
+        let ns = task.creds().user_ns.clone();
+        Ok(match self.what {
+            What::Comm => [&task.comm()[..], b"\n"].concat(),
+            What::OomScoreAdj => status::oom_score_adj(&task),
+            What::OomAdj => {
+                let adj = task.thread_group().oom_score_adj.load(Ordering::Relaxed);
+                let old = if adj == 1000 { 15 } else { adj * 17 / 1000 };
+                format!("{old}\n").into_bytes()
+            }
+            What::UidMap => status::id_map(&ns.uid_map()),
+            What::GidMap => status::id_map(&ns.gid_map()),
+            What::Setgroups if ns.setgroups_denied() => b"deny\n".to_vec(),
+            What::Setgroups => b"allow\n".to_vec(),
+        })
+    }
+
+    fn write(&self, file: &File, text: &[u8]) -> Result<()> {
+        let task = self.task()?;
+        match self.what {
+            What::Comm => {
+                let name = text.split(|b| *b == b'\n').next().unwrap_or_default();
+                task.set_comm(name);
+                Ok(())
+            }
+            What::OomScoreAdj | What::OomAdj => {
+                let value: i32 = trimmed(text).parse().map_err(|_| Errno::EINVAL)?;
+                let value = match (self.what, value) {
+                    (What::OomAdj, -17..=15) => {
+                        if value == 15 {
+                            1000
+                        } else {
+                            value * 1000 / 17
+                        }
+                    }
+                    (What::OomScoreAdj, -1000..=1000) => value,
+                    _ => return Err(Errno::EINVAL),
+                };
+                let slot = &task.thread_group().oom_score_adj;
+                // Making oneself harder to kill takes a privilege.
+                if value < slot.load(Ordering::Relaxed) && !file.opener.has_cap(CAP_SYS_RESOURCE) {
+                    return Err(Errno::EACCES);
+                }
+                slot.store(value, Ordering::Relaxed);
+                Ok(())
+            }
+            What::UidMap | What::GidMap => self.write_map(&task, file, text),
+            What::Setgroups => {
+                let deny = match trimmed(text) {
+                    "deny" => true,
+                    "allow" => false,
+                    _ => return Err(Errno::EINVAL),
+                };
+                let ns = task.creds().user_ns.clone();
+                if ns.set_setgroups(deny) { Ok(()) } else { Err(Errno::EPERM) }
+            }
+        }
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        let Some(task) = self.task.upgrade() else { return (0o644, 0, 0) };
+        let creds = task.creds();
+        (0o644, creds.euid, creds.egid)
+    }
+}
+
+impl Writable {
+    /// user_namespaces(7), "Defining user and group ID mappings".
+    fn write_map(&self, task: &Arc<Task>, file: &File, text: &[u8]) -> Result<()> {
+        const MOST_LINES: usize = 340;
+        let ns = task.creds().user_ns.clone();
+        let parent = ns.parent().ok_or(Errno::EPERM)?;
+        let is_uid = self.what == What::UidMap;
+        let mut map: Vec<IdExtent> = Vec::new();
+        for line in std::str::from_utf8(text).map_err(|_| Errno::EINVAL)?.lines() {
+            let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+            let mut next = || numbers.next().and_then(std::result::Result::ok).ok_or(Errno::EINVAL);
+            let (inside, outside, count) = (next()?, next()?, next()?);
+            if count == 0 || inside.checked_add(count).is_none() || outside.checked_add(count).is_none() {
+                return Err(Errno::EINVAL);
+            }
+            let kernel = if is_uid { parent.uid_kernel(outside) } else { parent.gid_kernel(outside) };
+            let kernel = kernel.ok_or(Errno::EPERM)?;
+            let overlaps = |e: &IdExtent| {
+                let apart = |a: u32, b: u32| a.saturating_add(count) <= b || b.saturating_add(e.count) <= a;
+                !apart(inside, e.inside) || !apart(kernel, e.kernel)
+            };
+            if map.iter().any(overlaps) || map.len() == MOST_LINES {
+                return Err(Errno::EINVAL);
+            }
+            map.push(IdExtent { inside, kernel, count });
+        }
+        if map.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let opener = &file.opener;
+        let own_id = if is_uid { opener.euid } else { opener.egid };
+        let only_own = matches!(map[..], [IdExtent { kernel, count: 1, .. }] if kernel == own_id)
+            && ns.owner() == opener.euid
+            && (is_uid || ns.setgroups_denied());
+        let cap = if is_uid { CAP_SETUID } else { CAP_SETGID };
+        if !only_own && !opener.has_cap_in(cap, parent) {
+            return Err(Errno::EPERM);
+        }
+        let set = if is_uid { ns.set_uid_map(map) } else { ns.set_gid_map(map) };
+        if set { Ok(()) } else { Err(Errno::EPERM) }
+    }
+}
+
+fn trimmed(text: &[u8]) -> &str {
+    std::str::from_utf8(text).unwrap_or_default().trim()
+}
