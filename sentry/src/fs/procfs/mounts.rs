@@ -56,16 +56,12 @@ fn visible(task: &Arc<Task>) -> Vec<(Arc<Mount>, Vec<u8>)> {
     let Some(resources) = task.resources() else { return Vec::new() };
     let root = resources.fs.roots().root.clone();
     let mut list = Vec::new();
-    let mut todo = vec![resources.namespaces.mount.top()];
-    while let Some(mount) = todo.pop() {
+    for mount in resources.namespaces.mount.mounts() {
         let place = Path::new(Arc::clone(&mount), Arc::clone(&mount.root));
         let text = place.text(&root);
         if text.reachable {
-            list.push((Arc::clone(&mount), text.text));
+            list.push((mount, text.text));
         }
-        let mut children = mount.children();
-        children.sort_by_key(|m| std::cmp::Reverse(m.id));
-        todo.extend(children);
     }
     list
 }
