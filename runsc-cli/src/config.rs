@@ -23,6 +23,8 @@ pub mod fd {
     pub const CONTROL: RawFd = 4;
     /// The connection between Sentry and Gofer.
     pub const GOFER: RawFd = 5;
+    /// A pipe from which the Gofer reads a byte once its ids are mapped.
+    pub const GO: RawFd = 6;
     /// Standard input, output and error of the program: three in a row.
     pub const STDIO: [RawFd; 3] = [6, 7, 8];
     /// Where `--strace` lines go.
@@ -58,6 +60,8 @@ pub struct SentryConfig {
 pub struct GoferConfig {
     /// Whether there is a log.
     pub log: bool,
+    /// As whom the caller starts sandboxes: the Gofer of an ordinary user needs a user namespace to confine itself.
+    pub identity: Identity,
     /// The trees it serves; a [`Mount`] names one by its place here.
     pub trees: Vec<Tree>,
 }

@@ -94,7 +94,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let terminal = Terminal::find();
-    let gofer = GoferConfig { log: log.is_some(), trees: trees(&args)? };
+    let identity = namespace::identity();
+    let gofer = GoferConfig { log: log.is_some(), identity, trees: trees(&args)? };
     let mounts = mounts(&args, &gofer)?;
     let process = Process {
         env: environment(std::env::vars_os(), &args.env)?,
@@ -111,7 +112,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut sentry = SentryConfig {
         started_ns,
         log: log.is_some(),
-        identity: namespace::identity(),
+        identity,
         platform: args.platform,
         hostname: hostname(&args),
         strace: args.strace,

@@ -32,10 +32,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(file) = &log {
         log::start(file.try_clone()?);
     }
+    let identity = namespace::identity();
     let sentry = SentryConfig {
         started_ns,
         log: log.is_some(),
-        identity: namespace::identity(),
+        identity,
         platform: args.platform,
         hostname: Text::Utf8("self-test".to_owned()),
         strace: false,
@@ -44,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         process: None,
     };
     let root = Tree { source: Text::Utf8("/".to_owned()), read_only: true };
-    let gofer = GoferConfig { log: log.is_some(), trees: vec![root] };
+    let gofer = GoferConfig { log: log.is_some(), identity, trees: vec![root] };
     let stderr = std::io::stderr();
     let stderr = stderr.as_fd();
     let streams = Streams { stdio: [stderr; 3], strace: stderr, log: log.as_ref() };

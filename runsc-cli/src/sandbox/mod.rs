@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use host::process::Child;
 use host::spawn::Isolation;
 
-use crate::config::{self, GoferConfig, SentryConfig, fd};
+use crate::config::{self, GoferConfig, Identity, SentryConfig, fd};
 use crate::log::Timeline;
 
 pub mod boot;
@@ -93,13 +93,7 @@ impl Sandbox {
         let _ = control.send(&Order::Start);
         timeline.done("ids mapped");
 
-        let gofer_process = process::Start {
-            command: "gofer",
-            isolation: Isolation::Inherited,
-            fds: &[(gofer_config.as_fd(), fd::CONFIG), (server_end.as_fd(), fd::GOFER)],
-            log: streams.log,
-        }
-        .start()?;
+        let gofer_process = start_gofer(gofer, gofer_config, server_end, streams)?;
         timeline.done("gofer process executed");
         Ok(Sandbox { sentry: sentry_process, gofer: gofer_process, control })
     }
@@ -113,6 +107,36 @@ impl Drop for Sandbox {
             let _ = process.wait();
         }
     }
+}
+
+/// Starts the Gofer: as root it keeps the rights to the host's files, as an ordinary user it gets a user namespace, where
+/// it may confine itself.
+fn start_gofer(
+    gofer: &GoferConfig,
+    config: OwnedFd,
+    connection: OwnedFd,
+    streams: &Streams<'_>,
+) -> Result<Child, SandboxError> {
+    let prepare = |what| move |errno: rustix::io::Errno| SandboxError::Prepare { what, error: errno.into() };
+    let (read_go, write_go) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(prepare("a pipe"))?;
+    let isolation = match gofer.identity {
+        Identity::Caller { .. } => Isolation::UserAndPid,
+        Identity::Nobody { .. } => Isolation::Inherited,
+    };
+    let process = process::Start {
+        command: "gofer",
+        isolation,
+        fds: &[(config.as_fd(), fd::CONFIG), (connection.as_fd(), fd::GOFER), (read_go.as_fd(), fd::GO)],
+        log: streams.log,
+    }
+    .start()?;
+    if isolation == Isolation::UserAndPid {
+        namespace::map_ids(process.pid(), gofer.identity)?;
+    }
+    // An error means that it is gone; that is seen where it is waited for.
+    let _ = rustix::io::write(&write_go, b"!");
+    Ok(process)
 }
 
 fn start_sentry(
