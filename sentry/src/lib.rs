@@ -8,6 +8,7 @@ pub mod fs;
 pub mod futex;
 mod kernel;
 pub mod loader;
+pub mod membarrier;
 pub mod mm;
 pub mod sched;
 pub mod seccomp;

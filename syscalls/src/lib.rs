@@ -26,6 +26,8 @@ mod epoll;
 mod eventfd;
 mod exec;
 mod info;
+mod inspect;
+mod iovec;
 mod limit;
 mod mask;
 mod mmap;

@@ -96,3 +96,9 @@ pub fn tgkill(tgid: i32, tid: i32, signal: i32) -> Result<()> {
 pub fn count() -> Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
+
+/// Returns when every running thread of the machine has gone through a memory barrier. Takes milliseconds.
+pub fn memory_barrier_everywhere() -> Result<()> {
+    // SAFETY: numbers only.
+    check(unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) }).map(drop)
+}

@@ -160,6 +160,7 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     // Facts about the host that guests are told.
     (libc::SYS_getrandom,         Allow, "random bytes for guests, hash seeds"),
     (libc::SYS_sysinfo,           Allow, "memory and load for /proc"),
+    (libc::SYS_membarrier,        Only(0, &[libc::MEMBARRIER_CMD_GLOBAL as u32]), "membarrier(2) of guests"),
     (libc::SYS_uname,             Allow, "the host's version, for the log"),
 
     // Donated files, standard streams, the connections to Gofer and command line.

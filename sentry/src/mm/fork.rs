@@ -28,6 +28,7 @@ impl MemoryManager {
         let child = Self::assemble(child);
         child.stack_limit.store(self.stack_limit.load(Ordering::Relaxed), Ordering::Relaxed);
         child.dumpable.store(self.dumpable(), Ordering::Relaxed);
+        child.register_membarrier(self.membarrier_registrations());
         child.set_exe(self.exe());
         child.note_files(files);
         Ok(child)

@@ -41,10 +41,11 @@ mod tests;
 
 use std::any::Any;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
+use abi::membarrier::MembarrierCmd;
 use platform::{AddressSpace, MemoryFile, Platform, PlatformError};
 use sync::{Mutex, RwLock};
 
@@ -96,6 +97,8 @@ pub struct MemoryManager {
     stack_limit: AtomicU64,
     /// PR_SET_DUMPABLE.
     dumpable: AtomicU8,
+    /// What membarrier(2) was told.
+    membarrier: AtomicU32,
     /// The highest resident size that was seen, in bytes.
     peak_rss: AtomicU64,
     /// The file that was executed.
@@ -145,6 +148,7 @@ impl MemoryManager {
             write_pins: Mutex::new(Vec::new()),
             stack_limit: AtomicU64::new(8 << 20),
             dumpable: AtomicU8::new(1),
+            membarrier: AtomicU32::new(0),
             peak_rss: AtomicU64::new(0),
             exe: Mutex::new(None),
         })
@@ -188,6 +192,16 @@ impl MemoryManager {
     /// Sets the file that was executed; the old one is given back.
     pub fn set_exe(&self, exe: Option<Arc<dyn Any + Send + Sync>>) -> Option<Arc<dyn Any + Send + Sync>> {
         std::mem::replace(&mut *self.exe.lock(), exe)
+    }
+
+    /// Registrations of membarrier(2).
+    pub fn membarrier_registrations(&self) -> MembarrierCmd {
+        MembarrierCmd::from_bits_retain(self.membarrier.load(Ordering::Relaxed))
+    }
+
+    /// Notes a registration of membarrier(2).
+    pub fn register_membarrier(&self, command: MembarrierCmd) {
+        self.membarrier.fetch_or(command.bits(), Ordering::Relaxed);
     }
 
     /// PR_GET_DUMPABLE: 0, 1 or 2.

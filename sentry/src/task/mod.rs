@@ -7,6 +7,7 @@
 //!
 //! Lock order: `TaskSet` (the tree) → `Signal` (a process) → `SignalTask` (a thread) → `Leaf`.
 
+mod access;
 mod block;
 mod clone;
 mod creds;
@@ -35,6 +36,7 @@ use std::sync::{Arc, OnceLock};
 use platform::Interrupter;
 use sync::Mutex;
 
+pub use access::Access;
 pub use block::{RestartBlock, WaitEnd};
 pub use clone::CloneArgs;
 pub(crate) use clone::{new_task, reserve_pid};

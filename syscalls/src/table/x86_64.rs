@@ -314,9 +314,9 @@ syscall_table! {
     307 sendmmsg => none, None, "";
     308 setns => none, None, "";
     309 getcpu => info::getcpu, Full, "";
-    310 process_vm_readv => none, None, "";
-    311 process_vm_writev => none, None, "";
-    312 kcmp => none, None, "";
+    310 process_vm_readv => inspect::process_vm_readv, Full, "";
+    311 process_vm_writev => inspect::process_vm_writev, Full, "";
+    312 kcmp => inspect::kcmp, Partial, "no KCMP_EPOLL_TFD";
     313 finit_module => none, None, "";
     314 sched_setattr => sched::sched_setattr, Partial, "kept and answered, the host schedules; no SCHED_DEADLINE (EBUSY)";
     315 sched_getattr => sched::sched_getattr, Full, "";
@@ -328,7 +328,7 @@ syscall_table! {
     321 bpf => none, None, "";
     322 execveat => exec::execveat, Full, "";
     323 userfaultfd => none, None, "";
-    324 membarrier => none, None, "";
+    324 membarrier => inspect::membarrier, Partial, "no MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE and _RSEQ; expedited ones take milliseconds";
     325 mlock2 => mmap::mlock2, Full, "";
     326 copy_file_range => none, None, "";
     327 preadv2 => none, None, "";
