@@ -1,20 +1,23 @@
 //! Mappings of the caller: mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), mlock(2) and their relatives.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use abi::Errno;
-use abi::capability::CAP_IPC_LOCK;
+use abi::capability::{CAP_IPC_LOCK, CAP_SYS_NICE};
+use abi::elf::Personality;
 use abi::mman::{
-    MAP_HUGE_MASK, MAP_HUGE_SHIFT, MAP_TYPE, MapFlags, MlockFlags, MlockallFlags, MremapFlags, MsyncFlags,
-    ProtFlags,
+    MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED, MAP_HUGE_MASK, MAP_HUGE_SHIFT, MAP_TYPE, MapFlags, MlockFlags,
+    MlockallFlags, MremapFlags, MsyncFlags, ProtFlags,
 };
 use abi::resource::{RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK};
 use sentry::SysResult;
 use sentry::mm::{MapBacking, MapName, MapRequest, MmLimits, PAGE, Prot, UserAddr};
-use sentry::task::CurrentTask;
+use sentry::task::{Access, CurrentTask};
 use sentry::vfs::MountFlags;
 
-use crate::arg::{Fd, Flags, Madvice, MapArg};
+use crate::arg::{Fd, Flags, IoVecs, Madvice, MapArg};
+use crate::{iovec, pidfd};
 
 /// MAP_SHARED, MAP_PRIVATE and MAP_SHARED_VALIDATE of [`MAP_TYPE`].
 const SHARED: u32 = 1;
@@ -52,6 +55,12 @@ fn limits(task: &CurrentTask) -> MmLimits {
     }
 }
 
+/// What READ_IMPLIES_EXEC of personality(2) adds to a protection.
+fn implied(task: &CurrentTask, prot: Prot, most: Prot) -> Prot {
+    let implies = task.personality.load(Ordering::Relaxed) & Personality::READ_IMPLIES_EXEC.bits() != 0;
+    if implies && prot.contains(Prot::READ) { Prot::EXEC & most } else { Prot::empty() }
+}
+
 /// mmap(2)
 pub fn mmap(
     task: &mut CurrentTask,
@@ -68,7 +77,7 @@ pub fn mmap(
     let kind = flags.0 & MAP_TYPE;
     let mut map_flags = MapFlags::from_bits_retain(flags.0 & !MAP_TYPE);
     // Unknown bits of the protection are ignored here, unlike in mprotect.
-    let prot = Prot::from_bits_truncate(prot.bits());
+    let mut prot = Prot::from_bits_truncate(prot.bits());
     let backing = if map_flags.contains(MapFlags::ANONYMOUS) {
         if map_flags.contains(MapFlags::HUGETLB) {
             let size = flags.0 >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
@@ -77,11 +86,14 @@ pub fn mmap(
         }
         match kind {
             SHARED if map_flags.contains(MapFlags::GROWSDOWN) => MapBacking::Refused(Errno::EINVAL),
-            SHARED | PRIVATE => MapBacking::Anonymous,
+            SHARED | PRIVATE => {
+                prot |= implied(task, prot, Prot::all());
+                MapBacking::Anonymous
+            }
             _ => MapBacking::Refused(Errno::EINVAL),
         }
     } else {
-        file_backing(task, fd, kind, prot, map_flags, offset)?
+        file_backing(task, fd, kind, &mut prot, map_flags, offset)?
     };
     map_flags |= if kind == PRIVATE { MapFlags::PRIVATE } else { MapFlags::SHARED };
     let request = MapRequest { addr, len, prot, flags: map_flags, backing, limits: limits(task) };
@@ -92,7 +104,7 @@ fn file_backing(
     task: &CurrentTask,
     fd: Fd,
     kind: u32,
-    prot: Prot,
+    prot: &mut Prot,
     flags: MapFlags,
     offset: u64,
 ) -> Result<MapBacking, Errno> {
@@ -127,6 +139,7 @@ fn file_backing(
         }
         max_prot -= Prot::EXEC;
     }
+    *prot |= implied(task, *prot, max_prot);
     let contents = match file.ops().mappable(&file) {
         Ok(contents) => contents,
         Err(errno) => return refused(errno),
@@ -134,7 +147,7 @@ fn file_backing(
     if flags.contains(MapFlags::GROWSDOWN) {
         return refused(Errno::EINVAL);
     }
-    match contents.may_map(shared, prot) {
+    match contents.may_map(shared, *prot) {
         Ok(most) => max_prot &= most,
         Err(errno) => return refused(errno),
     }
@@ -148,7 +161,11 @@ pub fn munmap(task: &mut CurrentTask, addr: UserAddr, len: u64) -> SysResult<()>
 
 /// mprotect(2)
 pub fn mprotect(task: &mut CurrentTask, addr: UserAddr, len: u64, prot: Flags<ProtFlags>) -> SysResult<()> {
-    Ok(task.mm().mprotect(addr, len, prot.retain(), &limits(task))?)
+    let mut prot = prot.retain();
+    if !implied(task, Prot::from_bits_truncate(prot.bits()), Prot::all()).is_empty() {
+        prot |= ProtFlags::EXEC;
+    }
+    Ok(task.mm().mprotect(addr, len, prot, &limits(task))?)
 }
 
 /// pkey_mprotect(2): without protection keys only the key -1 exists, and means mprotect.
@@ -193,9 +210,59 @@ pub fn mremap(
     Ok(task.mm().mremap(addr, old_len, new_len, flags.retain(), new_addr, &limits(task))?)
 }
 
+/// remap_file_pages(2)
+pub fn remap_file_pages(
+    task: &mut CurrentTask,
+    addr: UserAddr,
+    len: u64,
+    prot: u64,
+    page: u64,
+    flags: MapArg,
+) -> SysResult<()> {
+    if prot != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let nonblock = flags.0 & MapFlags::NONBLOCK.bits() != 0;
+    Ok(task.mm().remap_file_pages(addr, len, page, nonblock, limits(task))?)
+}
+
 /// madvise(2)
 pub fn madvise(task: &mut CurrentTask, addr: UserAddr, len: u64, advice: Madvice) -> SysResult<()> {
     Ok(task.mm().madvise(addr, len, advice.0)?)
+}
+
+/// process_madvise(2)
+pub fn process_madvise(
+    task: &mut CurrentTask,
+    pidfd: Fd,
+    ranges: IoVecs,
+    count: u64,
+    advice: Madvice,
+    flags: u32,
+) -> SysResult<u64> {
+    if flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let ranges = iovec::read(task, ranges.array(), count)?;
+    let other = pidfd::task(task, pidfd.0)?;
+    task.may_look_into(&other, Access::Call)?;
+    let theirs = other.resources().ok_or(Errno::ESRCH)?.mm;
+    let own = Arc::ptr_eq(&theirs, task.mm());
+    if !own && !matches!(advice.0, MADV_COLD | MADV_PAGEOUT | MADV_WILLNEED) {
+        return Err(Errno::EINVAL.into());
+    }
+    if !own && !task.own_creds().has_cap(CAP_SYS_NICE) {
+        return Err(Errno::EPERM.into());
+    }
+    let mut done = 0;
+    for range in &ranges {
+        match theirs.madvise(range.addr, range.len, advice.0) {
+            Ok(()) => done += range.len,
+            Err(errno) if done == 0 => return Err(errno.into()),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
 }
 
 /// mincore(2)

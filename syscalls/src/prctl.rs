@@ -14,11 +14,12 @@ use abi::prctl::{
     PR_MCE_KILL_CLEAR, PR_MCE_KILL_DEFAULT, PR_MCE_KILL_EARLY, PR_MCE_KILL_GET, PR_MCE_KILL_LATE,
     PR_MCE_KILL_SET, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_IO_FLUSHER, PR_SET_KEEPCAPS, PR_SET_MM,
     PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_SECUREBITS,
-    PR_SET_SPECULATION_CTRL, PR_SET_THP_DISABLE, PR_SET_TIMERSLACK, PR_SET_TIMING, PR_SET_TSC,
-    PR_SPEC_L1D_FLUSH, PR_SPEC_NOT_AFFECTED, PR_TIMING_STATISTICAL, PR_TSC_ENABLE, TASK_COMM_LEN,
+    PR_SET_SPECULATION_CTRL, PR_SET_THP_DISABLE, PR_SET_TIMERSLACK, PR_SET_TIMING, PR_SET_TSC, PR_SET_VMA,
+    PR_SET_VMA_ANON_NAME, PR_SPEC_L1D_FLUSH, PR_SPEC_NOT_AFFECTED, PR_TIMING_STATISTICAL, PR_TSC_ENABLE,
+    TASK_COMM_LEN,
 };
 use sentry::SysResult;
-use sentry::mm::{TASK_SIZE, UserAddr, UserRef};
+use sentry::mm::{CStrError, TASK_SIZE, UserAddr, UserRef};
 use sentry::task::{Credentials, CurrentTask, PrctlFlags};
 use zerocopy::IntoBytes;
 
@@ -126,6 +127,7 @@ pub fn prctl(task: &mut CurrentTask, op: PrctlOp, a2: u64, a3: u64, a4: u64, a5:
         PR_SET_MM if !task.own_creds().has_cap_in(CAP_SYS_RESOURCE, &task.kernel().user_ns) => {
             return Err(Errno::EPERM.into());
         }
+        PR_SET_VMA => name_mapping(task, a2, UserAddr(a3), a4, UserAddr(a5))?,
         PR_GET_AUXV => {
             unused(&[a4, a5])?;
             return get_auxv(task, UserAddr(a2), a3);
@@ -199,6 +201,33 @@ fn set_name(task: &CurrentTask, from: UserAddr) -> Result<(), Errno> {
     }
     task.set_comm(&name);
     Ok(())
+}
+
+/// The longest name of a mapping, its NUL included.
+const ANON_NAME_MAX: usize = 80;
+
+/// PR_SET_VMA_ANON_NAME; a null pointer takes the name away.
+fn name_mapping(
+    task: &CurrentTask,
+    what: u64,
+    addr: UserAddr,
+    len: u64,
+    name: UserAddr,
+) -> Result<(), Errno> {
+    if what != u64::from(PR_SET_VMA_ANON_NAME) {
+        return Err(Errno::EINVAL);
+    }
+    if name.is_null() {
+        return task.mm().set_anon_name(addr, len, None);
+    }
+    let name = task.mm().copy_in_cstr(name, ANON_NAME_MAX).map_err(|error| match error {
+        CStrError::Fault => Errno::EFAULT,
+        CStrError::TooLong => Errno::EINVAL,
+    })?;
+    if name.iter().any(|byte| !(b' '..=b'~').contains(byte) || b"\\`$[]".contains(byte)) {
+        return Err(Errno::EINVAL);
+    }
+    task.mm().set_anon_name(addr, len, Some(&name))
 }
 
 fn may_flush(task: &CurrentTask) -> Result<(), Errno> {

@@ -42,6 +42,19 @@ impl MemoryManager {
         }
     }
 
+    /// PR_SET_VMA_ANON_NAME: what /proc/PID/maps shows for anonymous memory. The caller has checked the name.
+    pub fn set_anon_name(&self, addr: UserAddr, len: u64, name: Option<&[u8]>) -> Result<(), Errno> {
+        if !addr.0.is_multiple_of(PAGE) {
+            return Err(Errno::EINVAL);
+        }
+        let len = page_up(len).ok_or(Errno::EINVAL)?;
+        let end = addr.0.checked_add(len).ok_or(Errno::EINVAL)?;
+        if len == 0 {
+            return Ok(());
+        }
+        self.inner.write().name(addr.0..end, name.map(Arc::from))
+    }
+
     /// As touching each page would; the error tells why that failed.
     fn populate_now(&self, range: Range<u64>, need: Need) -> Result<(), Errno> {
         let mut at = range.start;
@@ -139,6 +152,15 @@ fn is_known(advice: u32) -> bool {
 
 impl Inner {
     fn advise(&mut self, range: Range<u64>, advice: u32) -> Result<(), Errno> {
+        self.each_part(range, |inner, part| inner.advise_part(part, advice))
+    }
+
+    /// Goes over the mappings in `range`, each cut to it. The first error ends it; holes are ENOMEM at the end.
+    fn each_part(
+        &mut self,
+        range: Range<u64>,
+        mut each: impl FnMut(&mut Inner, Range<u64>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
         let parts: Vec<Range<u64>> =
             self.vmas.overlapping(range.clone()).map(|(whole, _)| clip(&whole, &range)).collect();
         let mut at = range.start;
@@ -148,9 +170,21 @@ impl Inner {
                 result = Err(Errno::ENOMEM);
             }
             at = part.end;
-            self.advise_part(part, advice)?;
+            each(self, part)?;
         }
         if at < range.end { Err(Errno::ENOMEM) } else { result }
+    }
+
+    /// Gives anonymous mappings in `range` a name, or takes it away.
+    fn name(&mut self, range: Range<u64>, name: Option<Arc<[u8]>>) -> Result<(), Errno> {
+        self.each_part(range, |inner, part| {
+            let Some((_, vma)) = inner.vmas.find(part.start) else { return Err(Errno::ENOMEM) };
+            if !vma.is_anonymous() && !vma.is_shared_anonymous() {
+                return Err(Errno::EBADF);
+            }
+            inner.update_vmas(part, |vma| vma.anon_name = name.clone());
+            Ok(())
+        })
     }
 
     /// One mapping, or a part of it.

@@ -13,8 +13,8 @@ use super::mappable::{Mappable, Place, Run};
 use super::pma::Pma;
 use super::shmem::Shmem;
 use super::user::UserAddr;
-use super::vma::{MapName, Source, Vma, VmaFlags};
-use super::{Inner, MemoryManager, PAGE, Trash, page_up};
+use super::vma::{MapName, SHARED_ANONYMOUS, Source, Vma, VmaFlags};
+use super::{Inner, MemoryManager, PAGE, Trash, page_down, page_up};
 
 /// Private writable file mappings up to this size are copied at once: relocations write to them anyway, and a copy
 /// costs less than a fault.
@@ -134,7 +134,7 @@ impl MemoryManager {
             if vma.is_shared() && vma.is_anonymous() {
                 // Made only now: every check before it is cheap.
                 let shmem = Shmem::new(&self.memory, len)?;
-                vma.source = Source::File { file: shmem, name: MapName::Fixed("/dev/zero (deleted)") };
+                vma.source = Source::File { file: shmem, name: MapName::Fixed(SHARED_ANONYMOUS) };
                 prepared = prepared_run(&self.memory, &vma, len);
             }
             inner.map(at..at + len, vma, prepared.as_mut(), &mut trash)?;
@@ -148,6 +148,48 @@ impl MemoryManager {
             self.populate(at..at + len);
         }
         Ok(UserAddr(at))
+    }
+
+    /// Shows other pages of the file that is mapped shared at `addr`: those from page number `page` on. What
+    /// remap_file_pages(2) has been since Linux 4.0: mappings in place of mappings.
+    pub fn remap_file_pages(
+        &self,
+        addr: UserAddr,
+        len: u64,
+        page: u64,
+        nonblock: bool,
+        limits: MmLimits,
+    ) -> Result<(), Errno> {
+        let start = page_down(addr.0);
+        let len = page_down(len);
+        let offset = page.checked_mul(PAGE).ok_or(Errno::EINVAL)?;
+        if len == 0 || start.checked_add(len).is_none() || offset.checked_add(len).is_none() {
+            return Err(Errno::EINVAL);
+        }
+        let (prot, max_prot, locked, file, name) = {
+            let inner = self.inner.read();
+            let found = inner.vmas.find(start).filter(|(_, vma)| vma.is_shared());
+            let Some((first, vma)) = found else { return Err(Errno::EINVAL) };
+            let Source::File { file, name } = &vma.source else { return Err(Errno::EINVAL) };
+            // Several mappings will do if they are of one file, without holes.
+            let mut end = first.start;
+            for (at, other) in inner.vmas.overlapping(start..start + len) {
+                if at.start > end || !other.same_source(vma) || other.prot != vma.prot {
+                    return Err(Errno::EINVAL);
+                }
+                end = at.end;
+            }
+            if end < start + len {
+                return Err(Errno::EINVAL);
+            }
+            let locked = vma.flags.contains(VmaFlags::LOCKED);
+            (vma.prot, vma.max_prot, locked, Arc::clone(file), name.clone())
+        };
+        let mut flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::POPULATE;
+        flags.set(MapFlags::NONBLOCK, nonblock);
+        flags.set(MapFlags::LOCKED, locked);
+        let backing = MapBacking::File { file, offset, max_prot, name };
+        self.mmap(MapRequest { addr: UserAddr(start), len, prot, flags, backing, limits }).map(drop)
     }
 
     /// Finds where a file's bytes are before the lock is taken (the file has locks of its own, of a lower level).

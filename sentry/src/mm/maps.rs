@@ -36,6 +36,8 @@ pub enum LineName {
     Mapping(MapName),
     /// PR_SET_VMA_ANON_NAME: `[anon:name]`.
     Anonymous(Arc<[u8]>),
+    /// The same of shared memory: `[anon_shmem:name]`.
+    SharedAnonymous(Arc<[u8]>),
     /// The heap.
     Heap,
     /// The first thread's stack.
@@ -50,6 +52,7 @@ impl LineName {
             LineName::Mapping(MapName::Fixed(name)) => name.as_bytes().to_vec(),
             LineName::Mapping(MapName::File(file)) => file.path(),
             LineName::Anonymous(name) => [b"[anon:", &name[..], b"]"].concat(),
+            LineName::SharedAnonymous(name) => [b"[anon_shmem:", &name[..], b"]"].concat(),
             LineName::Heap => b"[heap]".to_vec(),
             LineName::Stack => b"[stack]".to_vec(),
         }
@@ -67,7 +70,8 @@ impl MemoryManager {
                 range.start < layout.brk && range.end > layout.start_brk && layout.brk > layout.start_brk;
             let is_stack = range.contains(&layout.start_stack);
             let name = match (&vma.source, &vma.anon_name) {
-                (Source::File { name, .. }, _) => LineName::Mapping(name.clone()),
+                (Source::File { .. }, Some(name)) => LineName::SharedAnonymous(Arc::clone(name)),
+                (Source::File { name, .. }, None) => LineName::Mapping(name.clone()),
                 (Source::Anonymous, _) if is_heap => LineName::Heap,
                 (Source::Anonymous, _) if is_stack => LineName::Stack,
                 (Source::Anonymous, Some(name)) => LineName::Anonymous(Arc::clone(name)),

@@ -77,6 +77,9 @@ bitflags! {
     }
 }
 
+/// The name of shared anonymous memory, as on Linux.
+pub(super) const SHARED_ANONYMOUS: &str = "/dev/zero (deleted)";
+
 /// Where the bytes of a mapping come from.
 #[derive(Clone)]
 pub(super) enum Source {
@@ -107,6 +110,11 @@ impl Vma {
 
     pub fn is_anonymous(&self) -> bool {
         matches!(self.source, Source::Anonymous)
+    }
+
+    /// MAP_SHARED | MAP_ANONYMOUS.
+    pub fn is_shared_anonymous(&self) -> bool {
+        matches!(&self.source, Source::File { name: MapName::Fixed(name), .. } if *name == SHARED_ANONYMOUS)
     }
 
     pub fn file(&self) -> Option<&Arc<dyn Mappable>> {

@@ -220,7 +220,7 @@ syscall_table! {
     213 epoll_create => epoll::epoll_create, Full, "";
     214 epoll_ctl_old => none, None, "obsolete: ENOSYS on Linux too";
     215 epoll_wait_old => none, None, "obsolete: ENOSYS on Linux too";
-    216 remap_file_pages => none, None, "";
+    216 remap_file_pages => mmap::remap_file_pages, Full, "";
     217 getdents64 => none, None, "";
     218 set_tid_address => process::set_tid_address, Full, "";
     219 restart_syscall => restart::restart_syscall, Full, "";
@@ -357,7 +357,7 @@ syscall_table! {
     437 openat2 => none, None, "";
     438 pidfd_getfd => none, None, "";
     439 faccessat2 => none, None, "";
-    440 process_madvise => none, None, "";
+    440 process_madvise => mmap::process_madvise, Full, "";
     441 epoll_pwait2 => epoll::epoll_pwait2, Full, "";
     442 mount_setattr => none, None, "";
     443 quotactl_fd => none, None, "";
