@@ -155,6 +155,7 @@ pub(crate) fn changes_from_outside_reach_running_threads(platform: &Arc<dyn Plat
     wait_for("the third thread's work", || guest.word(2 * PAGE_SIZE) > before);
     assert_eq!(runners.pop().expect("three").finish(), []);
     for (i, runner) in runners.into_iter().enumerate() {
+        wait_for("the fault", || runner.thread.is_finished());
         match runner.finish()[..] {
             [Trap::Fault { address, .. }] => assert_eq!(address, DATA + i as u64 * PAGE_SIZE),
             ref other => panic!("no fault: {other:?}"),

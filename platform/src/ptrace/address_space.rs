@@ -62,6 +62,8 @@ struct State {
     /// Where something is mapped, pending changes included.
     mapped: Ranges,
     /// Contexts that wait for a thread.
+    waiting: usize,
+    /// Threads to be made for those.
     threads_wanted: usize,
     /// The host had no thread to give to those.
     threads_refused: bool,
@@ -359,43 +361,51 @@ impl PtraceSpace {
     /// Takes a parked thread, or waits until somebody makes one.
     fn take_thread(&self, remote: &Arc<Remote>) -> Result<Option<(i32, i32)>, PlatformError> {
         let mut state = self.state.lock();
-        let mut asked = false;
+        if state.dead {
+            return Err(PlatformError::Gone);
+        }
+        if state.process.is_none() {
+            state.process = Some(self.shared.take_bare()?);
+        }
+        if let Some(taken) = state.take_parked(remote) {
+            return Ok(Some(taken));
+        }
+        state.threads_refused = false;
+        state.waiting += 1;
+        drop(state);
+        let taken = self.wait_for_thread(remote);
+        let mut state = self.state.lock();
+        state.waiting -= 1;
+        state.threads_wanted = state.threads_wanted.min(state.waiting);
+        taken
+    }
+
+    fn wait_for_thread(&self, remote: &Arc<Remote>) -> Result<Option<(i32, i32)>, PlatformError> {
+        let mut state = self.state.lock();
         loop {
+            if let Some(taken) = state.take_parked(remote) {
+                return Ok(Some(taken));
+            }
             if state.dead {
                 return Err(PlatformError::Gone);
             }
-            if state.process.is_none() {
-                state.process = Some(self.shared.take_bare()?);
+            if state.threads_refused {
+                return Err(PlatformError::Exhausted("host threads"));
             }
-            if let Some(process) = &mut state.process
-                && let Some(tid) = process.parked.pop()
-            {
-                let pid = process.pid;
-                state.promised = state.promised.saturating_sub(1);
-                remote.set_thread(pid, tid);
-                state.contexts.push(Arc::clone(remote));
-                return Ok(Some((pid, tid)));
-            }
-            if !asked {
-                asked = true;
-                state.threads_refused = false;
-                state.threads_wanted += 1;
+            // Also when we have been here before: another context may have taken the thread that was made for us.
+            if state.threads_wanted < state.waiting {
+                state.threads_wanted = state.waiting;
                 self.attention.store(true, Ordering::SeqCst);
                 drop(state);
                 // Another context of this very thread could not serve us while we wait.
-                let own = with_own_tracee(self, |own| self.serve(&mut own.tracee));
-                own.transpose()?;
+                with_own_tracee(self, |own| self.serve(&mut own.tracee)).transpose()?;
                 state = self.state.lock();
                 continue;
-            }
-            if state.threads_refused {
-                return Err(PlatformError::Exhausted("host threads"));
             }
             for context in &state.contexts {
                 context.kick();
             }
             if self.served.wait_for(&mut state, POLL) && remote.take_interrupt() {
-                state.threads_wanted = state.threads_wanted.saturating_sub(1);
                 return Ok(None);
             }
         }
@@ -461,6 +471,16 @@ impl State {
             Change::Unmap => self.mapped.remove(range),
             Change::Protect(_) => {}
         }
+    }
+
+    /// Gives a parked thread to a context.
+    fn take_parked(&mut self, remote: &Arc<Remote>) -> Option<(i32, i32)> {
+        let process = self.process.as_mut()?;
+        let (pid, tid) = (process.pid, process.parked.pop()?);
+        self.promised = self.promised.saturating_sub(1);
+        remote.set_thread(pid, tid);
+        self.contexts.push(Arc::clone(remote));
+        Some((pid, tid))
     }
 
     fn park(&mut self, tid: i32) {

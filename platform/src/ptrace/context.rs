@@ -175,9 +175,6 @@ impl PtraceContext {
                     return Err(error);
                 }
             };
-            if space.wants_attention() {
-                space.serve(tracee)?;
-            }
             let trap = match stop {
                 Stop::SystemCall => syscall(regs),
                 Stop::Signal(KICK) if interrupted => {
@@ -203,6 +200,10 @@ impl PtraceContext {
                 }
                 Stop::Gone => return Err(PlatformError::Gone),
             };
+            // Only now: it makes the thread stop anew.
+            if space.wants_attention() {
+                space.serve(tracee)?;
+            }
             if let Some(trap) = trap {
                 return Ok(trap);
             }
