@@ -15,8 +15,13 @@ use super::pma::Pma;
 use super::ranges::{Piece, clip};
 use super::{Inner, PAGE};
 
-/// Pages are copied in aligned windows of this size.
+/// Pages are copied in aligned windows of this size …
 const WINDOW: u64 = 16 * PAGE;
+/// … and of larger ones, up to this, in an address space that is in many pieces already: each is a mapping of the host,
+/// which has not many (vm.max_map_count).
+const LARGEST_WINDOW: u64 = 512 * PAGE;
+/// From so many pieces on the windows grow, doubling with each doubling of the pieces.
+const MANY_PIECES: usize = 2048;
 
 impl Inner {
     /// Makes the page at `page` writable as far as copy on write is concerned: it has private frames of its own after
@@ -35,14 +40,20 @@ impl Inner {
             }
             _ => page..whole.end,
         };
-        let start = page / WINDOW * WINDOW;
-        let window = clip(&(start..start + WINDOW), &(whole.start..shared.end));
+        let size = self.window_size();
+        let start = page / size * size;
+        let window = clip(&(start..start + size), &(whole.start..shared.end));
         let window = if pma.private { self.shared_part(&whole, &pma, window, page) } else { window };
         if self.copy_window(&window).is_ok() {
             return Ok(());
         }
         // The window may reach past the end of the file, or the memory may not do for all of it.
         self.copy_window(&(page..page + PAGE))
+    }
+
+    fn window_size(&self) -> u64 {
+        let pieces = self.pages.pmas.len();
+        (WINDOW * (pieces / MANY_PIECES + 1).next_power_of_two() as u64).min(LARGEST_WINDOW)
     }
 
     /// Nobody else holds the frames at `unique`: they are ours again. Those before it in the same piece as well, if

@@ -322,3 +322,19 @@ fn a_host_that_refuses_leaves_things_as_they_were() {
     assert_eq!(guest_read(&mm, at, true), Err(SEGV_UNMAPPED));
     assert_eq!(mm.usage().total, 3 * PAGE);
 }
+
+#[test]
+fn scattered_writes_after_a_fork_stay_below_the_hosts_limit() {
+    let mm = new_mm();
+    let pages = 1 << 20;
+    let at = anonymous(&mm, pages, RW);
+    let child = mm.fork().expect("fork");
+    let mut page = 1;
+    for _ in 0..6000 {
+        // A walk that visits pages in no order.
+        page = page * 5 % 1_048_573;
+        guest_write(&mm, at + page * PAGE, 1, true).expect("write");
+    }
+    assert!(host_mappings(&mm) < 10_000, "{}", host_mappings(&mm));
+    drop(child);
+}

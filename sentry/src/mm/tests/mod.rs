@@ -4,6 +4,7 @@ mod basics;
 mod calls;
 mod model;
 mod space;
+mod threads;
 
 use std::sync::Arc;
 
