@@ -148,6 +148,17 @@ pub fn wait(pid: i32, options: i32) -> Result<Option<(i32, Status)>> {
     Ok((found != 0).then(|| (found, Status::from_wait(status))))
 }
 
+/// Kills a child that may have been reaped already: its number is not used when it no longer is a child's.
+pub fn kill_child(pid: i32) -> Result<()> {
+    // SAFETY: an all-zero siginfo_t is a valid value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: the structure is valid for the call.
+    check_int(unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, options) })?;
+    // SAFETY: numbers only.
+    check_int(unsafe { libc::kill(pid, libc::SIGKILL) }).map(drop)
+}
+
 /// Processor time that all threads of a process have used.
 pub fn cpu_time_ns(pid: i32) -> Result<u64> {
     // The id of a process's clock is made from its pid (clock_getcpuclockid(3)).

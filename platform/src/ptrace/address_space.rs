@@ -212,7 +212,8 @@ impl PtraceSpace {
     fn fail_locked(&self, state: &mut State) {
         state.dead = true;
         if let Some(process) = &state.process {
-            let _ = host::signal::kill(process.pid, libc::SIGKILL);
+            // An error means that it is dead already.
+            let _ = host::process::kill_child(process.pid);
         }
         self.served.notify_all();
     }

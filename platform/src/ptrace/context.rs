@@ -134,8 +134,10 @@ impl PtraceContext {
         let old = self.attachment.borrow_mut().take();
         if let Some(old) = &old
             && self.fpu == Fpu::Thread
+            && old.tracee.extended_state(&mut self.area).is_err()
         {
-            old.tracee.extended_state(&mut self.area)?;
+            // The thread is dead, and its registers with it.
+            self.reset_fpu()?;
         }
         self.fpu = Fpu::Buffer;
         let new = PtraceSpace::enter(space, &self.remote, old)?;

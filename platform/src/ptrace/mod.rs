@@ -74,13 +74,4 @@ impl Platform for PtracePlatform {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn platform() -> Arc<dyn Platform> {
-        let memory = MemoryFile::new(None).expect("memory file");
-        Arc::new(PtracePlatform::new(memory).expect("platform"))
-    }
-
-    crate::conformance::suite!(platform());
-}
+mod tests;

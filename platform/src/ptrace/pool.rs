@@ -92,9 +92,8 @@ impl Shared {
 
     /// Kills a process. It is reaped later, when it has had time to go.
     pub(super) fn discard(&self, pid: i32) {
-        // The pid is ours until it is reaped, so this can't hit a stranger; and it can fail only when the process
-        // is dead already.
-        let _ = host::signal::kill(pid, libc::SIGKILL);
+        // An error means that it is dead already.
+        let _ = host::process::kill_child(pid);
         let mut pool = self.pool.lock();
         pool.zombies.push(pid);
         let wait_for_oldest = pool.zombies.len() > MAX_ZOMBIES;
@@ -113,7 +112,7 @@ impl Drop for Shared {
         let pool = self.pool.get_mut();
         let pids: Vec<i32> = pool.bare.iter().map(|p| p.pid).chain([pool.master]).collect();
         for &pid in &pids {
-            let _ = host::signal::kill(pid, libc::SIGKILL);
+            let _ = host::process::kill_child(pid);
         }
         for pid in pids.into_iter().chain(pool.zombies.drain(..)) {
             let _ = host::process::wait(pid, libc::__WALL);

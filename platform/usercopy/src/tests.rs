@@ -103,3 +103,29 @@ fn words_are_exchanged() {
         assert_eq!(load_u32(word), Ok(5));
     }
 }
+
+const IN_CHILD: &str = "RUNSC_TEST_FAULT";
+
+/// Not a test of its own: the process of the next one.
+#[test]
+fn process_that_faults() {
+    if std::env::var_os(IN_CHILD).is_none() {
+        return;
+    }
+    install().expect("handler");
+    // SAFETY: none: the fault is what the test is about. Nothing is mapped there.
+    unsafe { std::ptr::without_provenance::<u8>(0x1238).read_volatile() };
+}
+
+#[test]
+fn any_other_fault_ends_the_process_with_a_message() {
+    use std::os::unix::process::ExitStatusExt;
+    let child = std::process::Command::new(std::env::current_exe().expect("self"))
+        .args(["--exact", "tests::process_that_faults", "--nocapture"])
+        .env(IN_CHILD, "1")
+        .output()
+        .expect("run");
+    assert_eq!(child.status.signal(), Some(libc::SIGSEGV));
+    let text = String::from_utf8_lossy(&child.stderr);
+    assert!(text.contains("fatal: SIGSEGV code 0x1 address 0x1238 rip 0x"), "{text}");
+}
