@@ -118,6 +118,7 @@ impl Program {
 pub const SENTRY_CALLS: &[(libc::c_long, &str)] = &[
     (libc::SYS_ptrace, "run guest threads"),
     (libc::SYS_wait4, "wait for guest threads to stop, reap their processes"),
+    (libc::SYS_waitid, "see whether a guest process that shall end is still there"),
     (libc::SYS_tgkill, "make a running guest thread stop"),
     (libc::SYS_kill, "end a guest process"),
     (libc::SYS_sched_setaffinity, "keep a guest thread and its tracer on one processor"),
