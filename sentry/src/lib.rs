@@ -3,6 +3,7 @@
 //! It knows no system call numbers: a table is handed in ([`SyscallTable`]) and calls its methods.
 #![forbid(unsafe_code)]
 
+pub mod dev;
 pub mod error;
 pub mod fs;
 pub mod futex;

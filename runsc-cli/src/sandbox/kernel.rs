@@ -143,7 +143,7 @@ fn new_kernel(
         job: true,
     });
     let kernel = kernel.map_err(|errno| anyhow::anyhow!("kernel: {errno}; please report this"))?;
-    sentry::fs::register(&kernel.vfs);
+    sentry::fs::register(&kernel);
     Ok(kernel)
 }
 

@@ -1,16 +1,27 @@
 //! File systems, one folder each.
 
+pub mod devpts;
+pub mod devtmpfs;
 pub mod gofer;
 pub mod host;
 pub mod procfs;
 pub mod pseudo;
+pub mod sysfs;
 pub mod tmpfs;
 
-use crate::vfs::Vfs;
+use std::sync::Arc;
 
-/// Makes the kinds of file systems that guests and the runtime mount by name known.
-pub fn register(vfs: &Vfs) {
+use crate::Kernel;
+
+/// Makes the kinds of file systems that guests and the runtime mount by name known, and the drivers of devices.
+pub fn register(kernel: &Arc<Kernel>) {
+    let vfs = &kernel.vfs;
     for name in ["tmpfs", "ramfs"] {
         vfs.register_type(tmpfs::Tmpfs::new(name));
     }
+    vfs.register_type(procfs::ProcFs::new(kernel));
+    vfs.register_type(sysfs::SysFs::new(kernel));
+    vfs.register_type(Arc::new(devtmpfs::DevTmpfs));
+    devpts::DevPts::register(kernel);
+    crate::dev::register(vfs);
 }

@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use abi::ioctl as request;
@@ -35,11 +35,19 @@ pub struct HostTty {
     /// Session and foreground group in the sandbox.
     pub jobs: JobControl,
     device: u64,
+    /// The first descriptor that can be read and written: /dev/tty stands for it.
+    first: OnceLock<(Arc<HostFile>, Arc<WaitQueue>)>,
 }
 
 impl HostTty {
     pub(super) fn new(device: u64) -> Arc<HostTty> {
-        Arc::new(HostTty { jobs: JobControl::default(), device })
+        Arc::new(HostTty { jobs: JobControl::default(), device, first: OnceLock::new() })
+    }
+
+    /// One more file of it, over a descriptor that is there already; ENXIO when none can be read and written.
+    pub fn open(self: &Arc<Self>) -> Result<Box<dyn FileOps>, Errno> {
+        let (host, queue) = self.first.get().ok_or(Errno::ENXIO)?;
+        Ok(Box::new(HostTtyFile { tty: Arc::clone(self), host: Arc::clone(host), queue: Arc::clone(queue) }))
     }
 }
 
@@ -54,6 +62,10 @@ impl HostTtyFile {
     pub(super) fn new(tty: &Arc<HostTty>, host: &Arc<HostFile>, reactor: &Reactor) -> HostTtyFile {
         let queue = Arc::new(WaitQueue::new());
         reactor.watch(host.fd(), &queue);
+        if host.writable() {
+            // A second one is as good: the first stays.
+            let _ = tty.first.set((Arc::clone(host), Arc::clone(&queue)));
+        }
         HostTtyFile { tty: Arc::clone(tty), host: Arc::clone(host), queue }
     }
 

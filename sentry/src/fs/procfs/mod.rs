@@ -13,16 +13,42 @@ mod sys;
 mod task;
 mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use crate::Kernel;
+use abi::Errno;
+
 use crate::fs::pseudo::{PseudoDir, PseudoSuper};
-use crate::task::PidNamespace;
-use crate::vfs::{Dentry, SuperBlock};
+use crate::vfs::{Caller, Dentry, SuperBlock};
+use crate::vfs::{FileSystemType, MountRequest};
+use crate::{Kernel, Result};
 
-/// A new /proc for `ns`: its root.
-pub fn mount(kernel: &Arc<Kernel>, ns: &Arc<PidNamespace>) -> Arc<Dentry> {
-    let sb = SuperBlock::new(Box::new(PseudoSuper { kind: "proc", magic: 0x9fa0, revalidate: true }));
-    let root = root::Root::new(&sb, kernel, ns);
-    Dentry::new_root(PseudoDir::inode(&sb, root))
+/// The kind of file system.
+pub struct ProcFs {
+    kernel: Weak<Kernel>,
+}
+
+impl ProcFs {
+    /// For this kernel.
+    pub fn new(kernel: &Arc<Kernel>) -> Arc<ProcFs> {
+        Arc::new(ProcFs { kernel: Arc::downgrade(kernel) })
+    }
+}
+
+impl FileSystemType for ProcFs {
+    fn name(&self) -> &'static str {
+        "proc"
+    }
+
+    fn allowed_in_user_ns(&self) -> bool {
+        true
+    }
+
+    /// A new /proc for the PID namespace of who mounts it.
+    fn mount(&self, _request: &MountRequest<'_>, caller: &Caller<'_>) -> Result<Arc<Dentry>> {
+        let kernel = self.kernel.upgrade().ok_or(Errno::EIO)?;
+        let ns = caller.task.map_or_else(|| Arc::clone(&kernel.pid_ns), |t| Arc::clone(t.pid().namespace()));
+        let sb = SuperBlock::new(Box::new(PseudoSuper { kind: "proc", magic: 0x9fa0, revalidate: true }));
+        let root = root::Root::new(&sb, &kernel, &ns);
+        Ok(Dentry::new_root(PseudoDir::inode(&sb, root)))
+    }
 }

@@ -1,0 +1,248 @@
+//! devpts: names of the slaves of pseudo-terminals, and ptmx, which makes pairs (pts(4)).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use abi::Errno;
+use abi::open::OpenFlags;
+use abi::stat::{S_IFCHR, makedev};
+use sync::Mutex;
+
+use crate::Kernel;
+use crate::Result;
+use crate::fs::pseudo::{Children, Entry, PseudoDir, PseudoSuper, attr};
+use crate::task::CurrentTask;
+use crate::tty::{Pty, SLAVE_MAJOR};
+use crate::vfs::{Attr, Caller, Dentry, FileOps, Inode, InodeOps, SetAttr, SuperBlock};
+use crate::vfs::{Driver, FileSystemType, MountRequest, OpenedOps};
+
+const DT_CHR: u8 = 2;
+/// Device number of ptmx.
+const PTMX: (u32, u32) = (5, 2);
+/// Pairs at a time (kernel.pty.max).
+const MAX_PTYS: usize = 4096;
+
+/// The kind of file system. Each mount is an instance of its own.
+pub struct DevPts {
+    kernel: Weak<Kernel>,
+    /// The first instance: /dev/ptmx, when it is a device node, makes its pairs here.
+    first: Arc<Mutex<Option<Arc<Instance>>, sync::levels::Leaf>>,
+}
+
+impl DevPts {
+    /// The kind and, through `vfs`, the driver of /dev/ptmx nodes outside of it.
+    pub fn register(kernel: &Arc<Kernel>) {
+        let first = Arc::default();
+        let kind = DevPts { kernel: Arc::downgrade(kernel), first: Arc::clone(&first) };
+        kernel.vfs.register_type(Arc::new(kind));
+        kernel.vfs.register_char_devices(PTMX.0, PTMX.1..=PTMX.1, Arc::new(PtmxDriver(first)));
+    }
+}
+
+/// One mount's pairs.
+struct Instance {
+    kernel: Weak<Kernel>,
+    ptys: Mutex<BTreeMap<u32, (Arc<Pty>, Arc<Inode>)>, sync::levels::Leaf>,
+    sb: Weak<SuperBlock>,
+    me: Weak<Instance>,
+    options: Options,
+}
+
+#[derive(Clone, Copy)]
+struct Options {
+    mode: u32,
+    gid: Option<u32>,
+    uid: Option<u32>,
+    ptmx_mode: u32,
+}
+
+fn parse(options: &[u8]) -> Result<Options> {
+    let mut parsed = Options { mode: 0o600, gid: None, uid: None, ptmx_mode: 0 };
+    let text = std::str::from_utf8(options).map_err(|_| Errno::EINVAL)?;
+    for option in text.split(',').filter(|o| !o.is_empty()) {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        let octal = || u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL);
+        match key {
+            "mode" => parsed.mode = octal()? & 0o777,
+            "ptmxmode" => parsed.ptmx_mode = octal()? & 0o777,
+            "gid" => parsed.gid = Some(value.parse().map_err(|_| Errno::EINVAL)?),
+            "uid" => parsed.uid = Some(value.parse().map_err(|_| Errno::EINVAL)?),
+            "newinstance" => {}
+            "max" => {
+                value.parse::<u32>().map_err(|_| Errno::EINVAL)?;
+            }
+            _ => return Err(Errno::EINVAL),
+        }
+    }
+    Ok(parsed)
+}
+
+impl FileSystemType for DevPts {
+    fn name(&self) -> &'static str {
+        "devpts"
+    }
+
+    fn allowed_in_user_ns(&self) -> bool {
+        true
+    }
+
+    fn mount(&self, request: &MountRequest<'_>, _caller: &Caller<'_>) -> Result<Arc<Dentry>> {
+        let options = parse(request.options)?;
+        let sb = SuperBlock::new(Box::new(PseudoSuper { kind: "devpts", magic: 0x1cd1, revalidate: true }));
+        let instance = Arc::new_cyclic(|me| Instance {
+            kernel: Weak::clone(&self.kernel),
+            ptys: Mutex::default(),
+            sb: Arc::downgrade(&sb),
+            me: Weak::clone(me),
+            options,
+        });
+        let ptmx_attr =
+            Attr { rdev: makedev(PTMX.0, PTMX.1), ..attr(2, S_IFCHR | options.ptmx_mode, 1, 0, 0) };
+        let ptmx = Inode::new(
+            &sb,
+            &ptmx_attr,
+            Box::new(Ptmx { instance: Arc::clone(&instance), attr: Mutex::new(ptmx_attr) }),
+        );
+        self.first.lock().get_or_insert_with(|| Arc::clone(&instance));
+        let root = PseudoDir::inode(&sb, Root { instance, ptmx });
+        Ok(Dentry::new_root(root))
+    }
+}
+
+impl Instance {
+    /// A new pair: its master.
+    fn new_pair(&self, caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
+        static NEXT_INO: AtomicU32 = AtomicU32::new(3);
+        let kernel = self.kernel.upgrade().ok_or(Errno::EIO)?;
+        let sb = self.sb.upgrade().ok_or(Errno::EIO)?;
+        let mut ptys = self.ptys.lock();
+        let index =
+            (0..).find(|i| !ptys.contains_key(i)).filter(|_| ptys.len() < MAX_PTYS).ok_or(Errno::ENOSPC)?;
+        let me = Weak::clone(&self.me);
+        let on_close = move |index: u32| {
+            let Some(instance) = me.upgrade() else { return };
+            let gone = instance.ptys.lock().remove(&index);
+            drop(gone);
+        };
+        let pty = Pty::new(&kernel, index, Box::new(on_close));
+        let ino = u64::from(NEXT_INO.fetch_add(1, Ordering::Relaxed));
+        let uid = self.options.uid.unwrap_or(caller.creds.fsuid);
+        let gid = self.options.gid.unwrap_or(caller.creds.fsgid);
+        let slave = attr(ino, S_IFCHR | self.options.mode, 1, uid, gid);
+        let slave = Attr { rdev: makedev(SLAVE_MAJOR, index), ..slave };
+        let ops = SlaveNode { pty: Arc::downgrade(&pty), attr: Mutex::new(slave) };
+        let inode = Inode::new(&sb, &slave, Box::new(ops));
+        let master = pty.master();
+        ptys.insert(index, (pty, inode));
+        Ok(master)
+    }
+}
+
+struct Root {
+    instance: Arc<Instance>,
+    ptmx: Arc<Inode>,
+}
+
+impl Children for Root {
+    fn find(&self, _dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
+        if name == b"ptmx" {
+            return Ok(Some(Arc::clone(&self.ptmx)));
+        }
+        let index =
+            std::str::from_utf8(name).ok().and_then(|n| n.parse::<u32>().ok().filter(|i| i.to_string() == n));
+        let ptys = self.instance.ptys.lock();
+        Ok(index.and_then(|i| ptys.get(&i)).map(|(_, inode)| Arc::clone(inode)))
+    }
+
+    fn list(&self, _dir: &Arc<Inode>, position: u64) -> Result<Vec<Entry>> {
+        let entry =
+            |name: String, ino, position| Entry { name: name.into_bytes(), ino, kind: DT_CHR, position };
+        let mut list = Vec::new();
+        if position == 0 {
+            list.push(entry("ptmx".to_owned(), self.ptmx.ino, 0));
+        }
+        let ptys = self.instance.ptys.lock();
+        for (index, (_, inode)) in ptys.range(position.saturating_sub(1) as u32..) {
+            list.push(entry(index.to_string(), inode.ino, u64::from(*index) + 1));
+        }
+        Ok(list)
+    }
+}
+
+/// ptmx of this instance.
+struct Ptmx {
+    instance: Arc<Instance>,
+    attr: Mutex<Attr, sync::levels::Inode>,
+}
+
+fn change_attr(slot: &Mutex<Attr, sync::levels::Inode>, inode: &Inode, change: &SetAttr) {
+    let mut attr = slot.lock();
+    attr.apply(change);
+    inode.set_owner(attr.mode, attr.uid, attr.gid);
+}
+
+impl InodeOps for Ptmx {
+    fn attr(&self, _inode: &Inode) -> Result<Attr> {
+        Ok(*self.attr.lock())
+    }
+
+    fn set_attr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<()> {
+        change_attr(&self.attr, inode, change);
+        Ok(())
+    }
+
+    fn is_special(&self) -> bool {
+        false
+    }
+
+    fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
+        self.instance.new_pair(caller)
+    }
+}
+
+/// The name of a slave.
+struct SlaveNode {
+    pty: Weak<Pty>,
+    attr: Mutex<Attr, sync::levels::Inode>,
+}
+
+impl InodeOps for SlaveNode {
+    fn attr(&self, _inode: &Inode) -> Result<Attr> {
+        Ok(*self.attr.lock())
+    }
+
+    fn set_attr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<()> {
+        change_attr(&self.attr, inode, change);
+        Ok(())
+    }
+
+    fn is_special(&self) -> bool {
+        false
+    }
+
+    fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
+        self.pty.upgrade().ok_or(Errno::EIO)?.open_slave()
+    }
+}
+
+/// /dev/ptmx as a device node.
+struct PtmxDriver(Arc<Mutex<Option<Arc<Instance>>, sync::levels::Leaf>>);
+
+impl Driver for PtmxDriver {
+    fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
+        let instance = self.0.lock().clone().ok_or(Errno::ENODEV)?;
+        Ok(OpenedOps::Ready(instance.new_pair(caller)?))
+    }
+}
+
+/// After a slave has been opened without O_NOCTTY: it may become the controlling terminal of the session.
+pub fn opened(file: &crate::vfs::File, task: &CurrentTask) {
+    if file.flags().contains(OpenFlags::NOCTTY) {
+        return;
+    }
+    if let Some(slave) = file.downcast::<crate::tty::Slave>() {
+        let tty: Arc<dyn crate::task::ControllingTty> = Arc::clone(slave.pty()) as _;
+        slave.pty().jobs.opened(&tty, task);
+    }
+}
