@@ -7,6 +7,7 @@ mod madvise;
 mod mmap;
 mod mprotect;
 mod mremap;
+mod random;
 mod residency;
 mod segv;
 mod stack;
