@@ -212,7 +212,11 @@ pub fn kill(task: &mut CurrentTask, pid: i32, sig: Sig) -> SysResult<()> {
 }
 
 /// Succeeds if one of them could be signalled; else EPERM if there is one, ESRCH if there is none.
-fn kill_many(task: &CurrentTask, groups: &[Arc<ThreadGroup>], signal: Option<Signal>) -> SysResult<()> {
+pub(crate) fn kill_many(
+    task: &CurrentTask,
+    groups: &[Arc<ThreadGroup>],
+    signal: Option<Signal>,
+) -> SysResult<()> {
     let mut result = Err(Errno::ESRCH.into());
     for group in groups {
         match kill_group(task, group, signal) {
@@ -307,11 +311,11 @@ fn send_to_thread(
 }
 
 /// `None` for signal 0, which only checks.
-fn wanted(sig: Sig) -> Result<Option<Signal>, Errno> {
+pub(crate) fn wanted(sig: Sig) -> Result<Option<Signal>, Errno> {
     if sig.0 == 0 { Ok(None) } else { sig.signal().map(Some).ok_or(Errno::EINVAL) }
 }
 
-fn origin(task: &CurrentTask) -> SignalOrigin {
+pub(crate) fn origin(task: &CurrentTask) -> SignalOrigin {
     SignalOrigin { pid: Arc::clone(&task.thread_group().pid), uid: task.own_creds().uid }
 }
 

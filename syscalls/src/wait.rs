@@ -57,15 +57,25 @@ pub fn waitid(
     if !options.intersects(W::WEXITED | W::WUNTRACED | W::WCONTINUED) {
         return Err(Errno::EINVAL.into());
     }
+    let mut nonblocking = false;
     let which = match kind.0 {
         P_ALL => WaitFor::Any,
         P_PID if id > 0 => process(task, id)?,
         P_PGID if id == 0 => own_group(task)?,
         P_PGID if id > 0 => group(task, id)?,
-        P_PIDFD if id >= 0 => WaitFor::Process(crate::pidfd::identity(task, id)?),
+        P_PIDFD if id >= 0 => {
+            let pidfd = task.file(id)?;
+            // A non-blocking descriptor waits no more than WNOHANG does, but says EAGAIN.
+            nonblocking = pidfd.nonblocking() && !options.contains(W::WNOHANG);
+            WaitFor::Process(crate::pidfd::of_file(&pidfd)?.identity)
+        }
         _ => return Err(Errno::EINVAL.into()),
     };
+    let options = if nonblocking { options | W::WNOHANG } else { options };
     let result = task.wait_for_child(&which, options)?;
+    if nonblocking && result.is_none() {
+        return Err(Errno::EAGAIN.into());
+    }
     if let (Some(to), Some(result)) = (usage.non_null(), &result) {
         task.write_obj(to, &rusage(&result.usage))?;
     }

@@ -89,6 +89,7 @@ impl CurrentTask {
         if !self.is_leader() {
             let own: Arc<Pid> = self.set_pid(Arc::clone(&group.pid));
             own.set_task(std::sync::Weak::new());
+            own.set_ended();
             group.pid.set_task(Arc::downgrade(self.task()));
         }
         Ok(())

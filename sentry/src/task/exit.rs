@@ -117,6 +117,7 @@ fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, stat
         task.set_state(RunState::Dead);
         let pid = task.pid();
         pid.set_task(std::sync::Weak::new());
+        pid.set_ended();
     }
     if let Some(by) = exec_by {
         for thread in group.threads().iter().filter(|t| t.id == by) {
@@ -155,7 +156,7 @@ fn process_ended(
     orphans_of_exit(tree, id, afterwards);
     give_children_away(tree, id, afterwards);
     group.timers.clear();
-    group.pid.exited.notify(PollEvents::IN);
+    group.pid.set_ended();
     let Some(node) = tree.get_mut(id) else { return };
     node.zombie = Some(status);
     let exit_signal = node.exit_signal;

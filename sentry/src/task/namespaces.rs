@@ -6,8 +6,7 @@ use abi::Errno;
 use abi::capability::{CAP_SYS_ADMIN, CapSet};
 use abi::clone::CloneFlags;
 
-use super::{Credentials, CurrentTask, Namespaces, Pid, PidNamespace, UserNamespace};
-use crate::mm::UserRef;
+use super::{Credentials, CurrentTask, Namespaces, PidNamespace, UserNamespace};
 
 /// How deep user namespaces nest.
 const MAX_USER_NS_LEVEL: u32 = 32;
@@ -69,10 +68,5 @@ impl CurrentTask {
             securebits: 0,
             ..Credentials::clone(creds)
         })
-    }
-
-    /// A pidfd for a process that is being made (CLONE_PIDFD).
-    pub(super) fn install_pidfd(&self, _pid: &Arc<Pid>, _to: UserRef<i32>) -> Result<i32, Errno> {
-        Err(Errno::EINVAL)
     }
 }

@@ -4,10 +4,11 @@
 //! process group and a session can share one; it keeps its numbers until the last of them is gone.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
+use abi::poll::PollEvents;
 use smallvec::SmallVec;
 use sync::Mutex;
 
@@ -131,6 +132,8 @@ pub struct Pid {
     /// Outermost namespace first.
     numbers: SmallVec<[(Arc<PidNamespace>, i32); 1]>,
     uses: Mutex<Uses, sync::levels::Leaf>,
+    /// Its process or thread has exited.
+    ended: AtomicBool,
     /// Told (`IN`) when the process has exited: pidfds wait here.
     pub exited: WaitQueue,
 }
@@ -161,7 +164,13 @@ impl Pid {
         }
         numbers.reverse();
         let identity = NEXT_IDENTITY.fetch_add(1, Ordering::Relaxed);
-        let pid = Arc::new(Pid { identity, numbers, uses: Mutex::default(), exited: WaitQueue::new() });
+        let pid = Arc::new(Pid {
+            identity,
+            numbers,
+            uses: Mutex::default(),
+            ended: AtomicBool::new(false),
+            exited: WaitQueue::new(),
+        });
         for (ns, number) in &pid.numbers {
             ns.table.lock().pids.insert(*number, Arc::downgrade(&pid));
         }
@@ -195,6 +204,17 @@ impl Pid {
     pub fn namespace(&self) -> &Arc<PidNamespace> {
         // Not empty: `new` puts in at least the namespace it was given.
         &self.numbers[self.numbers.len() - 1].0
+    }
+
+    /// Whether its process (or thread, where it names no process) has exited.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Its process or thread has exited: pidfds are told.
+    pub(super) fn set_ended(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.exited.notify(PollEvents::IN);
     }
 
     /// The task it names, unless that has been reaped.

@@ -341,7 +341,7 @@ syscall_table! {
     334 rseq => none, None, "";
     335 uretprobe => none, None, "for uprobes, which there are none of";
     336 uprobe => none, None, "for uprobes, which there are none of";
-    424 pidfd_send_signal => none, None, "";
+    424 pidfd_send_signal => pidfd::pidfd_send_signal, Partial, "not with a descriptor of a directory of /proc";
     425 io_uring_setup => none, None, "";
     426 io_uring_enter => none, None, "";
     427 io_uring_register => none, None, "";
@@ -351,11 +351,11 @@ syscall_table! {
     431 fsconfig => none, None, "";
     432 fsmount => none, None, "";
     433 fspick => none, None, "";
-    434 pidfd_open => none, None, "";
+    434 pidfd_open => pidfd::pidfd_open, Full, "";
     435 clone3 => process::clone3, Partial, "no mount, IPC, network, cgroup and time namespaces, no pidfd, no CLONE_INTO_CGROUP yet";
     436 close_range => none, None, "";
     437 openat2 => none, None, "";
-    438 pidfd_getfd => none, None, "";
+    438 pidfd_getfd => pidfd::pidfd_getfd, Full, "";
     439 faccessat2 => none, None, "";
     440 process_madvise => mmap::process_madvise, Full, "";
     441 epoll_pwait2 => epoll::epoll_pwait2, Full, "";
