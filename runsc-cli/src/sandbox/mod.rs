@@ -101,9 +101,11 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        // Errors: it has ended, or was waited for already.
         for process in [&self.sentry, &self.gofer] {
-            // Errors: it has ended, or was waited for already.
             let _ = process.kill(libc::SIGKILL);
+        }
+        for process in [&self.sentry, &self.gofer] {
             let _ = process.wait();
         }
     }
