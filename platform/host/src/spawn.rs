@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+use crate::capabilities;
 use crate::process::Child;
 use crate::signal::{self, SignalSet};
 
@@ -17,13 +18,6 @@ const CHILD_FDS: RawFd = 32;
 
 /// Bytes of stack for the child's way to the exec.
 const CHILD_STACK: usize = 64 * 1024;
-
-/// `CAP_*` numbers that are kept over the exec in a new user namespace: what set-up needs, and drops when done.
-const SETUP_CAPABILITIES: [u32; 4] = [CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_SYS_ADMIN];
-const CAP_SETGID: u32 = 6;
-const CAP_SETUID: u32 = 7;
-const CAP_SETPCAP: u32 = 8;
-const CAP_SYS_ADMIN: u32 = 21;
 
 /// Why a process was not started.
 #[derive(Debug)]
@@ -48,8 +42,10 @@ impl std::error::Error for SpawnError {}
 pub enum Isolation {
     /// Those of this process.
     Inherited,
+    /// A new PID namespace whose process 1 it is.
+    Pid,
     /// A new user namespace, with no ids mapped yet, and a new PID namespace whose process 1 it is. In the user
-    /// namespace it holds the capabilities that set-up needs.
+    /// namespace it holds all capabilities, also after the exec.
     UserAndPid,
 }
 
@@ -116,10 +112,12 @@ impl Spawn {
             keep_capabilities: self.isolation == Isolation::UserAndPid,
             failed: None,
         };
-        let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-        if self.isolation == Isolation::UserAndPid {
-            flags |= libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
-        }
+        let namespaces = match self.isolation {
+            Isolation::Inherited => 0,
+            Isolation::Pid => libc::CLONE_NEWPID,
+            Isolation::UserAndPid => libc::CLONE_NEWUSER | libc::CLONE_NEWPID,
+        };
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | namespaces;
         let mut stack = vec![0u128; CHILD_STACK / size_of::<u128>()];
         let mut pidfd: c_int = -1;
         // Signals stay blocked in the child until it has its own memory: a handler of this process must not run
@@ -199,20 +197,12 @@ fn prepare(plan: &Plan<'_>) -> Result<(), &'static str> {
     signal::set_mask(&SignalSet::empty()).map(drop).map_err(|_| "sigprocmask")
 }
 
-/// Makes the set-up capabilities inheritable and ambient, so that exec keeps them without a uid of 0.
+/// Makes all capabilities inheritable and ambient, so that exec keeps them without a uid of 0.
 fn keep_capabilities() -> Result<(), &'static str> {
-    let mut mask = 0u32;
-    for capability in SETUP_CAPABILITIES {
-        mask |= 1 << capability;
-    }
-    // Version 3 of the structures of capset(2): header, then two words of each set.
-    let header: [u32; 2] = [0x2008_0522, 0];
-    let data: [u32; 6] = [mask, mask, mask, 0, 0, 0];
-    // SAFETY: both arrays have the layout that capset(2) reads.
-    if unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) } < 0 {
-        return Err("capset");
-    }
-    for capability in SETUP_CAPABILITIES {
+    let mut sets = capabilities::get().map_err(|_| "capget")?;
+    sets.inheritable = sets.permitted;
+    capabilities::set(sets).map_err(|_| "capset")?;
+    for capability in (0..64).filter(|capability| sets.permitted >> capability & 1 == 1) {
         // SAFETY: no pointers.
         let done = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0) };
         if done < 0 {

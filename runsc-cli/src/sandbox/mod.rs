@@ -124,7 +124,7 @@ fn start_gofer(
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(prepare("a pipe"))?;
     let isolation = match gofer.identity {
         Identity::Caller { .. } => Isolation::UserAndPid,
-        Identity::Nobody { .. } => Isolation::Inherited,
+        Identity::Nobody { .. } => Isolation::Pid,
     };
     let process = process::Start {
         command: "gofer",

@@ -41,7 +41,7 @@ const ADVICE_REPORT: &str = "please report this";
 pub fn identity() -> Identity {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mapped = |path| fs::read_to_string(path).is_ok_and(|map| maps(&map, NOBODY));
-    if uid == 0 && may_set_ids() && mapped("/proc/self/uid_map") && mapped("/proc/self/gid_map") {
+    if uid == 0 && may_confine_others() && mapped("/proc/self/uid_map") && mapped("/proc/self/gid_map") {
         Identity::Nobody { uid: NOBODY, gid: NOBODY }
     } else {
         Identity::Caller { uid, gid }
@@ -61,14 +61,15 @@ fn maps(map: &str, id: u32) -> bool {
     })
 }
 
-/// Whether this process may map other ids than its own.
-fn may_set_ids() -> bool {
-    const BOTH: u64 = 1 << CAP_SETGID | 1 << CAP_SETUID;
-    host::capabilities::get().is_ok_and(|sets| sets.effective & BOTH == BOTH)
+/// Whether this process may map other ids than its own, and make namespaces without a user namespace around them.
+fn may_confine_others() -> bool {
+    const ALL: u64 = 1 << CAP_SETGID | 1 << CAP_SETUID | 1 << CAP_SYS_ADMIN;
+    host::capabilities::get().is_ok_and(|sets| sets.effective & ALL == ALL)
 }
 
 const CAP_SETGID: u32 = 6;
 const CAP_SETUID: u32 = 7;
+const CAP_SYS_ADMIN: u32 = 21;
 
 /// Maps `identity`, and nothing else, into the new user namespace of the process `child`.
 pub fn map_ids(child: i32, identity: Identity) -> Result<(), NamespaceError> {
