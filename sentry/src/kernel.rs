@@ -11,6 +11,7 @@ use platform::Platform;
 use sync::{Condvar, Mutex};
 
 use crate::error::SysResult;
+use crate::fs::tmpfs::memfd::MemfdFs;
 use crate::futex::FutexTable;
 use crate::task::{
     ControllingTty, CurrentTask, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace,
@@ -83,6 +84,8 @@ pub struct Kernel {
     pub vfs: Arc<Vfs>,
     /// Who waits for which futex.
     pub futexes: FutexTable,
+    /// Where memfds live.
+    pub memfds: MemfdFs,
     /// Clocks of the sandbox.
     pub clocks: Clocks,
     /// What tells objects that a moment has come.
@@ -104,7 +107,7 @@ impl Kernel {
         let own_init = if config.job { Some(crate::task::reserve_pid(&pid_ns)?) } else { None };
         let vfs = Vfs::new(Arc::clone(config.platform.memory()));
         Ok(Arc::new(Kernel {
-            platform: config.platform,
+            platform: Arc::clone(&config.platform),
             table: config.table,
             tree: Mutex::default(),
             uts_ns: UtsNamespace::new(0xefff_fffe, Arc::clone(&user_ns), config.hostname.as_bytes()),
@@ -114,6 +117,7 @@ impl Kernel {
             cpus: config.cpus,
             own_init,
             internal: InternalFs::new(),
+            memfds: MemfdFs::new(config.platform.memory())?,
             vfs,
             futexes: FutexTable::default(),
             clocks: Clocks::new(),

@@ -4,6 +4,7 @@ use abi::Errno;
 use abi::open::{AT_FDCWD, AtFlags};
 use sentry::mm::{CStrError, UserCStr, UserString};
 use sentry::task::CurrentTask;
+use sentry::vfs::resolve::{LookupFlags, lookup};
 use sentry::vfs::{Path, Roots};
 
 use crate::arg::DirFd;
@@ -43,4 +44,37 @@ pub(crate) fn start(
         return Err(Errno::ENOTDIR);
     }
     Ok(file.path.clone())
+}
+
+/// How a path argument is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At {
+    /// A link at the end is followed.
+    follow: bool,
+    /// An empty path (and a null pointer, for that) is the directory itself.
+    empty: bool,
+}
+
+impl At {
+    /// A link at the end is followed, an empty path is an error.
+    pub(crate) const FOLLOW: At = At { follow: true, empty: false };
+    /// A link at the end is the thing itself, an empty path is an error.
+    pub(crate) const NO_FOLLOW: At = At { follow: false, empty: false };
+
+    /// As AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH say.
+    pub(crate) fn of(flags: AtFlags) -> At {
+        At { follow: !flags.contains(AtFlags::SYMLINK_NOFOLLOW), empty: flags.contains(AtFlags::EMPTY_PATH) }
+    }
+}
+
+/// The place that a path argument means.
+pub(crate) fn at(task: &CurrentTask, dir: DirFd, path: UserCStr, how: At) -> Result<Path, Errno> {
+    let path = if how.empty && path.0.is_null() { UserString::new() } else { read(task, path)? };
+    let roots = task.fs().roots();
+    let flags = if how.empty { AtFlags::EMPTY_PATH } else { AtFlags::empty() };
+    let start = start(task, &roots, dir, &path, flags)?;
+    let mut lookup_flags = LookupFlags::empty();
+    lookup_flags.set(LookupFlags::FOLLOW, how.follow);
+    lookup_flags.set(LookupFlags::EMPTY, how.empty);
+    lookup(&task.caller(&roots), &start, &path, lookup_flags)
 }

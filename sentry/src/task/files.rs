@@ -14,6 +14,12 @@ impl CurrentTask {
         self.thread_group().limit(RLIMIT_NOFILE).rlim_cur
     }
 
+    /// Whether other tasks use the same table.
+    pub fn shares_files(&self) -> bool {
+        // The task and its host thread's view of it have one reference each.
+        Arc::strong_count(self.files()) > 2
+    }
+
     /// Puts `file` under the lowest free number; EMFILE when there is none.
     pub fn add_file(&self, file: Arc<File>, on_exec: OnExec) -> Result<i32> {
         self.files().add(file, self.fd_limit(), on_exec)

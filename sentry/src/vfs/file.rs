@@ -69,6 +69,9 @@ pub enum SeekFrom {
     Hole(i64),
 }
 
+/// Offset of a write that goes to the end of the file (RWF_APPEND); real offsets are below 2⁶³.
+pub const AT_END: u64 = u64::MAX;
+
 /// How the generic layer treats EAGAIN and short counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocking {
@@ -100,7 +103,8 @@ pub trait FileOps: Send + Sync + Any {
         Err(Errno::EINVAL)
     }
 
-    /// Writes at `offset`. With `O_APPEND`, regular files write at their end and store where that was in `offset`.
+    /// Writes at `offset`. Where [`File::appends`] says so, regular files write at their end; they store in `offset`
+    /// where that was.
     fn write(&self, _file: &File, _src: &mut dyn IoSource, _offset: &mut u64) -> Result<usize, Errno> {
         Err(Errno::EINVAL)
     }
@@ -310,6 +314,11 @@ impl File {
     /// Whether operations answer EAGAIN instead of waiting.
     pub fn nonblocking(&self) -> bool {
         self.flags().contains(OpenFlags::NONBLOCK)
+    }
+
+    /// Whether a write at `offset` goes to the end of the file instead.
+    pub fn appends(&self, offset: u64) -> bool {
+        offset == AT_END || self.flags().contains(OpenFlags::APPEND)
     }
 
     /// F_SETFL: changes what it may change (`O_APPEND`, `O_ASYNC`, `O_DIRECT`, `O_NOATIME`, `O_NONBLOCK`).

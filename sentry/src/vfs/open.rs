@@ -89,20 +89,9 @@ impl How {
         Ok(How { flags, mode, resolve, want })
     }
 
-    /// For the kernel's own opening of a program (execve(2)).
-    pub fn for_exec() -> How {
-        How {
-            flags: OpenFlags::empty(),
-            mode: 0,
-            resolve: ResolveFlags::empty(),
-            want: Some(Want::EXEC | Want::READ),
-        }
-    }
-
-    /// The same without following a link at the end.
-    pub fn no_follow(mut self) -> How {
-        self.flags |= OpenFlags::NOFOLLOW;
-        self
+    /// Whether the starting place is the root of everything (RESOLVE_IN_ROOT).
+    pub fn is_in_root(&self) -> bool {
+        self.resolve.contains(ResolveFlags::IN_ROOT)
     }
 
     /// The flags.

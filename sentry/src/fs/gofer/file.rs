@@ -51,7 +51,7 @@ impl FileOps for GoferFile {
     }
 
     fn write(&self, file: &File, src: &mut dyn IoSource, offset: &mut u64) -> Result<usize> {
-        if file.flags().contains(OpenFlags::APPEND) {
+        if file.appends(*offset) {
             *offset = self.size()?;
         }
         let len = src.remaining();

@@ -100,7 +100,7 @@ impl FileOps for HostStream {
             let len = if self.waits { len.min(PIPE_BUF) } else { len };
             return src.take_to_host(self.host.fd().as_fd(), None, len);
         }
-        if file.flags().contains(abi::open::OpenFlags::APPEND) {
+        if file.appends(*offset) {
             *offset = host::file::stat(self.host.fd()).map_err(host_errno)?.size;
         }
         let n = src.take_to_host(self.host.fd().as_fd(), Some(*offset), len)?;

@@ -61,7 +61,7 @@ impl FileOps for TmpfsFile {
 
     fn write(&self, file: &File, src: &mut dyn IoSource, offset: &mut u64) -> Result<usize> {
         let _lock = self.inode.lock();
-        if file.flags().contains(OpenFlags::APPEND) {
+        if file.appends(*offset) {
             *offset = self.data.size();
         }
         if src.remaining() == 0 {

@@ -17,6 +17,17 @@ use crate::vfs::{Dentry, File, Mount, MountFlags, NewKind, NewNode, Path};
 /// Seals of a file that can't be sealed further: all but those of a memfd.
 pub const UNSEALABLE: Seals = Seals::SEAL;
 
+/// What seals a new memfd has and may get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealing {
+    /// No more seals.
+    Forbidden,
+    /// MFD_ALLOW_SEALING.
+    Allowed,
+    /// MFD_NOEXEC_SEAL: not executable, and sealed so; may get more seals.
+    NoExec,
+}
+
 /// The file system that memfds are in; the guest can't see it.
 pub struct MemfdFs {
     mount: Arc<Mount>,
@@ -36,20 +47,14 @@ impl MemfdFs {
         Ok(MemfdFs { mount: Mount::new(Dentry::new_root(root), b"tmpfs", MountFlags::empty()), shared })
     }
 
-    /// A new memfd. `sealable`: MFD_ALLOW_SEALING; `exec_sealed`: MFD_NOEXEC_SEAL, which implies it.
-    pub fn create(
-        &self,
-        name: &[u8],
-        sealable: bool,
-        exec_sealed: bool,
-        creds: &Arc<Credentials>,
-    ) -> Result<Arc<File>> {
-        let permissions = if exec_sealed { 0o666 } else { 0o777 };
+    /// A new memfd.
+    pub fn create(&self, name: &[u8], sealing: Sealing, creds: &Arc<Credentials>) -> Result<Arc<File>> {
+        let permissions = if sealing == Sealing::NoExec { 0o666 } else { 0o777 };
         let node = NewNode { kind: NewKind::Regular, permissions, uid: creds.fsuid, gid: creds.fsgid };
-        let seals = match (sealable, exec_sealed) {
-            (_, true) => Seals::EXEC,
-            (true, false) => Seals::empty(),
-            (false, false) => Seals::SEAL,
+        let seals = match sealing {
+            Sealing::NoExec => Seals::EXEC,
+            Sealing::Allowed => Seals::empty(),
+            Sealing::Forbidden => Seals::SEAL,
         };
         let inode = TmpfsNode::new_inode(self.mount.sb(), &self.shared, &node, false, seals)?;
         let data = inode.downcast::<TmpfsNode>().and_then(TmpfsNode::data).cloned().ok_or(Errno::EINVAL)?;

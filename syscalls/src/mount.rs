@@ -1,0 +1,225 @@
+//! The mount tree: mount(2), umount2(2), pivot_root(2).
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::capability::CAP_SYS_ADMIN;
+use abi::mount::{MS_MGC_MSK, MS_MGC_VAL, MountFlags as Ms, UmountFlags};
+use abi::open::{AT_FDCWD, AtFlags};
+use sentry::SysResult;
+use sentry::mm::{CStrError, PAGE, UserAddr, UserCStr, UserString};
+use sentry::task::CurrentTask;
+use sentry::vfs::namespace::{PropagationKind, Recursive};
+use sentry::vfs::resolve::{LookupFlags, lookup};
+use sentry::vfs::{Mount, MountFlags, MountRequest, Path};
+
+use crate::arg::{DirFd, Flags, InString};
+use crate::path::{At, at};
+
+/// Flags of the mount itself, and not of the file system.
+const OF_MOUNT: [(Ms, MountFlags); 7] = [
+    (Ms::NOSUID, MountFlags::NOSUID),
+    (Ms::NODEV, MountFlags::NODEV),
+    (Ms::NOEXEC, MountFlags::NOEXEC),
+    (Ms::NOATIME, MountFlags::NOATIME),
+    (Ms::NODIRATIME, MountFlags::NODIRATIME),
+    (Ms::NOSYMFOLLOW, MountFlags::NOSYMFOLLOW),
+    (Ms::RDONLY, MountFlags::RDONLY),
+];
+
+fn may_mount(task: &CurrentTask) -> Result<(), Errno> {
+    let namespace = &task.namespaces().mount;
+    if task.own_creds().has_cap_in(CAP_SYS_ADMIN, &namespace.user_ns) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// A string that may be missing.
+fn optional(task: &CurrentTask, string: InString) -> Result<UserString, Errno> {
+    if string.is_null() {
+        return Ok(UserString::new());
+    }
+    task.mm().copy_in_cstr(*string, PAGE as usize).map_err(|error| match error {
+        CStrError::Fault => Errno::EFAULT,
+        CStrError::TooLong => Errno::EINVAL,
+    })
+}
+
+/// Options of the file system: at most a page, and what can't be read behind some bytes is not there.
+fn options(task: &CurrentTask, data: UserAddr) -> Result<Vec<u8>, Errno> {
+    if data.is_null() {
+        return Ok(Vec::new());
+    }
+    let mut bytes = vec![0; PAGE as usize];
+    let len = task.mm().copy_in_partial(data, &mut bytes)?;
+    bytes.truncate(len);
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    bytes.truncate(end);
+    Ok(bytes)
+}
+
+/// mount(2)
+pub fn mount(
+    task: &mut CurrentTask,
+    source: InString,
+    target: UserCStr,
+    kind: InString,
+    flags: Flags<Ms>,
+    data: InString,
+) -> SysResult<()> {
+    let kind = optional(task, kind)?;
+    let source = optional(task, source)?;
+    let data = options(task, *data)?;
+    let mut bits = flags.bits();
+    if bits & MS_MGC_MSK == MS_MGC_VAL {
+        bits &= !MS_MGC_MSK;
+    }
+    let flags = Ms::from_bits_retain(bits);
+    let place = at(task, DirFd(AT_FDCWD), target, At::FOLLOW)?;
+    may_mount(task)?;
+    if flags.contains(Ms::REMOUNT) {
+        return remount(&place, flags, &data);
+    }
+    if flags.contains(Ms::BIND) {
+        return bind(task, &source, &place, flags);
+    }
+    let kinds = [
+        (Ms::SHARED, PropagationKind::Shared),
+        (Ms::PRIVATE, PropagationKind::Private),
+        (Ms::SLAVE, PropagationKind::Slave),
+        (Ms::UNBINDABLE, PropagationKind::Unbindable),
+    ];
+    let mut asked = kinds.iter().filter(|(flag, _)| flags.contains(*flag));
+    if let Some((flag, kind)) = asked.next() {
+        let alone = *flag | Ms::REC | Ms::SILENT;
+        if asked.next().is_some() || !alone.contains(flags) || !place.is_mount_root() {
+            return Err(Errno::EINVAL.into());
+        }
+        task.namespaces().mount.set_propagation(&place.mount, *kind, recursive(flags));
+        return Ok(());
+    }
+    if flags.contains(Ms::MOVE) {
+        let source = start(task, &source)?;
+        drop(task.namespaces().mount.move_mount(&source, &place)?);
+        return Ok(());
+    }
+    new_mount(task, &kind, &source, &place, flags, &data)
+}
+
+fn recursive(flags: Ms) -> Recursive {
+    if flags.contains(Ms::REC) { Recursive::Yes } else { Recursive::No }
+}
+
+fn mount_flags(flags: Ms) -> MountFlags {
+    let mut of_mount = MountFlags::empty();
+    for (ms, flag) in OF_MOUNT {
+        of_mount.set(flag, flags.contains(ms));
+    }
+    of_mount.set(MountFlags::RELATIME, !flags.intersects(Ms::NOATIME | Ms::STRICTATIME));
+    of_mount
+}
+
+/// Where the source of a bind mount or a move is.
+fn start(task: &CurrentTask, path: &[u8]) -> Result<Path, Errno> {
+    if path.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    let roots = task.fs().roots();
+    let from = crate::path::start(task, &roots, DirFd(AT_FDCWD), path, AtFlags::empty())?;
+    lookup(&task.caller(&roots), &from, path, LookupFlags::FOLLOW)
+}
+
+fn remount(place: &Path, flags: Ms, data: &[u8]) -> SysResult<()> {
+    if !place.is_mount_root() || place.mount.namespace().is_none() {
+        return Err(Errno::EINVAL.into());
+    }
+    if flags.contains(Ms::BIND) {
+        place.mount.set_flags(mount_flags(flags));
+        return Ok(());
+    }
+    let sb = place.mount.sb();
+    sb.ops().reconfigure(data)?;
+    sb.set_read_only(flags.contains(Ms::RDONLY));
+    place.mount.set_flags(mount_flags(flags));
+    Ok(())
+}
+
+fn bind(task: &CurrentTask, source: &[u8], place: &Path, flags: Ms) -> SysResult<()> {
+    let source = start(task, source)?;
+    let namespace = &task.namespaces().mount;
+    let copy = namespace.bind(&source, recursive(flags))?;
+    Ok(namespace.attach(&copy, place)?)
+}
+
+fn new_mount(
+    task: &CurrentTask,
+    kind: &[u8],
+    source: &[u8],
+    place: &Path,
+    flags: Ms,
+    data: &[u8],
+) -> SysResult<()> {
+    if kind.is_empty() {
+        return Err(Errno::EINVAL.into());
+    }
+    let vfs = &task.kernel().vfs;
+    let kind = vfs.file_system_type(kind)?;
+    if !kind.allowed_in_user_ns() && task.own_creds().user_ns.parent().is_some() {
+        return Err(Errno::EPERM.into());
+    }
+    let read_only = flags.contains(Ms::RDONLY);
+    let roots = task.fs().roots();
+    let request = MountRequest { source, options: data, read_only };
+    let root = kind.mount(&request, &task.caller(&roots))?;
+    if read_only {
+        root.inode.sb.set_read_only(true);
+    }
+    let source = if source.is_empty() { b"none" } else { source };
+    let mount = Mount::new(root, source, mount_flags(flags));
+    if place.is_mount_root()
+        && Arc::ptr_eq(place.mount.sb(), mount.sb())
+        && place.dentry.inode.ino == mount.root.inode.ino
+    {
+        // The same thing on top of itself.
+        return Err(Errno::EBUSY.into());
+    }
+    Ok(task.namespaces().mount.attach(&mount, place)?)
+}
+
+/// umount2(2)
+pub fn umount2(task: &mut CurrentTask, target: UserCStr, flags: Flags<UmountFlags>) -> SysResult<()> {
+    let flags = flags.known()?;
+    let how = if flags.contains(UmountFlags::UMOUNT_NOFOLLOW) { At::NO_FOLLOW } else { At::FOLLOW };
+    let place = at(task, DirFd(AT_FDCWD), target, how)?;
+    may_mount(task)?;
+    if flags.contains(UmountFlags::MNT_EXPIRE) {
+        if flags.intersects(UmountFlags::MNT_DETACH | UmountFlags::MNT_FORCE) {
+            return Err(Errno::EINVAL.into());
+        }
+        // The first call only marks it; nothing is marked here, so it is always the first.
+        return Err(Errno::EAGAIN.into());
+    }
+    drop(task.namespaces().mount.unmount(place, flags)?);
+    Ok(())
+}
+
+/// pivot_root(2)
+pub fn pivot_root(task: &mut CurrentTask, new_root: UserCStr, put_old: UserCStr) -> SysResult<()> {
+    may_mount(task)?;
+    let new_root = directory(task, new_root)?;
+    let put_old = directory(task, put_old)?;
+    let root = task.fs().roots().root.clone();
+    drop(task.namespaces().mount.pivot_root(&root, &new_root, &put_old)?);
+    // All who stand at the old root go to the new one.
+    let groups: Vec<_> = task.kernel().tree.lock().iter().map(|node| Arc::clone(&node.group)).collect();
+    for other in groups.iter().flat_map(|group| group.threads()) {
+        if let Some(resources) = other.resources() {
+            resources.fs.replace(&root, &new_root);
+        }
+    }
+    Ok(())
+}
+
+fn directory(task: &CurrentTask, path: UserCStr) -> Result<Path, Errno> {
+    let path = crate::path::read(task, path)?;
+    let roots = task.fs().roots();
+    lookup(&task.caller(&roots), &roots.cwd, &path, LookupFlags::FOLLOW | LookupFlags::DIRECTORY)
+}

@@ -1,0 +1,397 @@
+//! Reading, writing and moving the position: read(2), write(2), their vector and positioned forms, lseek(2),
+//! sendfile(2), copy_file_range(2).
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::open::{OpenFlags, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
+use abi::uio::{IOV_MAX, IoVec, RwFlags};
+use sentry::SysResult;
+use sentry::mm::{UserAddr, UserRef, UserSlice};
+use sentry::task::CurrentTask;
+use sentry::task::io::{At, Patience};
+use sentry::vfs::file::AT_END;
+use sentry::vfs::{File, SeekFrom};
+use smallvec::SmallVec;
+
+use crate::arg::{Fd, Flags, InBuf, InOut, IoVecs, IoVecsOut, OutBuf, Whence};
+
+/// What one call moves at most.
+const MAX_RW_COUNT: u64 = 0x7fff_f000;
+
+type Slices = SmallVec<[UserSlice; 4]>;
+
+fn readable(file: &File) -> Result<(), Errno> {
+    if !file.access().read {
+        return Err(Errno::EBADF);
+    }
+    if file.path.inode().is_dir() { Err(Errno::EISDIR) } else { Ok(()) }
+}
+
+fn writable(file: &File) -> Result<(), Errno> {
+    if file.access().write { Ok(()) } else { Err(Errno::EBADF) }
+}
+
+fn one(addr: UserAddr, len: usize) -> Result<UserSlice, Errno> {
+    let len = len as u64;
+    if !addr.access_ok(len) {
+        return Err(Errno::EFAULT);
+    }
+    Ok(UserSlice { addr, len: len.min(MAX_RW_COUNT) })
+}
+
+/// Copies a vector in and checks it; the sum of lengths is cut to what one call may move.
+pub(crate) fn vector(task: &CurrentTask, array: UserRef<IoVec>, count: u64) -> Result<Slices, Errno> {
+    if count > IOV_MAX as u64 {
+        return Err(Errno::EINVAL);
+    }
+    let mut slices = Slices::new();
+    let mut left = MAX_RW_COUNT;
+    for index in 0..count {
+        let entry = task.read_obj(array.at(index)?)?;
+        if entry.iov_len > i64::MAX as u64 {
+            return Err(Errno::EINVAL);
+        }
+        let addr = UserAddr(entry.iov_base);
+        if !addr.access_ok(entry.iov_len) {
+            return Err(Errno::EFAULT);
+        }
+        let len = entry.iov_len.min(left);
+        left -= len;
+        slices.push(UserSlice { addr, len });
+    }
+    Ok(slices)
+}
+
+fn is_empty(slices: &[UserSlice]) -> bool {
+    slices.iter().all(|slice| slice.len == 0)
+}
+
+/// A position that a guest gave: EINVAL below zero.
+fn offset(given: i64) -> Result<u64, Errno> {
+    u64::try_from(given).map_err(|_| Errno::EINVAL)
+}
+
+/// The file, if it has positions: ESPIPE otherwise.
+fn positioned(task: &CurrentTask, fd: Fd) -> Result<Arc<File>, Errno> {
+    let file = task.file(fd.0)?;
+    if file.ops().seekable() { Ok(file) } else { Err(Errno::ESPIPE) }
+}
+
+/// read(2)
+pub fn read(task: &mut CurrentTask, fd: Fd, buf: OutBuf, count: usize) -> SysResult<usize> {
+    let file = task.file(fd.0)?;
+    readable(&file)?;
+    let slice = one(*buf, count)?;
+    task.read_file(&file, &[slice], At::Position, Patience::AsFile)
+}
+
+/// write(2)
+pub fn write(task: &mut CurrentTask, fd: Fd, buf: InBuf, count: usize) -> SysResult<usize> {
+    let file = task.file(fd.0)?;
+    writable(&file)?;
+    let slice = one(*buf, count)?;
+    task.write_file(&file, &[slice], At::Position, Patience::AsFile)
+}
+
+/// pread64(2)
+pub fn pread64(task: &mut CurrentTask, fd: Fd, buf: OutBuf, count: usize, pos: i64) -> SysResult<usize> {
+    let at = offset(pos)?;
+    let file = positioned(task, fd)?;
+    readable(&file)?;
+    let slice = one(*buf, count)?;
+    task.read_file(&file, &[slice], At::Offset(at), Patience::AsFile)
+}
+
+/// pwrite64(2)
+pub fn pwrite64(task: &mut CurrentTask, fd: Fd, buf: InBuf, count: usize, pos: i64) -> SysResult<usize> {
+    let at = offset(pos)?;
+    let file = positioned(task, fd)?;
+    writable(&file)?;
+    let slice = one(*buf, count)?;
+    task.write_file(&file, &[slice], At::Offset(at), Patience::AsFile)
+}
+
+/// readv(2)
+pub fn readv(task: &mut CurrentTask, fd: Fd, vec: IoVecsOut, count: u64) -> SysResult<usize> {
+    let file = task.file(fd.0)?;
+    read_vector(task, &file, vec.array(), count, At::Position, RwFlags::empty())
+}
+
+/// writev(2)
+pub fn writev(task: &mut CurrentTask, fd: Fd, vec: IoVecs, count: u64) -> SysResult<usize> {
+    let file = task.file(fd.0)?;
+    write_vector(task, &file, vec.array(), count, At::Position, RwFlags::empty())
+}
+
+/// preadv(2)
+pub fn preadv(task: &mut CurrentTask, fd: Fd, vec: IoVecsOut, count: u64, pos: i64) -> SysResult<usize> {
+    let at = offset(pos)?;
+    let file = positioned(task, fd)?;
+    read_vector(task, &file, vec.array(), count, At::Offset(at), RwFlags::empty())
+}
+
+/// pwritev(2)
+pub fn pwritev(task: &mut CurrentTask, fd: Fd, vec: IoVecs, count: u64, pos: i64) -> SysResult<usize> {
+    let at = offset(pos)?;
+    let file = positioned(task, fd)?;
+    write_vector(task, &file, vec.array(), count, At::Offset(at), RwFlags::empty())
+}
+
+/// preadv2(2)
+pub fn preadv2(
+    task: &mut CurrentTask,
+    fd: Fd,
+    vec: IoVecsOut,
+    count: u64,
+    pos: i64,
+    _pos_high: u64,
+    flags: Flags<RwFlags>,
+) -> SysResult<usize> {
+    let (file, at) = positioned_or_current(task, fd, pos)?;
+    read_vector(task, &file, vec.array(), count, at, flags.retain())
+}
+
+/// pwritev2(2)
+pub fn pwritev2(
+    task: &mut CurrentTask,
+    fd: Fd,
+    vec: IoVecs,
+    count: u64,
+    pos: i64,
+    _pos_high: u64,
+    flags: Flags<RwFlags>,
+) -> SysResult<usize> {
+    let (file, at) = positioned_or_current(task, fd, pos)?;
+    write_vector(task, &file, vec.array(), count, at, flags.retain())
+}
+
+fn positioned_or_current(task: &CurrentTask, fd: Fd, pos: i64) -> Result<(Arc<File>, At), Errno> {
+    if pos == -1 {
+        return Ok((task.file(fd.0)?, At::Position));
+    }
+    let at = offset(pos)?;
+    Ok((positioned(task, fd)?, At::Offset(at)))
+}
+
+/// Flags that change nothing here: polling for completion, and not keeping pages in the cache.
+const HINTS: RwFlags = RwFlags::HIPRI.union(RwFlags::DONTCACHE);
+
+fn read_vector(
+    task: &mut CurrentTask,
+    file: &Arc<File>,
+    array: UserRef<IoVec>,
+    count: u64,
+    at: At,
+    flags: RwFlags,
+) -> SysResult<usize> {
+    let slices = vector(task, array, count)?;
+    readable(file)?;
+    if is_empty(&slices) {
+        return Ok(0);
+    }
+    if !(HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC).contains(flags) {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    let patience = if flags.contains(RwFlags::NOWAIT) { Patience::None } else { Patience::AsFile };
+    task.read_file(file, &slices, at, patience)
+}
+
+fn write_vector(
+    task: &mut CurrentTask,
+    file: &Arc<File>,
+    array: UserRef<IoVec>,
+    count: u64,
+    at: At,
+    flags: RwFlags,
+) -> SysResult<usize> {
+    let slices = vector(task, array, count)?;
+    writable(file)?;
+    if is_empty(&slices) {
+        return Ok(0);
+    }
+    let known = HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND;
+    if !known.contains(flags) {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    let patience = if flags.contains(RwFlags::NOWAIT) { Patience::None } else { Patience::AsFile };
+    let done = if flags.contains(RwFlags::APPEND) && file.ops().seekable() {
+        let done = task.write_file(file, &slices, At::Offset(AT_END), patience)?;
+        if at == At::Position {
+            // As if it had been opened for appending.
+            let mut position = file.position();
+            *position = file.ops().seek(file, *position, SeekFrom::End(0))?;
+        }
+        done
+    } else {
+        task.write_file(file, &slices, at, patience)?
+    };
+    if flags.intersects(RwFlags::DSYNC | RwFlags::SYNC) && file.path.inode().is_regular() {
+        file.ops().sync(file, !flags.contains(RwFlags::SYNC))?;
+    }
+    Ok(done)
+}
+
+/// lseek(2)
+pub fn lseek(task: &mut CurrentTask, fd: Fd, offset: i64, whence: Whence) -> SysResult<u64> {
+    let file = task.file(fd.0)?;
+    if whence.0 > SEEK_HOLE {
+        return Err(Errno::EINVAL.into());
+    }
+    if !file.ops().seekable() {
+        return Err(Errno::ESPIPE.into());
+    }
+    let mut position = file.position();
+    let to = match whence.0 {
+        SEEK_SET => SeekFrom::Start(offset),
+        SEEK_CUR if offset == 0 => return Ok(*position),
+        SEEK_CUR => SeekFrom::Start((*position as i64).checked_add(offset).ok_or(Errno::EOVERFLOW)?),
+        SEEK_END => SeekFrom::End(offset),
+        SEEK_DATA => SeekFrom::Data(offset),
+        _ => SeekFrom::Hole(offset),
+    };
+    let at = file.ops().seek(&file, *position, to)?;
+    *position = at;
+    Ok(at)
+}
+
+/// Bytes that a copy inside the kernel moves at once.
+const COPY_CHUNK: usize = 64 * 1024;
+
+/// sendfile(2)
+pub fn sendfile(
+    task: &mut CurrentTask,
+    out: Fd,
+    input: Fd,
+    offset_ptr: InOut<i64>,
+    count: usize,
+) -> SysResult<usize> {
+    let start = if offset_ptr.is_null() { None } else { Some(task.read_obj(*offset_ptr)?) };
+    let input = task.file(input.0)?;
+    readable(&input)?;
+    let start = match start {
+        None => None,
+        Some(_) if !input.ops().seekable() => return Err(Errno::ESPIPE.into()),
+        Some(start) => Some(offset(start)?),
+    };
+    let out = task.file(out.0)?;
+    writable(&out)?;
+    // Only files whose bytes stay where they are can be sent.
+    if !input.ops().seekable() || out.flags().contains(OpenFlags::APPEND) {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut at = start.unwrap_or_else(|| *input.position());
+    let mut left = (count as u64).min(MAX_RW_COUNT) as usize;
+    let mut done = 0;
+    let mut buffer = vec![0; left.min(COPY_CHUNK)];
+    let mut ended = Ok(());
+    while left > 0 {
+        let step = left.min(buffer.len());
+        let got = match task.read_into(&input, &mut buffer[..step], At::Offset(at)) {
+            Ok(0) => break,
+            Ok(got) => got,
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
+        };
+        match task.write_from(&out, &buffer[..got], At::Position) {
+            Ok(wrote) => {
+                at += wrote as u64;
+                done += wrote;
+                left -= wrote;
+                if wrote < got {
+                    break;
+                }
+            }
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
+        }
+    }
+    if start.is_some() {
+        task.write_obj(*offset_ptr, &(at as i64))?;
+    } else if done > 0 {
+        *input.position() = at;
+    }
+    if done == 0 {
+        ended?;
+    }
+    Ok(done)
+}
+
+/// copy_file_range(2)
+pub fn copy_file_range(
+    task: &mut CurrentTask,
+    input: Fd,
+    input_offset: InOut<i64>,
+    out: Fd,
+    out_offset: InOut<i64>,
+    len: usize,
+    flags: u32,
+) -> SysResult<usize> {
+    let input = task.file(input.0)?;
+    let out = task.file(out.0)?;
+    let given = |task: &CurrentTask, pointer: InOut<i64>| match pointer.non_null() {
+        Some(pointer) => task.read_obj(pointer).map(Some),
+        None => Ok(None),
+    };
+    let (input_at, out_at) = (given(task, input_offset)?, given(task, out_offset)?);
+    if flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let (from, to) = (input.path.inode(), out.path.inode());
+    if from.is_dir() || to.is_dir() {
+        return Err(Errno::EISDIR.into());
+    }
+    if !from.is_regular() || !to.is_regular() {
+        return Err(Errno::EINVAL.into());
+    }
+    if !input.access().read || !out.access().write || out.flags().contains(OpenFlags::APPEND) {
+        return Err(Errno::EBADF.into());
+    }
+    if !Arc::ptr_eq(&from.sb, &to.sb) {
+        return Err(Errno::EXDEV.into());
+    }
+    let start = offset(input_at.unwrap_or_else(|| *input.position() as i64))?;
+    let target = offset(out_at.unwrap_or_else(|| *out.position() as i64))?;
+    let end =
+        |at: u64| at.checked_add(len as u64).filter(|end| *end <= i64::MAX as u64).ok_or(Errno::EOVERFLOW);
+    end(start)?;
+    end(target)?;
+    let size = from.attr()?.size;
+    let len = (len as u64).min(size.saturating_sub(start)).min(MAX_RW_COUNT);
+    if Arc::ptr_eq(from, to) && start < target + len && target < start + len {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut buffer = vec![0; (len as usize).min(COPY_CHUNK)];
+    let mut done = 0;
+    let mut ended = Ok(());
+    while done < len {
+        let step = ((len - done) as usize).min(buffer.len());
+        let moved = task
+            .read_into(&input, &mut buffer[..step], At::Offset(start + done))
+            .and_then(|got| task.write_from(&out, &buffer[..got], At::Offset(target + done)));
+        match moved {
+            Ok(0) => break,
+            Ok(moved) => done += moved as u64,
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
+        }
+    }
+    match input_at {
+        Some(_) => task.write_obj(*input_offset, &((start + done) as i64))?,
+        None => *input.position() = start + done,
+    }
+    match out_at {
+        Some(_) => task.write_obj(*out_offset, &((target + done) as i64))?,
+        None => *out.position() = target + done,
+    }
+    if done == 0 {
+        ended?;
+    }
+    Ok(done as usize)
+}

@@ -1,0 +1,207 @@
+//! Extended attributes (xattr(7)).
+
+use abi::Errno;
+use abi::open::AT_FDCWD;
+use abi::xattr::{XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX, XattrFlags};
+use sentry::SysResult;
+use sentry::mm::{CStrError, UserAddr, UserCStr, UserString};
+use sentry::task::CurrentTask;
+use sentry::vfs::{Path, XattrSet};
+
+use crate::arg::{DirFd, Fd, Flags, InBuf, InString, OutBuf};
+use crate::path::{At, at};
+
+fn name_of(task: &CurrentTask, name: InString) -> Result<UserString, Errno> {
+    let name = task.mm().copy_in_cstr(*name, XATTR_NAME_MAX + 1).map_err(|error| match error {
+        CStrError::Fault => Errno::EFAULT,
+        CStrError::TooLong => Errno::ERANGE,
+    })?;
+    if name.is_empty() { Err(Errno::ERANGE) } else { Ok(name) }
+}
+
+struct Change {
+    name: UserString,
+    value: Vec<u8>,
+    mode: XattrSet,
+}
+
+fn change(
+    task: &CurrentTask,
+    name: InString,
+    value: UserAddr,
+    size: usize,
+    flags: Flags<XattrFlags>,
+) -> Result<Change, Errno> {
+    let flags = flags.known()?;
+    let mode = match (flags.contains(XattrFlags::CREATE), flags.contains(XattrFlags::REPLACE)) {
+        (false, false) => XattrSet::Any,
+        (true, _) => XattrSet::Create,
+        (false, true) => XattrSet::Replace,
+    };
+    let name = name_of(task, name)?;
+    if size > XATTR_SIZE_MAX {
+        return Err(Errno::E2BIG);
+    }
+    let mut bytes = vec![0; size];
+    task.copy_in(value, &mut bytes)?;
+    Ok(Change { name, value: bytes, mode })
+}
+
+fn set(task: &CurrentTask, place: &Path, change: &Change) -> SysResult<()> {
+    let roots = task.fs().roots();
+    Ok(task.caller(&roots).set_xattr(place, &change.name, &change.value, change.mode)?)
+}
+
+/// setxattr(2)
+pub fn setxattr(
+    task: &mut CurrentTask,
+    path: UserCStr,
+    name: InString,
+    value: InBuf,
+    size: usize,
+    flags: Flags<XattrFlags>,
+) -> SysResult<()> {
+    let change = change(task, name, *value, size, flags)?;
+    let place = at(task, DirFd(AT_FDCWD), path, At::FOLLOW)?;
+    set(task, &place, &change)
+}
+
+/// lsetxattr(2)
+pub fn lsetxattr(
+    task: &mut CurrentTask,
+    path: UserCStr,
+    name: InString,
+    value: InBuf,
+    size: usize,
+    flags: Flags<XattrFlags>,
+) -> SysResult<()> {
+    let change = change(task, name, *value, size, flags)?;
+    let place = at(task, DirFd(AT_FDCWD), path, At::NO_FOLLOW)?;
+    set(task, &place, &change)
+}
+
+/// fsetxattr(2)
+pub fn fsetxattr(
+    task: &mut CurrentTask,
+    fd: Fd,
+    name: InString,
+    value: InBuf,
+    size: usize,
+    flags: Flags<XattrFlags>,
+) -> SysResult<()> {
+    let change = change(task, name, *value, size, flags)?;
+    let file = task.file(fd.0)?;
+    set(task, &file.path, &change)
+}
+
+/// Copies a value or a list out; a size of zero only asks how long it is.
+fn give(task: &CurrentTask, bytes: &[u8], to: UserAddr, size: usize, max: usize) -> SysResult<usize> {
+    if size == 0 {
+        return Ok(bytes.len());
+    }
+    if bytes.len() > size {
+        // A buffer as big as can be is never too small: the value is too big.
+        return Err(if size >= max { Errno::E2BIG } else { Errno::ERANGE }.into());
+    }
+    task.copy_out(to, bytes)?;
+    Ok(bytes.len())
+}
+
+fn get(task: &CurrentTask, place: &Path, name: &[u8], value: UserAddr, size: usize) -> SysResult<usize> {
+    let roots = task.fs().roots();
+    let bytes = task.caller(&roots).get_xattr(place, name)?;
+    give(task, &bytes, value, size, XATTR_SIZE_MAX)
+}
+
+/// getxattr(2)
+pub fn getxattr(
+    task: &mut CurrentTask,
+    path: UserCStr,
+    name: InString,
+    value: OutBuf,
+    size: usize,
+) -> SysResult<usize> {
+    let name = name_of(task, name)?;
+    let place = at(task, DirFd(AT_FDCWD), path, At::FOLLOW)?;
+    get(task, &place, &name, *value, size)
+}
+
+/// lgetxattr(2)
+pub fn lgetxattr(
+    task: &mut CurrentTask,
+    path: UserCStr,
+    name: InString,
+    value: OutBuf,
+    size: usize,
+) -> SysResult<usize> {
+    let name = name_of(task, name)?;
+    let place = at(task, DirFd(AT_FDCWD), path, At::NO_FOLLOW)?;
+    get(task, &place, &name, *value, size)
+}
+
+/// fgetxattr(2)
+pub fn fgetxattr(
+    task: &mut CurrentTask,
+    fd: Fd,
+    name: InString,
+    value: OutBuf,
+    size: usize,
+) -> SysResult<usize> {
+    let name = name_of(task, name)?;
+    let file = task.file(fd.0)?;
+    get(task, &file.path, &name, *value, size)
+}
+
+fn list(task: &CurrentTask, place: &Path, to: UserAddr, size: usize) -> SysResult<usize> {
+    let roots = task.fs().roots();
+    let mut bytes = Vec::new();
+    for name in task.caller(&roots).list_xattr(place)? {
+        bytes.extend_from_slice(&name);
+        bytes.push(0);
+    }
+    give(task, &bytes, to, size, XATTR_LIST_MAX)
+}
+
+/// listxattr(2)
+pub fn listxattr(task: &mut CurrentTask, path: UserCStr, buf: OutBuf, size: usize) -> SysResult<usize> {
+    let place = at(task, DirFd(AT_FDCWD), path, At::FOLLOW)?;
+    list(task, &place, *buf, size)
+}
+
+/// llistxattr(2)
+pub fn llistxattr(task: &mut CurrentTask, path: UserCStr, buf: OutBuf, size: usize) -> SysResult<usize> {
+    let place = at(task, DirFd(AT_FDCWD), path, At::NO_FOLLOW)?;
+    list(task, &place, *buf, size)
+}
+
+/// flistxattr(2)
+pub fn flistxattr(task: &mut CurrentTask, fd: Fd, buf: OutBuf, size: usize) -> SysResult<usize> {
+    let file = task.file(fd.0)?;
+    list(task, &file.path, *buf, size)
+}
+
+fn remove(task: &CurrentTask, place: &Path, name: &[u8]) -> SysResult<()> {
+    let roots = task.fs().roots();
+    Ok(task.caller(&roots).remove_xattr(place, name)?)
+}
+
+/// removexattr(2)
+pub fn removexattr(task: &mut CurrentTask, path: UserCStr, name: InString) -> SysResult<()> {
+    let name = name_of(task, name)?;
+    let place = at(task, DirFd(AT_FDCWD), path, At::FOLLOW)?;
+    remove(task, &place, &name)
+}
+
+/// lremovexattr(2)
+pub fn lremovexattr(task: &mut CurrentTask, path: UserCStr, name: InString) -> SysResult<()> {
+    let name = name_of(task, name)?;
+    let place = at(task, DirFd(AT_FDCWD), path, At::NO_FOLLOW)?;
+    remove(task, &place, &name)
+}
+
+/// fremovexattr(2)
+pub fn fremovexattr(task: &mut CurrentTask, fd: Fd, name: InString) -> SysResult<()> {
+    let name = name_of(task, name)?;
+    let file = task.file(fd.0)?;
+    remove(task, &file.path, &name)
+}
