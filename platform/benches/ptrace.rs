@@ -61,6 +61,11 @@ fn main() {
     let platform: Arc<dyn Platform> = Arc::new(PtracePlatform::new(memory).expect("platform"));
     let platform = &platform;
 
+    measure("memory file", 5, || drop(MemoryFile::new(None).expect("memory file")));
+    measure("memory file and platform, made and ended", 5, || {
+        let memory = MemoryFile::new(None).expect("memory file");
+        drop(PtracePlatform::new(memory).expect("platform"));
+    });
     let space = space_with(platform, CALLS);
     let mut context = platform.new_context().expect("context");
     let mut regs = start();
