@@ -1,6 +1,7 @@
 //! What operations of the memory file cost, in microseconds: median (10th .. 90th of 100) of the means of batches.
 //! `cargo bench -p platform --bench memory_file [NAME]`.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use platform::{Frames, MemoryFile, PAGE_SIZE};
@@ -33,8 +34,8 @@ fn main() {
         measure(&format!("read {len}"), 1000, || m.read(page.offset, &mut bytes[..len]).expect("read"));
         measure(&format!("write {len}"), 1000, || m.write(page.offset, &bytes[..len]).expect("write"));
     }
-    measure("load_u32", 1000, || drop(m.load_u32(page.offset)));
-    measure("unique_prefix", 1000, || drop(m.unique_prefix(page)));
+    measure("load_u32", 1000, || _ = black_box(m.load_u32(page.offset)));
+    measure("unique_prefix", 1000, || _ = black_box(m.unique_prefix(page)));
     measure("incref, decref", 1000, || {
         m.incref(page);
         m.decref(page);
@@ -45,7 +46,7 @@ fn main() {
         m.write(from.offset, &vec![1; from.len as usize]).expect("write");
         measure(&format!("copy on write of {pages} pages, and back"), 100, || {
             let to = m.allocate(from.len).expect("allocate");
-            m.copy(from.offset, to.offset, from.len).expect("copy");
+            m.copy_to_fresh(from.offset, to.offset, from.len).expect("copy");
             m.decref(to);
         });
         let to = m.allocate(from.len).expect("allocate");
@@ -69,10 +70,10 @@ fn main() {
         m.decref(to);
     });
     let large = m.allocate(1 << 30).expect("allocate");
-    measure("resident_bytes_in 1 GiB, nothing touched", 100, || drop(m.resident_bytes_in(large)));
+    measure("resident_bytes_in 1 GiB, nothing touched", 100, || _ = black_box(m.resident_bytes_in(large)));
     for at in (0..64 << 20).step_by(4096) {
         m.write(large.offset + at, &[1]).expect("write");
     }
-    measure("resident_bytes_in 1 GiB, 64 MiB touched", 10, || drop(m.resident_bytes_in(large)));
-    measure("resident_bytes", 100, || drop(m.resident_bytes()));
+    measure("resident_bytes_in 1 GiB, 64 MiB touched", 10, || _ = black_box(m.resident_bytes_in(large)));
+    measure("resident_bytes", 100, || _ = black_box(m.resident_bytes()));
 }

@@ -28,6 +28,28 @@ fn fresh_pages_are_zero_and_hold_what_is_written() {
 }
 
 #[test]
+fn fresh_pages_are_copied_to() {
+    let m = file();
+    let from = m.allocate(3 * PAGE).expect("allocate");
+    m.write(from.offset + PAGE - 2, b"text").expect("write");
+    let to = m.allocate(3 * PAGE).expect("allocate");
+    m.copy_to_fresh(from.offset, to.offset, to.len).expect("copy");
+    let mut bytes = [0; 6];
+    m.read(to.offset + PAGE - 3, &mut bytes).expect("read");
+    assert_eq!(&bytes, b"\0text\0");
+    assert!(m.copy_to_fresh(from.offset, m.size() - PAGE, 2 * PAGE).is_err());
+    let disk = tempfile::tempfile().expect("file");
+    disk.set_len(PAGE + 10).expect("set_len");
+    let disk = crate::HostFile::new(disk.into(), true);
+    disk.write(PAGE, b"0123456789").expect("write");
+    m.write_pieces(to.offset, &disk.pieces([(0, 2 * PAGE)]).expect("pieces").read_only()).expect("copy");
+    m.read(to.offset + PAGE + 6, &mut bytes).expect("read");
+    assert_eq!(&bytes, b"6789\0\0");
+    let beyond = disk.pieces([(PAGE, 2 * PAGE)]).expect("pieces").read_only();
+    assert!(m.write_pieces(to.offset, &beyond).is_err());
+}
+
+#[test]
 fn words_are_atomic_and_aligned() {
     let m = file();
     let f = m.allocate(PAGE).expect("allocate");

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use platform::memory_file::CopyFault;
-use platform::{Frames, MemoryFile};
+use platform::{Frames, HostFile, MemoryFile};
 
 use super::arena::Growth;
 use super::fault::FaultError;
@@ -104,16 +104,23 @@ impl Inner {
     }
 }
 
+/// `to` is fresh: the host writes the pages, which is cheaper than to fault them in here.
 fn copy_to_frames(memory: &MemoryFile, from: &Place, to: Frames) -> Result<(), CopyFault> {
     match from {
-        Place::Memory(offset) => memory.copy(*offset, to.offset, to.len),
-        Place::Host(file, offset) => {
-            let mut page = [0; PAGE as usize];
-            for at in (0..to.len).step_by(PAGE as usize) {
-                file.read(offset + at, &mut page)?;
-                memory.write(to.offset + at, &page)?;
-            }
-            Ok(())
-        }
+        Place::Memory(offset) => memory.copy_to_fresh(*offset, to.offset, to.len),
+        Place::Host(file, offset) => match file.pieces([(*offset, to.len)]) {
+            Ok(pieces) => memory.write_pieces(to.offset, &pieces.read_only()),
+            Err(CopyFault) => copy_by_page(memory, file, *offset, to),
+        },
     }
+}
+
+/// Without a window on the file.
+fn copy_by_page(memory: &MemoryFile, file: &HostFile, offset: u64, to: Frames) -> Result<(), CopyFault> {
+    let mut page = [0; PAGE as usize];
+    for at in (0..to.len).step_by(PAGE as usize) {
+        file.read(offset + at, &mut page)?;
+        memory.write(to.offset + at, &page)?;
+    }
+    Ok(())
 }
