@@ -19,6 +19,9 @@ use crate::node::{Entry, Looked, Node, Place, StatfsReply};
 use crate::reply::{Look, Reply};
 use crate::request::Request;
 
+/// Places that are looked at in one request: names of 255 bytes each, and their attributes, fit into a message.
+const LOOK_BATCH: usize = 200;
+
 /// How far a walk came.
 #[derive(Debug)]
 pub struct Walked {
@@ -157,21 +160,26 @@ impl Client {
 
     /// The attributes of files at `places`, one result each.
     pub fn look(&self, places: &[Place<'_>]) -> Result<Vec<Result<Attr, Errno>>, Errno> {
-        self.ask(
-            |packer| {
-                packer.clear(usize::MAX);
-                if !places.iter().all(|place| packer.push(place)) {
-                    return Err(Errno::TOOBIG);
-                }
-                Ok(Request::Look { places: packer.list() })
-            },
-            |answer| match answer.reply {
-                Reply::Looks { looks } if looks.len() == places.len() => {
-                    Ok(Ok(looks.iter().map(|Look(look)| look).collect()))
-                }
-                _ => Err(Wrong),
-            },
-        )
+        let mut all = Vec::with_capacity(places.len());
+        for places in places.chunks(LOOK_BATCH) {
+            self.ask(
+                |packer| {
+                    packer.clear(usize::MAX);
+                    if !places.iter().all(|place| packer.push(place)) {
+                        return Err(Errno::TOOBIG);
+                    }
+                    Ok(Request::Look { places: packer.list() })
+                },
+                |answer| match answer.reply {
+                    Reply::Looks { looks } if looks.len() == places.len() => {
+                        all.extend(looks.iter().map(|Look(look)| look));
+                        Ok(Ok(()))
+                    }
+                    _ => Err(Wrong),
+                },
+            )?;
+        }
+        Ok(all)
     }
 
     /// Attributes of a file.

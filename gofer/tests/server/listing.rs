@@ -1,0 +1,143 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use gofer_protocol::{Errno, FileType, Handle, ReaddirFlags};
+
+use crate::fixture::{Fixture, assert_attr};
+
+struct Listed {
+    ino: u64,
+    kind: Option<FileType>,
+    found: Option<gofer_protocol::Looked>,
+}
+
+/// The whole directory, and in how many requests.
+fn list(t: &Fixture, dir: Handle, flags: ReaddirFlags) -> (BTreeMap<String, Listed>, usize) {
+    let (mut all, mut cookie, mut requests) = (BTreeMap::new(), 0, 0);
+    loop {
+        requests += 1;
+        let end = t.client().readdir(dir, cookie, flags, |entry| {
+            let name = String::from_utf8(entry.name.as_bytes().to_vec()).unwrap();
+            let listed = Listed { ino: entry.ino, kind: entry.kind, found: entry.found };
+            cookie = entry.cookie;
+            assert!(all.insert(name, listed).is_none(), "an entry came twice");
+        });
+        if end.unwrap() {
+            return (all, requests);
+        }
+    }
+}
+
+#[test]
+fn entries() {
+    let t = Fixture::new();
+    fs::create_dir(t.path("dir")).unwrap();
+    fs::write(t.path("file"), "text").unwrap();
+    symlink("file", t.path("link")).unwrap();
+    let (all, requests) = list(&t, t.root(), ReaddirFlags::empty());
+    assert_eq!(requests, 1);
+    assert_eq!(all.keys().collect::<Vec<_>>(), ["dir", "file", "link"]);
+    for (n, kind) in [("dir", FileType::Directory), ("file", FileType::Regular), ("link", FileType::Symlink)]
+    {
+        assert_eq!(all[n].kind, Some(kind));
+        assert_eq!(all[n].ino, t.find(n).unwrap().attr.id.ino);
+        assert!(all[n].found.is_none());
+    }
+    let (all, _) = list(&t, t.root(), ReaddirFlags::ATTR);
+    for (n, listed) in &all {
+        let found = listed.found.unwrap();
+        assert_attr(&found.attr, &t.path(n));
+        assert!(found.handle.is_none());
+    }
+    let (all, _) = list(&t, t.root(), ReaddirFlags::DIR_HANDLES);
+    assert!(all["file"].found.unwrap().handle.is_none());
+    let dir = all["dir"].found.unwrap().handle.unwrap();
+    assert!(list(&t, dir, ReaddirFlags::empty()).0.is_empty());
+    let error = |path| t.client().readdir(t.handle(path), 0, ReaddirFlags::empty(), |_| {}).err();
+    assert_eq!(error("file"), Some(Errno::NOTDIR));
+    assert_eq!(error("link"), Some(Errno::NOTDIR));
+    t.end();
+}
+
+#[test]
+fn many_entries() {
+    let t = Fixture::new();
+    let names: BTreeSet<String> = (0..6000).map(|i| format!("{i}{}", "x".repeat(i % 250))).collect();
+    for n in &names {
+        fs::write(t.path(n), "").unwrap();
+    }
+    for flags in [ReaddirFlags::empty(), ReaddirFlags::ATTR, ReaddirFlags::DIR_HANDLES] {
+        let (all, requests) = list(&t, t.root(), flags);
+        assert!(requests > 1);
+        assert!(all.keys().eq(&names), "{} entries", all.len());
+        assert!(all.values().all(|listed| listed.found.is_some() == !flags.is_empty()));
+    }
+    t.end();
+}
+
+#[test]
+fn from_any_cookie() {
+    let t = Fixture::new();
+    for i in 0..3000 {
+        fs::write(t.path(&format!("entry number {i}")), "").unwrap();
+    }
+    let root = t.root();
+    let mut all = Vec::new();
+    let mut cookie = 0;
+    while !t
+        .client()
+        .readdir(root, cookie, ReaddirFlags::empty(), |entry| {
+            cookie = entry.cookie;
+            all.push((entry.ino, entry.cookie));
+        })
+        .unwrap()
+    {}
+    assert_eq!(all.len(), 3000);
+    // Back and forth, as two readers of one directory do.
+    for at in [0, 2998, 1500, 1, 2999] {
+        let mut next = None;
+        t.client()
+            .readdir(root, all[at].1, ReaddirFlags::empty(), |entry| {
+                next.get_or_insert(entry.ino);
+            })
+            .unwrap();
+        assert_eq!(next, all.get(at + 1).map(|entry| entry.0));
+    }
+    // Cookies that the host never gave: an error or some entries, but an answer.
+    for cookie in [1, 12345, u64::MAX, 1 << 63] {
+        let _ = t.client().readdir(root, cookie, ReaddirFlags::ATTR, |_| {});
+    }
+    assert_eq!(t.client().death(), None);
+    t.end();
+}
+
+#[test]
+fn while_it_changes() {
+    let t = Fixture::new();
+    let stay: BTreeSet<String> = (0..500).map(|i| format!("stay{i}")).collect();
+    for n in &stay {
+        fs::write(t.path(n), "").unwrap();
+    }
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0.. {
+                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                let path = t.path(&format!("come and go {}", i % 100));
+                fs::write(&path, "").unwrap();
+                if i % 3 == 0 {
+                    fs::remove_file(&path).unwrap();
+                }
+            }
+        });
+        for _ in 0..50 {
+            let (all, _) = list(&t, t.root(), ReaddirFlags::ATTR);
+            assert!(stay.iter().all(|n| all.contains_key(n)));
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    t.end();
+}
