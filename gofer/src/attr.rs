@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use gofer_protocol::{Attr, Errno, FileId, FileType, Name, Owner, Perm, Time};
 use rustix::fs::{AtFlags, Statx, StatxFlags, StatxTimestamp, statx};
 
-use crate::config::{Ids, Overflow};
+use crate::config::Overflow;
 
 /// What the host shows where an id has no name in the user namespace (/proc/sys/kernel/overflowuid, unless changed).
 const OVERFLOW_ID: u32 = 65534;
@@ -17,8 +17,8 @@ pub(crate) struct IdRule {
 }
 
 impl IdRule {
-    pub fn new(ids: Ids) -> IdRule {
-        IdRule { overflow_is_root: matches!(ids, Ids::MapOwn { overflow: Overflow::Root, .. }) }
+    pub fn new(overflow: Overflow) -> IdRule {
+        IdRule { overflow_is_root: overflow == Overflow::Root }
     }
 
     fn shown(self, id: u32) -> u32 {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// The trees, in the order in which the Sentry names them.
     pub trees: Vec<TreeConfig>,
-    /// User and group ids.
-    pub ids: Ids,
+    /// How owners without a name in the process's user namespace are shown.
+    pub overflow: Overflow,
     /// What happens at a host call that is not on the filter's list.
     pub refused: Refused,
     /// Requests that can be under way at a time: threads, and channels.
@@ -30,24 +30,8 @@ pub struct TreeConfig {
     pub host_fifos: bool,
 }
 
-/// How ids of the host become those in replies and requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ids {
-    /// As they are in the namespace that the process was started in.
-    AsTheyAre,
-    /// The process was started in a new user namespace: it maps one user and one group there, the own ones. All
-    /// others show up as 65534, and nothing can be given to them.
-    MapOwn {
-        /// Uid of the Gofer's files, outside the namespace.
-        uid: u32,
-        /// Gid, likewise.
-        gid: u32,
-        /// What 65534 is turned into.
-        overflow: Overflow,
-    },
-}
-
-/// What an owner without a name in the user namespace is shown as.
+/// What an owner without a name in the user namespace is shown as. (The Gofer of an ordinary user is started in one
+/// where only that user's own ids have names; nothing can be given to any other.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
     /// 65534, as the host says.
@@ -67,8 +51,8 @@ pub enum Refused {
 }
 
 impl Config {
-    /// A configuration for these trees, with ids as they are.
+    /// A configuration for these trees, with owners as the host shows them.
     pub fn new(trees: Vec<TreeConfig>) -> Config {
-        Config { trees, ids: Ids::AsTheyAre, refused: Refused::Kill, channels: 4 }
+        Config { trees, overflow: Overflow::AsItIs, refused: Refused::Kill, channels: 4 }
     }
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use gofer_protocol::MAX_CHANNELS;
@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, so
 use rustix::process::{Resource, getrlimit};
 
 use crate::attr::IdRule;
-use crate::config::{Config, Ids};
+use crate::config::{Config, Overflow};
 use crate::connection;
 use crate::error::GoferError;
 use crate::table::Table;
@@ -52,8 +52,8 @@ pub struct Parts {
     pub trees: Vec<Tree>,
     /// The way to reopen descriptors.
     pub self_fds: SelfFds,
-    /// How ids are turned around.
-    pub ids: Ids,
+    /// How owners without a name are shown.
+    pub overflow: Overflow,
     /// Requests under way at a time.
     pub channels: usize,
     /// Handles at a time.
@@ -76,7 +76,7 @@ impl Parts {
                 open(fds).map_err(|error| GoferError::source(fds, error))?,
                 "/proc/self/fd/",
             ),
-            ids: config.ids,
+            overflow: config.overflow,
             channels: config.channels,
             max_handles: max_handles(),
         })
@@ -89,7 +89,7 @@ pub(crate) fn max_handles() -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(SPARE_FDS)
 }
 
-/// A server whose threads are there and wait. None of them can get a request before [`run`](Self::run), because
+/// A server whose threads have started, so that a filter can be installed over them, and wait. None of them can get a request before [`run`](Self::run), because
 /// the Sentry gets their channels with the greeting.
 #[derive(Debug)]
 pub struct Ready {
@@ -111,15 +111,19 @@ impl Ready {
         let server = Arc::new(Server {
             trees: parts.trees,
             self_fds: parts.self_fds,
-            ids: IdRule::new(parts.ids),
+            ids: IdRule::new(parts.overflow),
             table: Table::new(parts.max_handles),
             channels: Mutex::new(Some(theirs)),
         });
+        let started = Arc::new(Barrier::new(ours.len() + 1));
         let others = ours
             .into_iter()
-            .map(|socket| Ok((Arc::clone(&socket), spawn(Arc::clone(&server), socket)?)))
+            .map(|socket| {
+                Ok((Arc::clone(&socket), spawn(Arc::clone(&server), socket, Arc::clone(&started))?))
+            })
             .collect::<io::Result<Vec<_>>>()
             .map_err(|error| GoferError::Prepare { what: "thread", error })?;
+        started.wait();
         Ok(Ready { server, first, others })
     }
 
@@ -140,8 +144,10 @@ impl Ready {
     }
 }
 
-fn spawn(server: Arc<Server>, socket: Arc<OwnedFd>) -> io::Result<JoinHandle<()>> {
+fn spawn(server: Arc<Server>, socket: Arc<OwnedFd>, started: Arc<Barrier>) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("channel".into()).stack_size(STACK).spawn(move || {
+        started.wait();
+        drop(started);
         if let Err(error) = connection::serve(&server, &socket) {
             tracing::error!("{error}");
         }

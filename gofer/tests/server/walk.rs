@@ -97,7 +97,7 @@ fn long_names_and_long_ways() {
     assert_attr(&t.find(&longest).unwrap().attr, &t.path(&longest));
     // 2,000 directories deep: a path of 4,000 bytes, and a reply in several parts.
     let deep = vec!["d"; 2000].join("/");
-    let mut at = std::path::PathBuf::from(t.path(""));
+    let mut at = t.path("");
     for _ in 0..20 {
         at.extend(vec!["d"; 100]);
         // The host takes paths of 4,095 bytes at most, the temporary directory's included.
