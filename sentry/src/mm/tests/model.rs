@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use abi::mman::{MADV_DOFORK, MADV_DONTFORK, MADV_DONTNEED, MADV_WIPEONFORK, MremapFlags, ProtFlags};
 
 use super::space::{guest_read, guest_write, host_mappings, shows};
+use platform::Platform;
+
 use super::*;
 
 /// The area that the sequences work in.
@@ -276,15 +278,18 @@ fn check_books(mm: &MemoryManager) {
     }
 }
 
-fn run(seed: u64) {
-    let platform = space::platform();
+fn run(seed: u64, platform: &Arc<dyn Platform>) {
+    let real = platform.name() != "mock";
     let mut world = World {
         random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
         private_file: TestFile::new(FILE_PAGES),
         shared_file: TestFile::new(FILE_PAGES),
         objects: vec![(0..FILE_PAGES).map(|page| page as u8 + 1).collect()],
     };
-    let mm = MemoryManager::new(&platform).expect("address space");
+    let mm = MemoryManager::new(platform).expect("address space");
+    if real {
+        space::put_code(&mm);
+    }
     let mut processes = vec![Process { mm, pages: BTreeMap::new() }];
     for _ in 0..400 {
         let at = world.random.below(processes.len() as u64) as usize;
@@ -300,7 +305,7 @@ fn run(seed: u64) {
     }
     for process in &processes {
         world.check_all(process);
-        assert!(host_mappings(&process.mm) <= PAGES as usize);
+        assert!(real || host_mappings(&process.mm) <= PAGES as usize);
     }
     drop(processes);
     assert_eq!(platform.memory().allocated_bytes(), 0, "all memory was given back");
@@ -310,7 +315,17 @@ fn run(seed: u64) {
 fn random_sequences_agree_with_the_model() {
     let seeds = std::env::var("MM_MODEL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
     for seed in 0..seeds {
-        let outcome = std::panic::catch_unwind(|| run(seed));
+        let outcome = std::panic::catch_unwind(|| run(seed, &space::platform()));
         assert!(outcome.is_ok(), "seed {seed}");
     }
+}
+
+#[test]
+fn random_sequences_agree_with_the_model_on_real_page_tables() {
+    let Some(platform) = space::real_platform() else { return };
+    space::enter(&platform);
+    for seed in 1000..1008 {
+        run(seed, &platform);
+    }
+    space::leave();
 }

@@ -1,21 +1,40 @@
-//! A guest that touches the address space of the mock platform.
+//! A guest that touches an address space: as the mock platform's tables say, or by machine code.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
+use abi::mman::{MapFlags, ProtFlags};
 use platform::mock::{MockPlatform, MockSpace, Shown};
-use platform::{Access, Platform, Trap};
+use platform::ptrace::PtracePlatform;
+use platform::{Access, Context, MemoryFile, Platform, Registers, Trap};
 
 use super::super::pma::Pma;
-use super::super::{FaultSignal, MemoryManager, Place};
+use super::super::{FaultSignal, MapRequest, MemoryManager, MmLimits, PAGE, Place, UserAddr};
 
 /// The platform.
 pub fn platform() -> Arc<dyn Platform> {
     Arc::new(MockPlatform::new())
 }
 
+/// A platform that runs guest code, `None` where the host does not let us.
+pub fn real_platform() -> Option<Arc<dyn Platform>> {
+    let platform = PtracePlatform::new(MemoryFile::new(None).ok()?);
+    match platform {
+        Ok(platform) => Some(Arc::new(platform)),
+        Err(error) => {
+            eprintln!("SKIPPED: no ptrace platform here: {error}");
+            None
+        }
+    }
+}
+
 /// The test's side of an address space.
 pub fn mock(mm: &MemoryManager) -> &MockSpace {
-    mm.space().as_any().downcast_ref().expect("a mock space")
+    try_mock(mm).expect("a mock space")
+}
+
+fn try_mock(mm: &MemoryManager) -> Option<&MockSpace> {
+    mm.space().as_any().downcast_ref()
 }
 
 fn same(a: &Shown, b: &Shown) -> bool {
@@ -46,7 +65,8 @@ pub fn host_mappings(mm: &MemoryManager) -> usize {
 
 /// Whether the page at `addr` is shown as `pma` (cut to that page) says, or not at all without one.
 pub fn shows(mm: &MemoryManager, addr: u64, pma: Option<&Pma>) -> bool {
-    let all = mock(mm).mappings();
+    let Some(mock) = try_mock(mm) else { return true };
+    let all = mock.mappings();
     let found = all.iter().find(|mapping| mapping.range.contains(&addr));
     match (found, pma) {
         (None, None) => true,
@@ -62,16 +82,73 @@ pub fn shows(mm: &MemoryManager, addr: u64, pma: Option<&Pma>) -> bool {
     }
 }
 
-/// The guest loads a byte. `known`: the platform tells what kind of access faulted.
+/// Where guest code for real platforms is.
+const CODE: u64 = 0x5000_0000_0000;
+/// `mov al, [rdi]; syscall` and `mov [rdi], al; syscall`.
+const LOAD_AND_STORE: [u8; 8] = [0x8a, 0x07, 0x0f, 0x05, 0x88, 0x07, 0x0f, 0x05];
+
+thread_local! {
+    /// Runs guest code of this thread on a real platform.
+    static CONTEXT: RefCell<Option<Box<dyn Context>>> = const { RefCell::new(None) };
+}
+
+/// The calling thread runs guest code on `platform` from now on.
+pub fn enter(platform: &Arc<dyn Platform>) {
+    CONTEXT.set(Some(platform.new_context().expect("context")));
+}
+
+/// The calling thread runs no guest code any more.
+pub fn leave() {
+    CONTEXT.set(None);
+}
+
+/// Puts guest code for loads and stores into an address space of a real platform.
+pub fn put_code(mm: &MemoryManager) {
+    let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS | MapFlags::FIXED;
+    let at = UserAddr(CODE);
+    mm.mmap(MapRequest { addr: at, ..super::request(PAGE, super::RW, flags) }).expect("mmap");
+    mm.copy_out(at, &LOAD_AND_STORE).expect("copy");
+    mm.mprotect(at, PAGE, ProtFlags::READ | ProtFlags::EXEC, &MmLimits::UNLIMITED).expect("mprotect");
+}
+
+fn run(mm: &MemoryManager, rip: u64, addr: u64, byte: u8) -> Result<u8, Trap> {
+    let mut regs = Registers {
+        rip,
+        rdi: addr,
+        rax: byte.into(),
+        cs: 0x33,
+        ss: 0x2b,
+        eflags: 0x202,
+        ..Default::default()
+    };
+    CONTEXT.with_borrow_mut(|context| {
+        let context = context.as_mut().expect("a context");
+        loop {
+            match context.run(mm.space(), &mut regs).expect("guest") {
+                Trap::Syscall => return Ok(regs.orig_rax as u8),
+                Trap::Interrupted => {}
+                trap => return Err(trap),
+            }
+        }
+    })
+}
+
+/// The guest loads a byte. `known`: the platform tells what kind of access faulted, if it can.
 pub fn guest_read(mm: &MemoryManager, addr: u64, known: bool) -> Result<u8, FaultSignal> {
     let mut byte = [0];
-    touch(mm, known, || mock(mm).load(addr, &mut byte))?;
+    touch(mm, known, || match try_mock(mm) {
+        Some(mock) => mock.load(addr, &mut byte),
+        None => run(mm, CODE, addr, 0).map(|loaded| byte[0] = loaded),
+    })?;
     Ok(byte[0])
 }
 
 /// The guest stores a byte.
 pub fn guest_write(mm: &MemoryManager, addr: u64, byte: u8, known: bool) -> Result<(), FaultSignal> {
-    touch(mm, known, || mock(mm).store(addr, &[byte]))
+    touch(mm, known, || match try_mock(mm) {
+        Some(mock) => mock.store(addr, &[byte]),
+        None => run(mm, CODE + 4, addr, byte).map(drop),
+    })
 }
 
 fn touch(

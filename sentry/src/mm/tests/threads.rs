@@ -5,19 +5,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use abi::mman::{MADV_DONTNEED, ProtFlags};
 
 use super::space::{guest_read, guest_write};
+use platform::Platform;
+
 use super::*;
 
 /// Threads that write disjoint bytes of the same pages, while another forks and drops children: no byte is lost.
-#[test]
-fn no_write_is_lost_while_another_thread_forks() {
-    let mm = new_mm();
+fn write_while_another_thread_forks(platform: &Arc<dyn Platform>) {
+    let real = platform.name() != "mock";
+    let mm = MemoryManager::new(platform).expect("address space");
+    let enter = || {
+        if real {
+            space::enter(platform);
+        }
+    };
+    if real {
+        space::put_code(&mm);
+    }
     let at = anonymous(&mm, 64, RW);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for thread in 0..3u64 {
             let (mm, stop) = (&mm, &stop);
             scope.spawn(move || {
-                for round in 1..=40u8 {
+                enter();
+                for round in 1..=100u8 {
                     for page in 0..64 {
                         let addr = at + page * PAGE + thread * 64;
                         if thread == 0 {
@@ -32,15 +43,32 @@ fn no_write_is_lost_while_another_thread_forks() {
                     }
                 }
                 stop.store(true, Ordering::Relaxed);
+                space::leave();
             });
         }
         scope.spawn(|| {
+            enter();
             while !stop.load(Ordering::Relaxed) {
+                // As a guest that forks: the caller's context was here last.
+                guest_read(&mm, at, true).expect("read");
                 let child = mm.fork().expect("fork");
                 guest_write(&child, at, 255, true).expect("write");
             }
+            space::leave();
         });
     });
+}
+
+#[test]
+fn no_write_is_lost_while_another_thread_forks() {
+    write_while_another_thread_forks(&space::platform());
+}
+
+#[test]
+fn no_write_is_lost_on_real_page_tables() {
+    if let Some(platform) = space::real_platform() {
+        write_while_another_thread_forks(&platform);
+    }
 }
 
 /// A thread takes pages away and brings them back while others copy: each copy works or is EFAULT, and nothing panics.
