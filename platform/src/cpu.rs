@@ -208,3 +208,14 @@ fn flags(highest: u32, highest_extended: u32, version: CpuidResult) -> String {
     }
     names.join(" ")
 }
+
+/// The time stamp counter now. Not ordered against what is around it.
+pub fn time_stamp() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and the host lets user code use it.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+/// Whether the counter runs at one rate whatever the processor does, and is the same on all of them.
+pub fn has_invariant_time_stamp() -> bool {
+    leaf(0x8000_0000).eax >= 0x8000_0007 && leaf(0x8000_0007).edx >> 8 & 1 == 1
+}

@@ -13,6 +13,7 @@ use sync::{Condvar, Mutex};
 use crate::error::SysResult;
 use crate::fs::tmpfs::memfd::MemfdFs;
 use crate::futex::FutexTable;
+use crate::loader::Vdso;
 use crate::task::{
     ControllingTty, CurrentTask, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace,
 };
@@ -88,6 +89,8 @@ pub struct Kernel {
     pub memfds: MemfdFs,
     /// Clocks of the sandbox.
     pub clocks: Clocks,
+    /// The object with time functions that is mapped into every program.
+    pub vdso: Vdso,
     /// What tells objects that a moment has come.
     pub timers: TimerService,
     tasks: AtomicU64,
@@ -106,7 +109,9 @@ impl Kernel {
         let pid_ns = PidNamespace::initial(Arc::clone(&user_ns));
         let own_init = if config.job { Some(crate::task::reserve_pid(&pid_ns)?) } else { None };
         let vfs = Vfs::new(Arc::clone(config.platform.memory()));
-        Ok(Arc::new(Kernel {
+        let vdso = Vdso::new(config.platform.memory())?;
+        let kernel = Arc::new(Kernel {
+            vdso,
             platform: Arc::clone(&config.platform),
             table: config.table,
             tree: Mutex::default(),
@@ -129,7 +134,9 @@ impl Kernel {
             main: Mutex::default(),
             events: Mutex::default(),
             event_come: Condvar::new(),
-        }))
+        });
+        crate::time::vdso_clock::start(&kernel);
+        Ok(kernel)
     }
 
     /// Nanoseconds since the sandbox started (CLOCK_BOOTTIME of the sandbox).

@@ -10,6 +10,8 @@ mod script;
 mod stack;
 mod vdso;
 
+pub use vdso::Vdso;
+
 use std::sync::Arc;
 
 use abi::Errno;

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod timer;
+pub mod vdso_clock;
 
 pub use clock::Clocks;
 pub use timer::{TimerHandle, TimerService};

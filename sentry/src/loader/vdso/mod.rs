@@ -1,0 +1,77 @@
+//! The vDSO (vdso(7)): an ELF object that is mapped into every program, with the page of clock values in front of it.
+//!
+//! The object is built from `vdso.s` by `build.rs`. Its one copy, and the one page of values, lie in the memory file and
+//! are mapped read-only everywhere.
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::mman::MapFlags;
+use platform::{MemoryFile, Prot};
+
+use super::elf::request;
+use crate::Kernel;
+use crate::mm::{MapBacking, Mappable, MemoryManager, PAGE, Shmem, UserAddr, VmaFlags};
+
+static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vdso.so"));
+
+/// The pages that every program shares.
+pub struct Vdso {
+    values: Arc<Shmem>,
+    code: Arc<Shmem>,
+}
+
+impl Vdso {
+    /// Puts the object into the memory file. The clock in it can't be used until somebody writes its values.
+    pub fn new(memory: &Arc<MemoryFile>) -> Result<Vdso, Errno> {
+        let code = Shmem::new(memory, OBJECT.len() as u64)?;
+        memory.write(code.frames().offset, OBJECT).map_err(|_| Errno::EIO)?;
+        Ok(Vdso { values: Shmem::new(memory, PAGE)?, code })
+    }
+
+    /// Where the page of values lies in the memory file.
+    pub fn values_offset(&self) -> u64 {
+        self.values.frames().offset
+    }
+}
+
+/// Maps the vDSO and gives its address.
+pub(super) fn map(mm: &MemoryManager, kernel: &Arc<Kernel>) -> Result<u64, Errno> {
+    let vdso = &kernel.vdso;
+    let len = vdso.code.size();
+    let none = MapBacking::Anonymous;
+    let at = mm.mmap(request(UserAddr::NULL, PAGE + len, Prot::empty(), MapFlags::PRIVATE, none))?;
+    let values = MapBacking::Special {
+        pages: Arc::clone(&vdso.values) as Arc<dyn Mappable>,
+        max_prot: Prot::READ,
+        name: "[vvar]",
+        flags: VmaFlags::IO | VmaFlags::DONTDUMP,
+    };
+    let fixed = MapFlags::PRIVATE | MapFlags::FIXED;
+    mm.mmap(request(at, PAGE, Prot::READ, fixed, values))?;
+    let code = MapBacking::Special {
+        pages: Arc::clone(&vdso.code) as Arc<dyn Mappable>,
+        max_prot: Prot::READ | Prot::WRITE | Prot::EXEC,
+        name: "[vdso]",
+        flags: VmaFlags::empty(),
+    };
+    let code_at = at.add(PAGE)?;
+    mm.mmap(request(code_at, len, Prot::READ | Prot::EXEC, fixed, code))?;
+    Ok(code_at.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_is_an_elf_file_of_one_page_or_so() {
+        assert_eq!(&OBJECT[..4], b"\x7fELF");
+        assert!(OBJECT.len() <= 2 * PAGE as usize, "{} bytes", OBJECT.len());
+        for name in
+            ["__vdso_clock_gettime", "__vdso_gettimeofday", "__vdso_time", "__vdso_getcpu", "LINUX_2.6"]
+        {
+            assert!(OBJECT.windows(name.len()).any(|w| w == name.as_bytes()), "{name}");
+        }
+    }
+}

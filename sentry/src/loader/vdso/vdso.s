@@ -1,0 +1,192 @@
+# The vDSO of guests (vdso(7)): time and CPU number without a system call.
+#
+# The page in front of this object (`vvar`) is written by the Sentry and can only be read here; its layout is that of
+# `time/vdso_clock.rs`:
+#	 0  sequence number, odd while the rest is being written
+#	 8  whether the clock may be used
+#	16  time stamp counter at the base
+#	24  monotonic time at the base, nanoseconds
+#	32  nanoseconds for one count, 32.32 fixed point
+#	40  real time minus monotonic time, nanoseconds
+
+	.set	CLOCK_GETTIME, 228
+	.set	CLOCK_GETRES, 229
+	.set	GETTIMEOFDAY, 96
+	.set	TIME, 201
+	.set	GETCPU, 309
+	.set	NS_PER_SEC, 1000000000
+	.set	CPU_SEGMENT, 0x7b
+
+	.hidden	vvar
+
+	.text
+
+# Monotonic nanoseconds in rax and what real time is ahead of them in r10; carry set when the clock can't be used.
+# Changes rcx, rdx, r8.
+	.type	read_clock, @function
+read_clock:
+	.cfi_startproc
+1:	mov	vvar(%rip), %r8d
+	test	$1, %r8d
+	jnz	2f
+	cmpq	$0, vvar+8(%rip)
+	je	3f
+	lfence
+	rdtsc
+	shl	$32, %rdx
+	or	%rdx, %rax
+	xor	%ecx, %ecx
+	sub	vvar+16(%rip), %rax
+	# Another CPU's counter may be a little behind the base.
+	cmovs	%rcx, %rax
+	mulq	vvar+32(%rip)
+	shrd	$32, %rdx, %rax
+	add	vvar+24(%rip), %rax
+	mov	vvar+40(%rip), %r10
+	cmp	vvar(%rip), %r8d
+	jne	1b
+	clc
+	ret
+2:	pause
+	jmp	1b
+3:	stc
+	ret
+	.cfi_endproc
+	.size	read_clock, . - read_clock
+
+	.globl	__vdso_clock_gettime
+	.type	__vdso_clock_gettime, @function
+__vdso_clock_gettime:
+	.cfi_startproc
+	cmp	$7, %edi
+	ja	4f
+	# MONOTONIC 1, MONOTONIC_RAW 4, MONOTONIC_COARSE 6, BOOTTIME 7
+	mov	$0xd2, %eax
+	bt	%edi, %eax
+	jc	1f
+	# REALTIME 0, REALTIME_COARSE 5
+	mov	$0x21, %eax
+	bt	%edi, %eax
+	jnc	4f
+	call	read_clock
+	jc	4f
+	add	%r10, %rax
+	jmp	2f
+1:	call	read_clock
+	jc	4f
+2:	xor	%edx, %edx
+	mov	$NS_PER_SEC, %ecx
+	div	%rcx
+	mov	%rax, (%rsi)
+	mov	%rdx, 8(%rsi)
+	xor	%eax, %eax
+	ret
+4:	mov	$CLOCK_GETTIME, %eax
+	syscall
+	ret
+	.cfi_endproc
+	.size	__vdso_clock_gettime, . - __vdso_clock_gettime
+
+	.globl	__vdso_gettimeofday
+	.type	__vdso_gettimeofday, @function
+__vdso_gettimeofday:
+	.cfi_startproc
+	# A time zone is the kernel's business.
+	test	%rsi, %rsi
+	jnz	1f
+	test	%rdi, %rdi
+	jz	1f
+	call	read_clock
+	jc	1f
+	add	%r10, %rax
+	xor	%edx, %edx
+	mov	$NS_PER_SEC, %ecx
+	div	%rcx
+	mov	%rax, (%rdi)
+	mov	%rdx, %rax
+	xor	%edx, %edx
+	mov	$1000, %ecx
+	div	%rcx
+	mov	%rax, 8(%rdi)
+	xor	%eax, %eax
+	ret
+1:	mov	$GETTIMEOFDAY, %eax
+	syscall
+	ret
+	.cfi_endproc
+	.size	__vdso_gettimeofday, . - __vdso_gettimeofday
+
+	.globl	__vdso_time
+	.type	__vdso_time, @function
+__vdso_time:
+	.cfi_startproc
+	call	read_clock
+	jc	2f
+	add	%r10, %rax
+	xor	%edx, %edx
+	mov	$NS_PER_SEC, %ecx
+	div	%rcx
+	test	%rdi, %rdi
+	jz	1f
+	mov	%rax, (%rdi)
+1:	ret
+2:	mov	$TIME, %eax
+	syscall
+	ret
+	.cfi_endproc
+	.size	__vdso_time, . - __vdso_time
+
+	.globl	__vdso_clock_getres
+	.type	__vdso_clock_getres, @function
+__vdso_clock_getres:
+	.cfi_startproc
+	mov	$CLOCK_GETRES, %eax
+	syscall
+	ret
+	.cfi_endproc
+	.size	__vdso_clock_getres, . - __vdso_clock_getres
+
+	.globl	__vdso_getcpu
+	.type	__vdso_getcpu, @function
+__vdso_getcpu:
+	.cfi_startproc
+	# The host keeps CPU (12 bits) and node in the limit of a segment.
+	mov	$CPU_SEGMENT, %ecx
+	lsl	%ecx, %ecx
+	jnz	3f
+	test	%rdi, %rdi
+	jz	1f
+	mov	%ecx, %eax
+	and	$0xfff, %eax
+	mov	%eax, (%rdi)
+1:	test	%rsi, %rsi
+	jz	2f
+	shr	$12, %ecx
+	mov	%ecx, (%rsi)
+2:	xor	%eax, %eax
+	ret
+3:	mov	$GETCPU, %eax
+	syscall
+	ret
+	.cfi_endproc
+	.size	__vdso_getcpu, . - __vdso_getcpu
+
+	.weak	clock_gettime
+	.set	clock_gettime, __vdso_clock_gettime
+	.weak	gettimeofday
+	.set	gettimeofday, __vdso_gettimeofday
+	.weak	time
+	.set	time, __vdso_time
+	.weak	clock_getres
+	.set	clock_getres, __vdso_clock_getres
+	.weak	getcpu
+	.set	getcpu, __vdso_getcpu
+
+	.section .note.GNU-stack,"",@progbits
+
+	.section .note.linux,"a",@note
+	.balign	4
+	.long	6, 4, 0
+	.asciz	"Linux"
+	.balign	4
+	.long	0x61200
