@@ -22,6 +22,7 @@ pub mod strace;
 pub mod table;
 
 mod attr;
+mod clock;
 mod cred;
 mod dir;
 mod epoll;
@@ -47,6 +48,7 @@ mod read_write;
 mod sched;
 mod seccomp;
 mod signal;
+mod sleep;
 mod stat;
 mod sync;
 mod target;

@@ -15,6 +15,8 @@ pub fn restart_syscall(task: &mut CurrentTask) -> SysResult<usize> {
         Some(RestartBlock::FutexWait { address, value, bitset, private, deadline }) => {
             crate::futex::wait_again(task, Word { addr: address, private }, value, bitset, deadline)
         }
-        Some(RestartBlock::Nanosleep { .. }) => Err(Errno::EINTR.into()),
+        Some(RestartBlock::Nanosleep { clock, deadline, remaining }) => {
+            crate::sleep::sleep_again(task, clock, deadline, remaining)
+        }
     }
 }

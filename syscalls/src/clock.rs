@@ -1,0 +1,204 @@
+//! Reading clocks (clock_gettime(2), gettimeofday(2)) and not setting them: nobody in a sandbox may.
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::time::{
+    CLOCK_PROCESS_CPUTIME_ID, CLOCK_REALTIME, CLOCK_THREAD_CPUTIME_ID, CLOCKFD, CPUCLOCK_CLOCK_MASK,
+    CPUCLOCK_PERTHREAD_MASK, CPUCLOCK_PROF, CPUCLOCK_SCHED, CPUCLOCK_VIRT, STA_UNSYNC, TIME_ERROR, Timespec,
+    Timeval, Timex, Timezone,
+};
+use sentry::SysResult;
+use sentry::task::{CurrentTask, Task, ThreadGroup, Usage};
+use sentry::time::clock::{SECOND_NS, ns_to_timespec};
+
+use crate::arg::{Clock, In, InOut, Out};
+
+/// Resolution of CPU clocks that count ticks.
+const TICK_NS: i64 = 4_000_000;
+
+/// A clock that counts CPU time.
+pub(crate) struct CpuClock {
+    /// `CPUCLOCK_*`.
+    pub which: i32,
+    /// Whose.
+    pub of: CpuClockOf,
+}
+
+/// Whose CPU time is counted.
+pub(crate) enum CpuClockOf {
+    /// One thread's.
+    Thread(Arc<Task>),
+    /// All threads' of a process.
+    Process(Arc<ThreadGroup>),
+}
+
+impl CpuClock {
+    /// The clock with this id; EINVAL for one that is none, or not the caller's to see.
+    pub(crate) fn find(task: &CurrentTask, clock: i32) -> Result<CpuClock, Errno> {
+        let own_thread = || CpuClockOf::Thread(Arc::clone(task.task()));
+        let own_process = || CpuClockOf::Process(Arc::clone(task.thread_group()));
+        match clock {
+            CLOCK_PROCESS_CPUTIME_ID => return Ok(CpuClock { which: CPUCLOCK_SCHED, of: own_process() }),
+            CLOCK_THREAD_CPUTIME_ID => return Ok(CpuClock { which: CPUCLOCK_SCHED, of: own_thread() }),
+            0.. => return Err(Errno::EINVAL),
+            _ => {}
+        }
+        let which = clock & CPUCLOCK_CLOCK_MASK;
+        if which == CLOCKFD {
+            return Err(Errno::EINVAL);
+        }
+        let pid = !(clock >> 3);
+        let ns = Arc::clone(task.pid().namespace());
+        let of = if clock & CPUCLOCK_PERTHREAD_MASK != 0 {
+            if pid == 0 {
+                own_thread()
+            } else {
+                let thread = ns.task(pid).ok_or(Errno::EINVAL)?;
+                if !Arc::ptr_eq(thread.thread_group(), task.thread_group()) {
+                    return Err(Errno::EINVAL);
+                }
+                CpuClockOf::Thread(thread)
+            }
+        } else if pid == 0 || pid == task.tid() {
+            own_process()
+        } else {
+            CpuClockOf::Process(ns.thread_group(pid).ok_or(Errno::EINVAL)?)
+        };
+        Ok(CpuClock { which, of })
+    }
+
+    /// What it shows, nanoseconds.
+    pub(crate) fn now_ns(&self) -> i64 {
+        let usage = match &self.of {
+            CpuClockOf::Thread(thread) => thread.usage(),
+            CpuClockOf::Process(process) => process.usage(),
+        };
+        cpu_ns(&usage, self.which)
+    }
+
+    fn resolution_ns(&self) -> i64 {
+        if matches!(self.which, CPUCLOCK_PROF | CPUCLOCK_VIRT) { TICK_NS } else { 1 }
+    }
+}
+
+fn cpu_ns(usage: &Usage, which: i32) -> i64 {
+    let ns = if which == CPUCLOCK_VIRT { usage.user_ns } else { usage.user_ns + usage.system_ns };
+    i64::try_from(ns).unwrap_or(i64::MAX)
+}
+
+/// clock_gettime(2)
+pub fn clock_gettime(task: &mut CurrentTask, clock: Clock, to: Out<Timespec>) -> SysResult<()> {
+    let now = match task.kernel().clocks.now_ns(clock.0) {
+        Some(now) => now,
+        None => CpuClock::find(task, clock.0)?.now_ns(),
+    };
+    task.write_obj(*to, &ns_to_timespec(now))?;
+    Ok(())
+}
+
+/// clock_getres(2)
+pub fn clock_getres(task: &mut CurrentTask, clock: Clock, to: Out<Timespec>) -> SysResult<()> {
+    let resolution = match task.kernel().clocks.resolution_ns(clock.0) {
+        Some(resolution) => resolution,
+        None => CpuClock::find(task, clock.0)?.resolution_ns(),
+    };
+    if let Some(to) = to.non_null() {
+        task.write_obj(to, &ns_to_timespec(resolution))?;
+    }
+    Ok(())
+}
+
+/// clock_settime(2): EPERM for the clock that can be set at all.
+pub fn clock_settime(task: &mut CurrentTask, clock: Clock, from: In<Timespec>) -> SysResult<()> {
+    if clock.0 != CLOCK_REALTIME {
+        // Clocks of CPU time know how to be set, and refuse.
+        let cpu = CpuClock::find(task, clock.0);
+        task.read_obj(*from)?;
+        return Err(cpu.err().unwrap_or(Errno::EPERM).into());
+    }
+    let time = task.read_obj(*from)?;
+    if time.tv_sec < 0 || !(0..SECOND_NS).contains(&time.tv_nsec) {
+        return Err(Errno::EINVAL.into());
+    }
+    Err(Errno::EPERM.into())
+}
+
+/// gettimeofday(2)
+pub fn gettimeofday(task: &mut CurrentTask, to: Out<Timeval>, zone: Out<Timezone>) -> SysResult<()> {
+    if let Some(to) = to.non_null() {
+        let now = task.kernel().clocks.realtime_ns();
+        task.write_obj(to, &timeval(now))?;
+    }
+    if let Some(zone) = zone.non_null() {
+        task.write_obj(zone, &Timezone::default())?;
+    }
+    Ok(())
+}
+
+fn timeval(ns: i64) -> Timeval {
+    Timeval { tv_sec: ns.div_euclid(SECOND_NS), tv_usec: ns.rem_euclid(SECOND_NS) / 1000 }
+}
+
+/// settimeofday(2): EPERM.
+pub fn settimeofday(task: &mut CurrentTask, from: In<Timeval>, zone: In<Timezone>) -> SysResult<()> {
+    if let Some(from) = from.non_null() {
+        let time = task.read_obj(from)?;
+        if !(0..=1_000_000).contains(&time.tv_usec) {
+            return Err(Errno::EINVAL.into());
+        }
+    }
+    if let Some(zone) = zone.non_null() {
+        task.read_obj(zone)?;
+    }
+    Err(Errno::EPERM.into())
+}
+
+/// time(2)
+pub fn time(task: &mut CurrentTask, to: Out<i64>) -> SysResult<i64> {
+    let now = task.kernel().clocks.realtime_ns().div_euclid(SECOND_NS);
+    if let Some(to) = to.non_null() {
+        task.write_obj(to, &now)?;
+    }
+    Ok(now)
+}
+
+/// adjtimex(2)
+pub fn adjtimex(task: &mut CurrentTask, timex: InOut<Timex>) -> SysResult<i32> {
+    adjust(task, timex)
+}
+
+/// clock_adjtime(2)
+pub fn clock_adjtime(task: &mut CurrentTask, clock: Clock, timex: InOut<Timex>) -> SysResult<i32> {
+    if clock.0 != CLOCK_REALTIME {
+        let known = task.kernel().clocks.now_ns(clock.0).is_some() || CpuClock::find(task, clock.0).is_ok();
+        return Err(if known { Errno::EOPNOTSUPP } else { Errno::EINVAL }.into());
+    }
+    adjust(task, timex)
+}
+
+/// What a clock that nobody has synchronised says; changing anything is EPERM.
+fn adjust(task: &CurrentTask, timex: InOut<Timex>) -> SysResult<i32> {
+    // An unsynchronised clock may be off by this much, microseconds.
+    const UNKNOWN_ERROR_US: i64 = 16_000_000;
+    const MAX_FREQUENCY: i64 = 500 << 16;
+    const ADJ_OFFSET_SS_READ: u32 = abi::time::ADJ_OFFSET_SS_READ;
+    let asked = task.read_obj(*timex)?;
+    if asked.modes != 0 && asked.modes != ADJ_OFFSET_SS_READ {
+        return Err(Errno::EPERM.into());
+    }
+    let state = Timex {
+        modes: asked.modes,
+        maxerror: UNKNOWN_ERROR_US,
+        esterror: UNKNOWN_ERROR_US,
+        status: STA_UNSYNC,
+        constant: 2,
+        precision: 1,
+        tolerance: MAX_FREQUENCY,
+        time: timeval(task.kernel().clocks.realtime_ns()),
+        tick: 10_000,
+        ..Timex::default()
+    };
+    task.write_obj(*timex, &state)?;
+    Ok(TIME_ERROR)
+}
