@@ -57,11 +57,7 @@ pub fn walk<'s>(
                 Err(errno) => error = Some(errno),
             }
         }
-        let keep = match leaf {
-            _ if attr.kind == FileType::Directory => true,
-            None | Some(Leaf::Attr) => false,
-            Some(Leaf::Handle | Leaf::Open) => true,
-        };
+        let keep = leaf != Some(Leaf::Attr) || attr.kind == FileType::Directory;
         let node = fd.filter(|_| keep).map(|fd| Arc::new(Node::new(fd, attr.kind, dir.options)));
         let handle = match &node {
             Some(node) => match server.table.insert(Arc::clone(node)) {

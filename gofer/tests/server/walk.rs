@@ -51,6 +51,11 @@ fn where_it_ends() {
     // A link: its target comes along, wherever it is.
     assert_eq!(walk("d/link"), (2, None, Some(b"/etc".to_vec())));
     assert_eq!(walk("d/link/passwd"), (2, None, Some(b"/etc".to_vec())));
+    // All but the last have a handle, whatever they are.
+    for path in ["d/link/x", "d/file/x"] {
+        let walked = t.client().walk(t.root(), &names(path), Leaf::Attr).unwrap();
+        assert!(walked.found[1].handle.is_some());
+    }
     // From something that is no directory, and from nothing.
     let file = t.handle("d/file");
     assert_eq!(t.client().walk(file, &names("x"), Leaf::Attr).unwrap().error, Some(Errno::NOTDIR));
