@@ -147,6 +147,9 @@ fn file_backing(
     if flags.contains(MapFlags::GROWSDOWN) {
         return refused(Errno::EINVAL);
     }
+    if contents.is_zero_device() {
+        return Ok(MapBacking::Anonymous);
+    }
     match contents.may_map(shared, *prot) {
         Ok(most) => max_prot &= most,
         Err(errno) => return refused(errno),

@@ -52,7 +52,9 @@ fn noise() {
         // A right head, so that many get further than that; small numbers, so that some are handles.
         let len = 6 + random.next() % 60;
         let mut bytes: Vec<u8> = (0..len)
-            .map(|_| if random.next().is_multiple_of(3) { random.next() as u8 } else { (random.next() % 4) as u8 })
+            .map(|_| {
+                if random.next().is_multiple_of(3) { random.next() as u8 } else { (random.next() % 4) as u8 }
+            })
             .collect();
         // Not the greeting, which brings descriptors, nor what has no answer.
         bytes[4..6].copy_from_slice(&((random.next() % 28 + 2) as u16).to_le_bytes());

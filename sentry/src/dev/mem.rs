@@ -29,7 +29,7 @@ enum Kind {
 }
 
 impl Driver for MemDriver {
-    fn open(&self, inode: &Arc<Inode>, _flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
+    fn open(&self, inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<OpenedOps> {
         let kind = match minor(inode.rdev) {
             3 => Kind::Null,
             5 => Kind::Zero,
@@ -37,14 +37,12 @@ impl Driver for MemDriver {
             8 | 9 => Kind::Random,
             _ => return Err(Errno::ENXIO),
         };
-        let memory = Arc::clone(caller.vfs.memory());
-        Ok(OpenedOps::Ready(Box::new(MemFile { kind, memory })))
+        Ok(OpenedOps::Ready(Box::new(MemFile { kind })))
     }
 }
 
 struct MemFile {
     kind: Kind,
-    memory: Arc<platform::MemoryFile>,
 }
 
 impl FileOps for MemFile {
@@ -116,7 +114,7 @@ impl FileOps for MemFile {
     fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>> {
         match self.kind {
             // A mapping of zeros: private ones are anonymous memory, shared ones too.
-            Kind::Zero => Ok(crate::mm::Shmem::new(&self.memory, ZERO_MAP_MAX)?),
+            Kind::Zero => Ok(Arc::new(crate::mm::shmem::ZeroDevice)),
             _ => Err(Errno::ENODEV),
         }
     }
@@ -125,9 +123,6 @@ impl FileOps for MemFile {
         self
     }
 }
-
-/// The most that one mapping of /dev/zero shows; it costs nothing until it is touched.
-const ZERO_MAP_MAX: u64 = 1 << 40;
 
 fn random(dst: &mut dyn IoSink, len: usize) -> Result<usize> {
     let mut buffer = [0u8; 1024];

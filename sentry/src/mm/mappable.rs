@@ -49,6 +49,16 @@ pub trait Mappable: Send + Sync {
         Err(Errno::EOPNOTSUPP)
     }
 
+    /// Whether it is /dev/zero: mapping that makes anonymous memory, which is nobody else's.
+    fn is_zero_device(&self) -> bool {
+        false
+    }
+
+    /// Bytes of a System V segment, which shmdt(2) takes away as a whole; `None` for all else.
+    fn segment_size(&self) -> Option<u64> {
+        None
+    }
+
     /// st_dev and st_ino, for /proc/PID/maps and shared futex keys. Stable for the life of the file.
     fn device_and_inode(&self) -> (u64, u64);
 

@@ -85,3 +85,28 @@ impl Drop for Shmem {
         self.memory.decref(self.frames);
     }
 }
+
+/// What /dev/zero gives to be mapped: nothing of its own, but a sign that anonymous memory is wanted.
+pub struct ZeroDevice;
+
+impl Mappable for ZeroDevice {
+    fn translate(&self, _offset: u64, _len: u64, _write: bool) -> Result<Run, Errno> {
+        Err(Errno::EFAULT)
+    }
+
+    fn sync(&self, _offset: u64, _len: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn is_zero_device(&self) -> bool {
+        true
+    }
+
+    fn device_and_inode(&self) -> (u64, u64) {
+        (SHMEM_DEVICE, 0)
+    }
+
+    fn futex_id(&self) -> u64 {
+        0
+    }
+}

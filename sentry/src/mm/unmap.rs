@@ -1,6 +1,7 @@
 //! munmap(2).
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use abi::Errno;
 
@@ -24,6 +25,17 @@ impl MemoryManager {
             }
             inner.unmap(range, &mut trash)
         };
+        drop(trash);
+        result
+    }
+
+    /// shmdt(2): removes all that is left of the System V segment that was attached at `addr`. EINVAL without one.
+    pub fn detach_segment(&self, addr: UserAddr) -> Result<(), Errno> {
+        if !addr.0.is_multiple_of(PAGE) {
+            return Err(Errno::EINVAL);
+        }
+        let mut trash = Trash::default();
+        let result = self.inner.write().detach_segment(addr.0, &mut trash);
         drop(trash);
         result
     }
@@ -54,6 +66,29 @@ fn unmap_range(addr: UserAddr, len: u64) -> Result<Range<u64>, Errno> {
 }
 
 impl Inner {
+    fn detach_segment(&mut self, addr: u64, trash: &mut Trash) -> Result<(), Errno> {
+        // The part of it that holds its first bytes may have gone already.
+        let first = self.vmas.overlapping(addr..u64::MAX).find_map(|(at, vma)| {
+            let file = vma.file().filter(|_| at.start >= addr && at.start - addr == vma.offset)?;
+            Some((Arc::clone(file), file.segment_size()?))
+        });
+        let (segment, size) = first.ok_or(Errno::EINVAL)?;
+        let end = addr.saturating_add(size);
+        let parts: Vec<Range<u64>> = self
+            .vmas
+            .overlapping(addr..end)
+            .filter(|(at, vma)| {
+                let same = vma.file().is_some_and(|file| Arc::ptr_eq(file, &segment));
+                same && at.start >= addr && at.start - addr == vma.offset
+            })
+            .map(|(at, _)| at)
+            .collect();
+        for part in parts {
+            self.unmap(part, trash)?;
+        }
+        Ok(())
+    }
+
     /// Removes mappings and pages in `range`. When the host can't, nothing has changed.
     pub fn unmap(&mut self, range: Range<u64>, trash: &mut Trash) -> Result<(), Errno> {
         if self.vmas.is_free(range.clone()) {

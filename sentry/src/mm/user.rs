@@ -24,6 +24,7 @@ impl UserAddr {
     }
 
     /// `self + bytes`, or EFAULT on overflow.
+    #[allow(clippy::should_implement_trait)] // It can fail.
     pub fn add(self, bytes: u64) -> Result<UserAddr, Errno> {
         self.0.checked_add(bytes).map(UserAddr).ok_or(Errno::EFAULT)
     }
