@@ -8,16 +8,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use platform::Prot;
+use sync::RwLock;
 
 use super::ranges::clip;
 use super::vma::Vma;
-use super::{Inner, MemoryManager, PAGE, page_up};
+use super::{Inner, PAGE, page_up};
+
+/// The inside of an address space: a reference to it keeps no file open.
+type Space = RwLock<Inner, sync::levels::Mm>;
 
 /// Embedded in such a file.
 #[derive(Default)]
 pub struct FileMappings {
     generation: AtomicU64,
-    spaces: sync::Mutex<Vec<(u64, Weak<MemoryManager>)>, sync::levels::FileMappings>,
+    spaces: sync::Mutex<Vec<(u64, Weak<Space>)>, sync::levels::FileMappings>,
 }
 
 impl FileMappings {
@@ -32,7 +36,7 @@ impl FileMappings {
     }
 
     /// Notes that address space `id` maps the file. It stays noted until it has gone.
-    pub(super) fn add(&self, id: u64, space: Weak<MemoryManager>) {
+    pub(super) fn add(&self, id: u64, space: Weak<Space>) {
         let mut spaces = self.spaces.lock();
         if spaces.iter().any(|(known, _)| *known == id) {
             return;
@@ -70,21 +74,20 @@ impl FileMappings {
     /// Whether somebody has a shared mapping of the file that can be written, or be made so (F_SEAL_WRITE is EBUSY then).
     pub fn is_writable_somewhere(&self) -> bool {
         self.living().iter().any(|space| {
-            let inner = space.inner.read();
+            let inner = space.read();
             let mut shared = inner.vmas.iter().filter(|(_, vma)| vma.is_shared() && is_of(vma, self));
             shared.any(|(_, vma)| vma.max_prot.contains(Prot::WRITE))
         })
     }
 
-    fn living(&self) -> Vec<Arc<MemoryManager>> {
+    fn living(&self) -> Vec<Arc<Space>> {
         self.spaces.lock().iter().filter_map(|(_, space)| space.upgrade()).collect()
     }
 
     fn visit(&self, start: u64, end: u64, copies_too: bool) {
         self.generation.fetch_add(1, Ordering::SeqCst);
         for space in self.living() {
-            space.inner.write().forget_file_pages(self, start, end, copies_too);
-            // Dropping the last reference here is fine: no lock is held.
+            space.write().forget_file_pages(self, start, end, copies_too);
         }
     }
 }

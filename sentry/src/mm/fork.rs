@@ -38,7 +38,7 @@ impl MemoryManager {
     fn note_files(&self, files: Vec<Mapped>) {
         for (file, seen) in files {
             let Some(mappings) = file.mappings() else { continue };
-            mappings.add(self.id, self.me.clone());
+            mappings.add(self.id, Arc::downgrade(&self.inner));
             if mappings.generation() != seen {
                 self.inner.write().forget_file_pages(mappings, 0, u64::MAX, false);
             }

@@ -120,7 +120,7 @@ impl MemoryManager {
         let vma = new_vma(&request);
         // Before the first page can be there: truncation has to find us.
         if let Some(mappings) = request_file(&request).and_then(|file| file.mappings()) {
-            mappings.add(self.id, self.me.clone());
+            mappings.add(self.id, Arc::downgrade(&self.inner));
         }
         let mut trash = Trash::default();
         let mut prepared = vma.as_ref().ok().and_then(|vma| self.prepare(vma, len));

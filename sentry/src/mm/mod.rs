@@ -41,8 +41,8 @@ mod tests;
 
 use std::any::Any;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use abi::membarrier::MembarrierCmd;
@@ -87,10 +87,9 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct MemoryManager {
     /// Different for each address space of the sandbox, ever.
     id: u64,
-    me: Weak<MemoryManager>,
     memory: Arc<MemoryFile>,
     space: Arc<dyn AddressSpace>,
-    inner: RwLock<Inner, sync::levels::Mm>,
+    inner: Arc<RwLock<Inner, sync::levels::Mm>>,
     /// Ranges that host I/O writes to at the moment: fork copies them at once.
     write_pins: Mutex<Vec<Range<u64>>, sync::levels::Leaf>,
     /// RLIMIT_STACK in bytes: faults have no other way to know it.
@@ -139,12 +138,11 @@ impl MemoryManager {
     }
 
     fn assemble(inner: Inner) -> Arc<Self> {
-        Arc::new_cyclic(|me| MemoryManager {
+        Arc::new(MemoryManager {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            me: Weak::clone(me),
             memory: Arc::clone(&inner.pages.memory),
             space: Arc::clone(&inner.space),
-            inner: RwLock::new(inner),
+            inner: Arc::new(RwLock::new(inner)),
             write_pins: Mutex::new(Vec::new()),
             stack_limit: AtomicU64::new(8 << 20),
             dumpable: AtomicU8::new(1),
@@ -232,17 +230,22 @@ impl Inner {
 
 impl Drop for MemoryManager {
     fn drop(&mut self) {
-        // Usually the last reference, so that the host mappings go with it, before the frames do. If not, nothing may
-        // show the frames any more when others get them.
-        let ours = 2;
-        if Arc::strong_count(&self.space) > ours {
+        let vmas = {
             let mut inner = self.inner.write();
-            let all = inner.user_range.clone();
-            if let Err(error) = self.space.unmap(all.start, all.end - all.start) {
-                tracing::error!(%error, "an address space that is gone could not be emptied: its memory is lost");
-                inner.pages.leak();
+            // Usually the last reference, so that the host mappings go with it, before the frames do. If not, nothing may
+            // show the frames any more when others get them.
+            let ours = 2;
+            if Arc::strong_count(&self.space) > ours {
+                let all = inner.user_range.clone();
+                if let Err(error) = self.space.unmap(all.start, all.end - all.start) {
+                    tracing::error!(%error, "an address space that is gone could not be emptied: its memory is lost");
+                    inner.pages.leak();
+                }
             }
-        }
+            inner.vmas.take()
+        };
+        // Here and not with `inner`, which a truncation may be visiting under locks of the very files.
+        drop(vmas);
     }
 }
 
