@@ -1,6 +1,6 @@
 //! The conformance cases, all in one static program.
 //!
-//! - `cases list` prints a line a case: name, covered calls, flags, separated by tabs;
+//! - `cases list` prints a line a run of a case: name, covered calls, flags, separated by tabs;
 //! - `cases run NAME…` runs them one by one, see [`kit::runner`];
 //! - `cases exec NAME [DIRECTORY]` runs one in this very process, for a debugger or strace.
 //!
@@ -10,13 +10,14 @@
 
 mod kit;
 
+mod files;
 mod memory;
 mod signals;
 mod tasks;
 
 use std::ffi::CStr;
 
-use kit::case::{Case, all};
+use kit::case::{Run, runs};
 use kit::check::{fail, ok, say};
 use libc::{c_char, c_int};
 
@@ -34,12 +35,12 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     match words.as_slice() {
         [_, "list"] => list(),
         [_, "run", names @ ..] if !names.is_empty() => {
-            let cases: Option<Vec<&Case>> = names.iter().map(|name| find(name)).collect();
+            let cases: Option<Vec<Run>> = names.iter().map(|name| find(name)).collect();
             cases.map_or(2, |cases| kit::runner::run(&cases, args[0]))
         }
         [_, "probe", _, ..] => kit::probe::run(&args[2..], &env),
         [_, "exec", name, rest @ ..] => match find(name) {
-            Some(case) => exec(case, rest.first().copied()),
+            Some(run) => exec(run, rest.first().copied()),
             None => 2,
         },
         _ => {
@@ -61,29 +62,27 @@ unsafe fn strings(list: *const *const c_char) -> Vec<&'static CStr> {
 }
 
 fn list() -> c_int {
-    let lines: String = all()
-        .iter()
-        .map(|c| format!("{}\t{}\t{}\n", c.name(), c.covers.join(","), c.flags.join(",")))
-        .collect();
+    let line = |r: &Run| format!("{}\t{}\t{}\n", r.name(), r.case.covers.join(","), r.case.flags.join(","));
+    let lines: String = runs().iter().map(line).collect();
     kit::files::write_all(1, lines.as_bytes());
     0
 }
 
-fn find(name: &str) -> Option<&'static Case> {
-    let found = all().into_iter().find(|case| case.name() == name);
+fn find(name: &str) -> Option<Run> {
+    let found = runs().into_iter().find(|run| run.name() == name);
     if found.is_none() {
         say(&format!("no case is called {name:?}; see: cases list"));
     }
     found
 }
 
-fn exec(case: &Case, directory: Option<&str>) -> c_int {
+fn exec(run: Run, directory: Option<&str>) -> c_int {
     if let Some(directory) = directory {
         if let Err(e) = std::fs::create_dir_all(directory) {
             fail(format_args!("{directory}: {e}"));
         }
         ok(sys!(chdir, std::ffi::CString::new(directory).unwrap_or_default().as_c_str()));
     }
-    (case.run)();
+    (run.case.run)();
     0
 }

@@ -12,7 +12,8 @@ pub struct Case {
     pub function: &'static str,
     /// The system calls that it covers, by the kernel's names.
     pub covers: &'static [&'static str],
-    /// `root`: needs user id 0 and the usual capabilities.
+    /// `root`: needs user id 0 and the usual capabilities. `disk`: run a second time, as `NAME@disk`, with the scratch
+    /// directory on the root file system, which in the sandbox is the overlay.
     pub flags: &'static [&'static str],
     /// The case itself; returning is passing.
     pub run: fn(),
@@ -28,6 +29,40 @@ impl Case {
     /// Whether it needs user id 0.
     pub fn needs_root(&self) -> bool {
         self.flags.contains(&"root")
+    }
+
+    /// Whether it also runs on the root file system.
+    pub fn also_on_disk(&self) -> bool {
+        self.flags.contains(&"disk")
+    }
+}
+
+/// Where the scratch directory of a run lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scratch {
+    /// On a tmpfs.
+    Memory,
+    /// On the root file system.
+    Disk,
+}
+
+/// What comes behind the name of a case that runs on the root file system.
+pub const ON_DISK: &str = "@disk";
+
+/// A case and where it is to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// The case.
+    pub case: &'static Case,
+    /// Its scratch directory.
+    pub scratch: Scratch,
+}
+
+impl Run {
+    /// `family/function`, with `@disk` behind it where that is so.
+    pub fn name(&self) -> String {
+        let suffix = if self.scratch == Scratch::Disk { ON_DISK } else { "" };
+        format!("{}{suffix}", self.case.name())
     }
 }
 
@@ -59,8 +94,15 @@ unsafe extern "C" {
     static END: [*const (); 0];
 }
 
+/// Every run of every case, by name.
+pub fn runs() -> Vec<Run> {
+    let disk = |case: &'static Case| case.also_on_disk().then_some(Run { case, scratch: Scratch::Disk });
+    let memory = |case: &'static Case| Run { case, scratch: Scratch::Memory };
+    all().into_iter().flat_map(|case| [Some(memory(case)), disk(case)]).flatten().collect()
+}
+
 /// Every case, by name.
-pub fn all() -> Vec<&'static Case> {
+fn all() -> Vec<&'static Case> {
     let first: *const &'static Case = (&raw const FIRST).cast();
     let end: *const &'static Case = (&raw const END).cast();
     let count = (end as usize - first as usize) / size_of::<&Case>();

@@ -8,6 +8,7 @@ use libc::{c_char, c_int};
 use super::check::{ok, say};
 use super::files::write_all;
 use super::signal;
+use super::wait::sleep_ms;
 use crate::sys;
 
 static PROGRAM: AtomicPtr<c_char> = AtomicPtr::new(std::ptr::null_mut());
@@ -79,6 +80,10 @@ pub fn run(words: &[&CStr], env: &[&CStr]) -> c_int {
         }
         ["cwd"] => std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default(),
         ["umask"] => format!("{:o}", ok(sys!(umask, 0))),
+        ["sleep"] => {
+            sleep_ms(20_000);
+            String::new()
+        }
         ["nice"] => ok(sys!(getpriority, 0, 0)).to_string(),
         _ => {
             say(&format!("no such probe: {all:?}"));

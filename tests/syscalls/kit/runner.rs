@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{EINTR, O_APPEND, O_CREAT, O_RDWR, O_TRUNC, SIGALRM, SIGKILL, c_int, siginfo_t, ucontext_t};
 
-use super::case::Case;
+use super::case::{Run, Scratch};
 use super::check::{SKIPPED, exit_now, say};
 use super::child::describe;
 use super::files::{close, open, read_to_end, write_all};
@@ -24,34 +24,35 @@ extern "C" fn on_alarm(_: c_int, _: *mut siginfo_t, _: *mut ucontext_t) {
 }
 
 /// Runs them all; gives the exit status: 0 when each passed or was skipped.
-pub fn run(cases: &[&Case], program: &CStr) -> c_int {
-    let Some(base) = scratch_base() else {
-        say("no directory for scratch files: need a writable /tmp or /dev/shm");
+pub fn run(runs: &[Run], program: &CStr) -> c_int {
+    let (Some(memory), Some(disk)) = (scratch_base(&memory_parents()), scratch_base(&["/var/tmp"])) else {
+        say("no directory for scratch files: need /var/tmp, and /tmp or /dev/shm, writable");
         return 2;
     };
     signal::on(SIGALRM, on_alarm, 0);
     let mut failed = false;
-    for (i, case) in cases.iter().enumerate() {
+    for (i, run) in runs.iter().enumerate() {
         let start = now_ns(libc::CLOCK_MONOTONIC);
+        let base = if run.scratch == Scratch::Disk { &disk } else { &memory };
         let dir = format!("{base}/{i}");
-        let (status, output) = run_one(case, program, &dir, &base);
+        let (status, output) = run_one(run, program, &dir, base);
         let micros = (now_ns(libc::CLOCK_MONOTONIC) - start) / 1000;
         failed |= status == "fail";
-        let mut report =
-            format!("\x1ecase {} {status} {micros} {}\n", case.name(), output.len()).into_bytes();
+        let mut report = format!("\x1ecase {} {status} {micros} {}\n", run.name(), output.len()).into_bytes();
         report.extend(output);
         write_all(1, &report);
         let _ = std::fs::remove_dir_all(&dir);
     }
-    let _ = std::fs::remove_dir_all(&base);
+    let _ = std::fs::remove_dir_all(&memory);
+    let _ = std::fs::remove_dir_all(&disk);
     c_int::from(failed)
 }
 
-fn run_one(case: &Case, program: &CStr, dir: &str, base: &str) -> (&'static str, Vec<u8>) {
-    if case.needs_root() && !super::files::is_root() {
+fn run_one(run: &Run, program: &CStr, dir: &str, base: &str) -> (&'static str, Vec<u8>) {
+    if run.case.needs_root() && !super::files::is_root() {
         return ("skip", b"skipped: needs root\n".to_vec());
     }
-    let name = c_string(&case.name());
+    let name = c_string(&run.name());
     let dir = c_string(dir);
     let out_name = c_string(&format!("{base}/output"));
     let out = open(&out_name, O_CREAT | O_TRUNC | O_RDWR | O_APPEND);
@@ -130,9 +131,9 @@ fn wait(pid: c_int) -> (c_int, bool) {
     }
 }
 
-/// A tmpfs that programs can be started from if there is one, so that the oracle is the file system that the sandbox has at
-/// /tmp; else /tmp.
-fn scratch_base() -> Option<String> {
+/// First a tmpfs that programs can be started from if there is one, so that the oracle is the file system that the sandbox
+/// has at /tmp; then whatever there is.
+fn memory_parents() -> Vec<&'static str> {
     let tmpfs = ["/tmp", "/dev/shm"].into_iter().find(|dir| {
         // Type and mount flags are the words 0 and 10 of struct statfs.
         let mut st = [0u64; 15];
@@ -140,8 +141,13 @@ fn scratch_base() -> Option<String> {
             st[0] == libc::TMPFS_MAGIC as u64 && st[10] & (libc::ST_NOEXEC | libc::ST_NODEV) == 0
         })
     });
+    tmpfs.into_iter().chain(["/tmp", "/dev/shm"]).collect()
+}
+
+/// A fresh directory in the first of the parents where that goes.
+fn scratch_base(parents: &[&str]) -> Option<String> {
     let pid = sys!(getpid).unwrap_or(0);
-    for parent in tmpfs.into_iter().chain(["/tmp", "/dev/shm"]) {
+    for parent in parents {
         let base = format!("{parent}/cases.{pid}");
         let _ = std::fs::remove_dir_all(&base);
         if sys!(mkdirat, libc::AT_FDCWD, c_string(&base).as_c_str(), 0o755).is_ok() {
