@@ -113,7 +113,8 @@ impl CurrentTask {
         };
         let signals = TaskSignals { mask: self.mask(), alt_stack, ..TaskSignals::default() };
         let task = new_task(&kernel, &group, Arc::clone(&pid), Arc::clone(&creds), signals, &self.comm());
-        *task.sched.lock() = self.sched.lock().for_child();
+        let sched = self.sched.lock().for_child();
+        *task.sched.lock() = sched;
         task.timer_slack_ns.store(self.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         task.prctl_flags.store(self.prctl_flags.load(Ordering::Relaxed), Ordering::Relaxed);
         task.personality.store(self.personality.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -94,9 +94,9 @@ impl ThreadGroup {
 
     /// Gives the process dispositions of its own (exec).
     pub fn unshare_actions(&self) {
-        let mut actions = self.actions.lock();
-        let own = Arc::new(actions.copy());
-        *actions = own;
+        let own = Arc::new(self.actions().copy());
+        let old = std::mem::replace(&mut *self.actions.lock(), own);
+        drop(old);
     }
 
     /// One limit.
