@@ -109,6 +109,12 @@ pub trait FileOps: Send + Sync + Any {
         Err(Errno::EINVAL)
     }
 
+    /// The position, when somebody outside of the sandbox shares it and may have moved it: files inherited from the
+    /// host.
+    fn shared_position(&self) -> Option<u64> {
+        None
+    }
+
     /// New position; only the arithmetic, [`File`] stores it. Called with the position held. SEEK_CUR never comes here
     /// for a [`seekable`](Self::seekable) file: it is made SEEK_SET before.
     fn seek(&self, _file: &File, _current: u64, _to: SeekFrom) -> Result<u64, Errno> {
@@ -332,7 +338,11 @@ impl File {
 
     /// The position, locked: read(2), write(2) and lseek(2) of one description take turns. Held during the copy.
     pub fn position(&self) -> SleepMutexGuard<'_, u64> {
-        self.position.lock()
+        let mut position = self.position.lock();
+        if let Some(shared) = self.ops.shared_position() {
+            *position = shared;
+        }
+        position
     }
 
     /// What is ready.

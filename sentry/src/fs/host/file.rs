@@ -122,6 +122,10 @@ impl FileOps for HostStream {
         host::file::seek(self.host.fd(), offset, whence).map_err(host_errno)
     }
 
+    fn shared_position(&self) -> Option<u64> {
+        if self.regular() { host::file::seek(self.host.fd(), 0, 1).ok() } else { None }
+    }
+
     fn poll(&self, _file: &File) -> PollEvents {
         poll_host(&self.host)
     }
