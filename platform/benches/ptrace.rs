@@ -76,7 +76,8 @@ fn main() {
         context.fpu().expect("fpu");
     });
     let backing = Backing::Memory(0);
-    measure("map one page", 200, || {
+    measure("system call that maps a page", 200, || {
+        call(&mut *context, &space, &mut regs);
         space.map(DATA + PAGE_SIZE, PAGE_SIZE, Prot::READ, backing).expect("map");
     });
     measure("system call that protects a page", 200, || {
@@ -133,37 +134,29 @@ fn main() {
     });
     drop(storing);
 
-    for (name, rounds) in
-        [("calls only", 1u64), ("20 us of work a call", 80_000), ("3 ms of work a call", 12_000_000)]
-    {
+    for (name, rounds, calls) in [
+        ("15,000 calls each", 1u64, 15_000),
+        ("2,000 calls each, 20 us of work a call", 80_000, 2000),
+        ("40 calls each, 3 ms of work a call", 12_000_000, 40),
+    ] {
         for threads in [1, 2, 4] {
-            measure(&format!("{threads} threads, {name}, per call"), 1, || {
-                parallel(platform, threads, rounds, if rounds > 1_000_000 { 40 } else { 1500 });
-            });
+            measure(&format!("{threads} threads, {name}"), 1, || parallel(platform, threads, rounds, calls));
         }
     }
 }
 
-/// Prints the wall time per call and the spread between the threads, by way of one batch.
+/// Runs that many guest threads, each in a space of its own, until each has made its calls.
 fn parallel(platform: &Arc<dyn Platform>, threads: u32, rounds: u64, calls: u32) {
-    let began = Instant::now();
-    let ends: Vec<Duration> = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(move || {
-                    let space = space_with(platform, WORK);
-                    let mut context = platform.new_context().expect("context");
-                    let mut regs = Registers { rdi: rounds, ..start() };
-                    for _ in 0..calls {
-                        call(&mut *context, &space, &mut regs);
-                    }
-                    began.elapsed()
-                })
-            })
-            .collect();
-        all.into_iter().map(|t| t.join().expect("join")).collect()
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(move || {
+                let space = space_with(platform, WORK);
+                let mut context = platform.new_context().expect("context");
+                let mut regs = Registers { rdi: rounds, ..start() };
+                for _ in 0..calls {
+                    call(&mut *context, &space, &mut regs);
+                }
+            });
+        }
     });
-    let us = |d: Duration| d.as_secs_f64() * 1e6 / f64::from(calls);
-    let (first, last) = (ends.iter().min().expect("some"), ends.iter().max().expect("some"));
-    print!("[{:.1}-{:.1}] ", us(*first), us(*last));
 }

@@ -113,6 +113,15 @@ pub(crate) fn a_context_changes_its_space(platform: &Arc<dyn Platform>) {
     for round in 0..10 {
         let next = platform.new_address_space().expect("space");
         next.map(DATA, PAGE_SIZE, Prot::READ | Prot::EXEC, Backing::Memory(second.code.offset)).expect("map");
+        // Emptied or not, by this thread or another.
+        match round % 3 {
+            0 => space.unmap(DATA, 16 * PAGE_SIZE).expect("unmap"),
+            1 => std::thread::scope(|scope| {
+                let space = &space;
+                scope.spawn(move || space.unmap(DATA, 16 * PAGE_SIZE).expect("unmap"));
+            }),
+            _ => {}
+        }
         drop(std::mem::replace(&mut space, next));
         let mut regs = Registers { rdi: DATA, rip: DATA, ..start() };
         run_to_call(&mut *context, &space, &mut regs);

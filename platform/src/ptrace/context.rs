@@ -165,9 +165,10 @@ impl PtraceContext {
                 space.serve(tracee)?;
                 continue;
             }
-            self.seat.tick();
+            self.seat.enter();
             let stop = tracee.load(regs).and_then(|()| tracee.resume_guest()).and_then(|()| tracee.wait());
             let interrupted = self.remote.end();
+            self.seat.leave();
             self.fpu = Fpu::Thread;
             let fetched = stop.and_then(|stop| tracee.fetch(regs).map(|()| stop));
             let stop = match fetched {

@@ -4,8 +4,8 @@
 //! is idle it costs many times that, and the host's scheduler likes to wake threads on idle processors. So a pair is
 //! held on one processor while its guest makes calls densely, and let go when the guest computes or waits:
 //!
-//! - A pair is held where its tracer is. Threads and processes inherit the processor they may use, so a new pair starts
-//!   beside the one that made it.
+//! - A pair is held where its tracer is, unless another pair has guest code running there and another processor has
+//!   none. Threads and processes inherit the processor they may use, so a child starts beside a parent that waits for it.
 //! - A context looks at the clock every few traps: traps far apart mean that it is let go.
 //! - From time to time it lets itself go for a few traps, so that the host's scheduler may find a better place; it
 //!   is held again wherever its tracer is then.
@@ -13,7 +13,7 @@
 //!   sleeps unless some pair is held, looks every few milliseconds for pairs that made no trap, and lets them go. It
 //!   also lets one go when several busy ones are held on one processor and another has none.
 
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ const DENSE: Duration = Duration::from_micros(60);
 const HOLD: Duration = Duration::from_millis(100);
 /// How often the platform's thread looks.
 const PERIOD: Duration = Duration::from_millis(4);
+/// Fewer traps in that time are not dense.
+const DENSE_TRAPS: u32 = 16;
 
 /// A context's part.
 pub(super) struct Seat {
@@ -48,6 +50,8 @@ struct SharedSeat {
     tracer: i32,
     tracee: AtomicI32,
     traps: AtomicU32,
+    /// Guest code runs, or waits for a processor.
+    in_guest: AtomicBool,
 }
 
 /// A pair that is held.
@@ -120,7 +124,7 @@ impl Placement {
         state.held.retain_mut(|held| {
             let Some(seat) = held.seat.upgrade() else { return false };
             let traps = seat.traps.load(Ordering::Relaxed);
-            if traps == held.traps {
+            if traps.wrapping_sub(held.traps) < DENSE_TRAPS {
                 self.release(&seat);
                 return false;
             }
@@ -148,8 +152,12 @@ impl Placement {
 impl Seat {
     /// For a context of the calling thread.
     pub(super) fn new(placement: &Arc<Placement>) -> Seat {
-        let shared =
-            Arc::new(SharedSeat { tracer: gettid(), tracee: AtomicI32::new(0), traps: AtomicU32::new(0) });
+        let shared = Arc::new(SharedSeat {
+            tracer: gettid(),
+            tracee: AtomicI32::new(0),
+            traps: AtomicU32::new(0),
+            in_guest: AtomicBool::new(false),
+        });
         let now = Instant::now();
         Seat {
             placement: Arc::clone(placement),
@@ -170,12 +178,19 @@ impl Seat {
 
     /// To be called before guest code runs.
     #[inline]
-    pub(super) fn tick(&mut self) {
+    pub(super) fn enter(&mut self) {
         self.traps = self.traps.wrapping_add(1);
         self.shared.traps.store(self.traps, Ordering::Relaxed);
         if self.traps == self.next_look {
             self.look();
         }
+        self.shared.in_guest.store(true, Ordering::Relaxed);
+    }
+
+    /// To be called after guest code has stopped.
+    #[inline]
+    pub(super) fn leave(&mut self) {
+        self.shared.in_guest.store(false, Ordering::Relaxed);
     }
 
     #[cold]
@@ -209,9 +224,18 @@ impl Seat {
         if placement.cpus < 2 {
             return;
         }
-        let cpu = current_cpu();
-        let one = CpuSet::single(cpu);
         let mut state = placement.state.lock();
+        let crowded = |cpu: usize| {
+            state.held.iter().any(|held| {
+                let seat = if held.cpu == cpu { held.seat.upgrade() } else { None };
+                seat.is_some_and(|s| !Arc::ptr_eq(&s, &self.shared) && s.in_guest.load(Ordering::Relaxed))
+            })
+        };
+        let mut cpu = current_cpu();
+        if crowded(cpu) {
+            cpu = placement.all.iter().find(|&other| !crowded(other)).unwrap_or(cpu);
+        }
+        let one = CpuSet::single(cpu);
         let tracee = self.shared.tracee.load(Ordering::Relaxed);
         if state.over || set_affinity(0, &one).is_err() || set_affinity(tracee, &one).is_err() {
             placement.release(&self.shared);
