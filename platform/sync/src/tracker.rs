@@ -8,14 +8,14 @@ mod held {
         static HELD: RefCell<Vec<(u16, &'static str)>> = const { RefCell::new(Vec::new()) };
     }
 
+    #[track_caller]
     pub(crate) fn acquire(rank: u16, name: &'static str, nested: bool) {
-        HELD.with_borrow_mut(|held| {
-            if let Some(&(top, top_name)) = held.iter().max_by_key(|h| h.0) {
-                let in_order = top < rank || (nested && top == rank);
-                assert!(in_order, "lock order: {name} ({rank}) taken while {top_name} ({top}) is held");
-            }
-            held.push((rank, name));
-        });
+        let top = HELD.with_borrow(|held| held.iter().max_by_key(|h| h.0).copied());
+        if let Some((top, top_name)) = top {
+            let in_order = top < rank || (nested && top == rank);
+            assert!(in_order, "lock order: {name} ({rank}) taken while {top_name} ({top}) is held");
+        }
+        HELD.with_borrow_mut(|held| held.push((rank, name)));
     }
 
     pub(crate) fn release(rank: u16) {
