@@ -1,91 +1,13 @@
 //! Reading clocks (clock_gettime(2), gettimeofday(2)) and not setting them: nobody in a sandbox may.
 
-use std::sync::Arc;
-
 use abi::Errno;
-use abi::time::{
-    CLOCK_PROCESS_CPUTIME_ID, CLOCK_REALTIME, CLOCK_THREAD_CPUTIME_ID, CLOCKFD, CPUCLOCK_CLOCK_MASK,
-    CPUCLOCK_PERTHREAD_MASK, CPUCLOCK_PROF, CPUCLOCK_SCHED, CPUCLOCK_VIRT, STA_UNSYNC, TIME_ERROR, Timespec,
-    Timeval, Timex, Timezone,
-};
+use abi::time::{CLOCK_REALTIME, STA_UNSYNC, TIME_ERROR, Timespec, Timeval, Timex, Timezone};
 use sentry::SysResult;
-use sentry::task::{CurrentTask, Task, ThreadGroup, Usage};
+use sentry::task::CurrentTask;
+use sentry::time::CpuClock;
 use sentry::time::clock::{SECOND_NS, ns_to_timespec};
 
 use crate::arg::{Clock, In, InOut, Out};
-
-/// Resolution of CPU clocks that count ticks.
-const TICK_NS: i64 = 4_000_000;
-
-/// A clock that counts CPU time.
-pub(crate) struct CpuClock {
-    /// `CPUCLOCK_*`.
-    pub which: i32,
-    /// Whose.
-    pub of: CpuClockOf,
-}
-
-/// Whose CPU time is counted.
-pub(crate) enum CpuClockOf {
-    /// One thread's.
-    Thread(Arc<Task>),
-    /// All threads' of a process.
-    Process(Arc<ThreadGroup>),
-}
-
-impl CpuClock {
-    /// The clock with this id; EINVAL for one that is none, or not the caller's to see.
-    pub(crate) fn find(task: &CurrentTask, clock: i32) -> Result<CpuClock, Errno> {
-        let own_thread = || CpuClockOf::Thread(Arc::clone(task.task()));
-        let own_process = || CpuClockOf::Process(Arc::clone(task.thread_group()));
-        match clock {
-            CLOCK_PROCESS_CPUTIME_ID => return Ok(CpuClock { which: CPUCLOCK_SCHED, of: own_process() }),
-            CLOCK_THREAD_CPUTIME_ID => return Ok(CpuClock { which: CPUCLOCK_SCHED, of: own_thread() }),
-            0.. => return Err(Errno::EINVAL),
-            _ => {}
-        }
-        let which = clock & CPUCLOCK_CLOCK_MASK;
-        if which == CLOCKFD {
-            return Err(Errno::EINVAL);
-        }
-        let pid = !(clock >> 3);
-        let ns = Arc::clone(task.pid().namespace());
-        let of = if clock & CPUCLOCK_PERTHREAD_MASK != 0 {
-            if pid == 0 {
-                own_thread()
-            } else {
-                let thread = ns.task(pid).ok_or(Errno::EINVAL)?;
-                if !Arc::ptr_eq(thread.thread_group(), task.thread_group()) {
-                    return Err(Errno::EINVAL);
-                }
-                CpuClockOf::Thread(thread)
-            }
-        } else if pid == 0 || pid == task.tid() {
-            own_process()
-        } else {
-            CpuClockOf::Process(ns.thread_group(pid).ok_or(Errno::EINVAL)?)
-        };
-        Ok(CpuClock { which, of })
-    }
-
-    /// What it shows, nanoseconds.
-    pub(crate) fn now_ns(&self) -> i64 {
-        let usage = match &self.of {
-            CpuClockOf::Thread(thread) => thread.usage(),
-            CpuClockOf::Process(process) => process.usage(),
-        };
-        cpu_ns(&usage, self.which)
-    }
-
-    fn resolution_ns(&self) -> i64 {
-        if matches!(self.which, CPUCLOCK_PROF | CPUCLOCK_VIRT) { TICK_NS } else { 1 }
-    }
-}
-
-fn cpu_ns(usage: &Usage, which: i32) -> i64 {
-    let ns = if which == CPUCLOCK_VIRT { usage.user_ns } else { usage.user_ns + usage.system_ns };
-    i64::try_from(ns).unwrap_or(i64::MAX)
-}
 
 /// clock_gettime(2)
 pub fn clock_gettime(task: &mut CurrentTask, clock: Clock, to: Out<Timespec>) -> SysResult<()> {

@@ -53,6 +53,7 @@ mod stat;
 mod sync;
 mod target;
 mod time;
+mod timer;
 mod timerfd;
 mod wait;
 mod xattr;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::capability::CAP_SYS_RESOURCE;
 use abi::resource::{
-    RLIM_NLIMITS, RLIMIT_NOFILE, RLIMIT_STACK, RLimit, RUSAGE_CHILDREN, RUSAGE_SELF, RUSAGE_THREAD, RUsage,
+    RLIM_NLIMITS, RLIMIT_CPU, RLIMIT_NOFILE, RLIMIT_STACK, RLimit, RUSAGE_CHILDREN, RUSAGE_SELF,
+    RUSAGE_THREAD, RUsage,
 };
 use abi::time::{CLK_TCK, Tms};
 use sentry::SysResult;
@@ -54,6 +55,9 @@ fn set_limit(task: &CurrentTask, target: &Task, resource: Resource, new: RLimit)
     }
     limits.set(resource.0, new);
     drop(limits);
+    if resource.0 == RLIMIT_CPU {
+        target.thread_group().timers.update_cpu_limit(target.thread_group());
+    }
     if resource.0 == RLIMIT_STACK
         && let Some(resources) = target.resources()
     {

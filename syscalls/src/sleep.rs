@@ -10,11 +10,11 @@ use abi::time::{
 };
 use sentry::mm::{UserAddr, UserRef};
 use sentry::task::{CurrentTask, RestartBlock, WaitEnd};
+use sentry::time::CpuClock;
 use sentry::time::clock::{ns_to_timespec, timespec_to_ns, to_ns};
 use sentry::{Restart, SysError, SysResult};
 
 use crate::arg::{Clock, Flags, In, Out};
-use crate::clock::{CpuClock, CpuClockOf};
 
 /// How often CPU time is looked at by a sleep that waits for it.
 const CPU_POLL: Duration = Duration::from_millis(4);
@@ -121,9 +121,7 @@ fn sleep_for_cpu_time(
     absolute: bool,
     remaining: Out<Timespec>,
 ) -> SysResult<()> {
-    if let CpuClockOf::Thread(thread) = &clock.of
-        && thread.id == task.id
-    {
+    if clock.is_of_thread(task.task()) {
         return Err(Errno::EINVAL.into());
     }
     let target = if absolute { ns } else { clock.now_ns().saturating_add(ns) };

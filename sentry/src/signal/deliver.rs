@@ -246,7 +246,11 @@ impl CurrentTask {
 
     /// A POSIX timer's signal has been taken: its overruns are known now, and it may send the next.
     fn timer_signal_taken(&self, info: SigInfo) -> SigInfo {
-        if info.si_code == SI_TIMER { self.thread_group().timers.signal_taken(info) } else { info }
+        if info.si_code == SI_TIMER {
+            self.thread_group().timers.signal_taken(self.thread_group(), info)
+        } else {
+            info
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use sync::Mutex;
 
 pub use queue::PendingQueue;
 pub use send::{External, SignalOrigin, send_to_group, send_to_process_group, send_to_task};
-pub(crate) use send::{force, kill_group};
+pub(crate) use send::{discard_timer_signals, force, kill_group, send_timer_signal, timer_signal_is_queued};
 pub use stop::StopState;
 
 use crate::task::Task;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use abi::signal::{SigInfo, SigSet, Signal};
+use abi::signal::{SI_TIMER, SigInfo, SigSet, Signal};
 
 /// Signals that are pending for a process or a thread.
 #[derive(Default)]
@@ -29,7 +29,8 @@ impl PendingQueue {
 
     /// Adds one. A standard signal that is pending already stays as it is: the new one is lost.
     pub fn push(&mut self, signal: Signal, info: SigInfo) {
-        if !signal.is_realtime() && self.set.contains(signal) {
+        // Each timer has its own place in the queue.
+        if !signal.is_realtime() && self.set.contains(signal) && info.si_code != SI_TIMER {
             return;
         }
         self.set.add(signal);
@@ -52,6 +53,17 @@ impl PendingQueue {
             self.set.remove(signal);
         }
         Some(entry)
+    }
+
+    /// Whether the signal of a POSIX timer is queued.
+    pub fn has_timer(&self, id: i32) -> bool {
+        self.queue.iter().any(|(_, info)| info.si_code == SI_TIMER && info.timer_id() == id)
+    }
+
+    /// Drops the signal of a POSIX timer.
+    pub fn discard_timer(&mut self, id: i32) {
+        self.queue.retain(|(_, info)| info.si_code != SI_TIMER || info.timer_id() != id);
+        self.set = self.queue.iter().map(|(signal, _)| *signal).collect();
     }
 
     /// Drops all entries of the signals in `which`.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::poll::PollEvents;
 use abi::resource::RLIMIT_SIGPENDING;
-use abi::signal::{SI_KERNEL, SI_QUEUE, SI_TKILL, SI_USER, SIG_DFL, SIG_IGN, SigInfo, SigSet, Signal};
+use abi::signal::{
+    SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SIG_DFL, SIG_IGN, SigInfo, SigSet, Signal,
+};
 
 use super::stop::StopState;
 use super::{GroupSignals, is_ignored};
@@ -31,12 +33,38 @@ impl SignalOrigin {
 
 /// Sends to a process; not under the tree lock when it may be SIGCONT. ESRCH-like conditions (it is gone) are silent, as on Linux; EAGAIN: the queue is full.
 pub fn send_to_group(group: &Arc<ThreadGroup>, signal: Signal, info: SigInfo) -> Result<(), Errno> {
-    send(group, None, signal, info, false)
+    send(group, None, signal, info, false).map(drop)
 }
 
 /// Sends to one thread.
 pub fn send_to_task(task: &Arc<Task>, signal: Signal, info: SigInfo) -> Result<(), Errno> {
-    send(&Arc::clone(task.thread_group()), Some(task), signal, info, false)
+    send(&Arc::clone(task.thread_group()), Some(task), signal, info, false).map(drop)
+}
+
+/// Sends the signal of a POSIX timer; false when it was dropped: the process ignores it or is gone.
+pub(crate) fn send_timer_signal(
+    group: &Arc<ThreadGroup>,
+    thread: Option<&Arc<Task>>,
+    signal: Signal,
+    info: SigInfo,
+) -> bool {
+    send(group, thread, signal, info, false).unwrap_or(false)
+}
+
+/// Whether the signal of a POSIX timer is in a queue of the process.
+pub(crate) fn timer_signal_is_queued(group: &ThreadGroup, id: i32) -> bool {
+    let state = group.signals.lock();
+    state.pending.has_timer(id)
+        || state.threads.iter().any(|thread| thread.signals.lock().pending.has_timer(id))
+}
+
+/// Takes the signal of a POSIX timer out of the queues of the process.
+pub(crate) fn discard_timer_signals(group: &ThreadGroup, id: i32) {
+    let mut state = group.signals.lock();
+    state.pending.discard_timer(id);
+    for thread in &state.threads {
+        thread.signals.lock().pending.discard_timer(id);
+    }
 }
 
 /// A fault of `task` itself: a blocked or ignored one kills (force_sig of Linux).
@@ -70,12 +98,13 @@ fn send(
     signal: Signal,
     info: SigInfo,
     forced: bool,
-) -> Result<(), Errno> {
+) -> Result<bool, Errno> {
     let mut continued = None;
+    let queued;
     {
         let mut state = group.signals.lock();
         if state.threads.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         if signal == Signal::SIGCONT {
             continued = continue_group(&mut state);
@@ -84,9 +113,10 @@ fn send(
         }
         if !forced && drops(group, &state, thread, signal, &info) {
             drop(state);
+            queued = false;
         } else {
-            let from_kernel =
-                info.si_code == SI_KERNEL || info.si_code == SI_USER || info.si_code == SI_TKILL;
+            queued = true;
+            let from_kernel = matches!(info.si_code, SI_KERNEL | SI_USER | SI_TKILL | SI_TIMER);
             if signal.is_realtime() && !from_kernel && !forced {
                 let limit = group.limit(RLIMIT_SIGPENDING).rlim_cur;
                 let queued = state.pending.len() + thread.map_or(0, |t| t.signals.lock().pending.len());
@@ -105,7 +135,7 @@ fn send(
     if let Some(report) = continued {
         super::stop::notify_parent_continued(group, report);
     }
-    Ok(())
+    Ok(queued)
 }
 
 /// Whether the signal is dropped at once: ignored, not blocked, and nobody waits for it with sigtimedwait.

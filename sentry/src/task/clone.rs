@@ -216,6 +216,7 @@ impl CurrentTask {
         let group = ThreadGroup::new(kernel, pid, actions, limits);
         group.oom_score_adj.store(parent.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
         group.note_uid(self.creds.uid);
+        group.timers.update_cpu_limit(&group);
         group
     }
 
@@ -310,7 +311,7 @@ pub(crate) fn new_task(
         interrupter: OnceLock::new(),
         comm: Mutex::new([0; 16]),
         start_ns: kernel.boot_ns(),
-        user_ns: AtomicU64::new(0),
+        in_guest: Default::default(),
         system_ns: AtomicU64::new(0),
         voluntary_switches: AtomicU64::new(0),
         involuntary_switches: AtomicU64::new(0),

@@ -25,6 +25,7 @@ mod pidfd;
 mod prctl_flags;
 mod process_group;
 mod run;
+mod run_clock;
 mod set_ids;
 mod start;
 mod thread_group;
@@ -57,6 +58,8 @@ pub use tree::{Node, Tree};
 pub use usage::Usage;
 pub use user_namespace::{IdExtent, OVERFLOW_ID, UserNamespace};
 pub use wait::{WaitFor, WaitResult};
+
+use run_clock::RunClock;
 
 use crate::Kernel;
 use crate::mm::MemoryManager;
@@ -168,7 +171,7 @@ pub struct Task {
     comm: Mutex<[u8; 16], sync::levels::Leaf>,
     /// When it was made, nanoseconds of the sandbox's boot clock.
     pub start_ns: u64,
-    user_ns: AtomicU64,
+    in_guest: RunClock,
     system_ns: AtomicU64,
     voluntary_switches: AtomicU64,
     involuntary_switches: AtomicU64,
@@ -311,7 +314,7 @@ impl Task {
     /// What it has used so far.
     pub fn usage(&self) -> Usage {
         Usage {
-            user_ns: self.user_ns.load(Ordering::Relaxed),
+            user_ns: self.in_guest.sum_ns(self.kernel().boot_ns()),
             system_ns: self.system_ns.load(Ordering::Relaxed),
             max_rss_kib: self.resources().map_or(0, |r| r.mm.peak_rss_kib()),
             minor_faults: self.minor_faults.load(Ordering::Relaxed),

@@ -25,6 +25,8 @@ pub enum End {
 impl CurrentTask {
     /// Runs until the thread exits, then takes it apart.
     pub(super) fn run(mut self) {
+        let epoch = self.kernel().booted();
+        let since = |now: Instant| now.saturating_duration_since(epoch).as_nanos() as u64;
         let end = loop {
             if self.work() != 0 {
                 self.do_work();
@@ -32,10 +34,10 @@ impl CurrentTask {
             if let Some(end) = self.ended {
                 break end;
             }
-            let entered = Instant::now();
+            self.task.in_guest.enter(since(Instant::now()));
             let trap = self.context.run(&self.space, &mut self.regs);
             let trapped = Instant::now();
-            self.task.user_ns.fetch_add((trapped - entered).as_nanos() as u64, Ordering::Relaxed);
+            self.task.in_guest.leave(since(trapped));
             match trap {
                 Ok(Trap::Syscall) => {
                     self.system_call();

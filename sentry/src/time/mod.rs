@@ -1,20 +1,16 @@
-//! Time: the sandbox's clocks and the service that tells when a moment has come.
+//! Time: the sandbox's clocks, the service that tells when a moment has come, and the timers of processes.
 
 pub mod clock;
+mod cpu_clock;
+mod posix_timer;
+mod process_timers;
+mod schedule;
 pub mod timer;
 pub mod vdso_clock;
 
 pub use clock::Clocks;
+pub use cpu_clock::CpuClock;
+pub use posix_timer::{TimerClock, TimerState, TimerTarget};
+pub use process_timers::{IntervalTimer, ProcessTimers};
+pub use schedule::Schedule;
 pub use timer::{TimerHandle, TimerService};
-
-#[derive(Default)]
-pub struct ProcessTimers {}
-impl ProcessTimers {
-    pub fn clear(&self) {}
-    pub fn clear_posix_timers(&self) {}
-}
-impl ProcessTimers {
-    pub fn signal_taken(&self, info: abi::signal::SigInfo) -> abi::signal::SigInfo {
-        info
-    }
-}
