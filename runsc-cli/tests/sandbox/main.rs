@@ -2,6 +2,9 @@
 
 mod confinement;
 mod lifetime;
+mod pty;
+mod status;
+mod terminal;
 mod usage;
 
 use std::io::{BufRead, BufReader};
@@ -46,6 +49,24 @@ pub fn as_each_user(test: impl Fn(u32)) {
     if root() {
         test(ORDINARY);
     }
+}
+
+/// `runsc do --`, to be given a program.
+pub fn in_sandbox_command() -> Command {
+    let mut command = runsc();
+    command.args(["do", "--"]);
+    command
+}
+
+/// Gives `test` what to write before a program in a shell so that it runs in the sandbox.
+pub fn in_sandbox(test: impl Fn(&str)) {
+    test(&format!("{} do --", runsc().get_program().to_str().unwrap()));
+}
+
+/// The same; but first nothing, so that the host shows that the test is right.
+pub fn on_host_and_in_sandbox(test: impl Fn(&str)) {
+    test("");
+    if std::env::var_os("NATIVE_ONLY").is_none() { in_sandbox(test); }
 }
 
 /// A running self-test.

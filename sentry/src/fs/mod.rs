@@ -4,6 +4,7 @@ pub mod devpts;
 pub mod devtmpfs;
 pub mod gofer;
 pub mod host;
+pub mod overlay;
 pub mod procfs;
 pub mod pseudo;
 pub mod sysfs;
@@ -19,6 +20,7 @@ pub fn register(kernel: &Arc<Kernel>) {
     for name in ["tmpfs", "ramfs"] {
         vfs.register_type(tmpfs::Tmpfs::new(name));
     }
+    vfs.register_type(overlay::OverlayFs::new(vfs));
     vfs.register_type(procfs::ProcFs::new(kernel));
     vfs.register_type(sysfs::SysFs::new(kernel));
     vfs.register_type(Arc::new(devtmpfs::DevTmpfs));

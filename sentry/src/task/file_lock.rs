@@ -23,17 +23,19 @@ impl CurrentTask {
     /// Sets a lock of a range of `file`.
     pub fn lock_range(&mut self, file: &Arc<File>, lock: RangeLock, wait: Wait) -> SysResult<()> {
         let locks = file.path.inode().locks();
-        let Err(mut holder) = locks.set(lock)? else { return Ok(()) };
+        if locks.set(lock)?.is_ok() {
+            return Ok(());
+        }
         if wait == Wait::No {
             return Err(Errno::EAGAIN.into());
         }
         let key = locks.wait_queue().register(PollEvents::IN, self.waker());
         let result = loop {
-            match locks.set(lock) {
+            let holder = match locks.set(lock) {
                 Ok(Ok(())) => break Ok(()),
-                Ok(Err(other)) => holder = other,
+                Ok(Err(other)) => other,
                 Err(errno) => break Err(errno.into()),
-            }
+            };
             let watched = matches!(lock.owner, LockOwner::Table(_));
             let waiting = match watched.then(|| Waiting::begin(lock.owner, holder.owner)).transpose() {
                 Ok(waiting) => waiting,

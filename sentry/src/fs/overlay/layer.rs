@@ -1,0 +1,106 @@
+//! A layer of an overlay, and the marks that overlayfs leaves in it.
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::open::OpenFlags;
+use abi::stat::FileType;
+
+use super::Overlay;
+use crate::Result;
+use crate::vfs::resolve::{LookupFlags, lookup};
+use crate::vfs::{Caller, Dentry, File, Inode, Mount, MountFlags, Name, NewKind, NewNode, Path, XattrSet};
+
+/// A directory that hides what is below it.
+pub const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+/// A directory that was moved: where its lower ones are.
+pub const REDIRECT: &[u8] = b"trusted.overlay.redirect";
+/// What both begin with.
+pub const PRIVATE: &[u8] = b"trusted.overlay.";
+
+/// A tree that an overlay is made of. It has a mount of its own, so that it stays.
+pub struct Layer {
+    pub root: Arc<Dentry>,
+    mount: Arc<Mount>,
+}
+
+impl Layer {
+    pub fn new(root: Arc<Dentry>) -> Layer {
+        let mount = Mount::new(Arc::clone(&root), b"none", MountFlags::NOATIME);
+        Layer { root, mount }
+    }
+
+    pub fn root_path(&self) -> Path {
+        Path::new(Arc::clone(&self.mount), Arc::clone(&self.root))
+    }
+
+    /// A file of the layer, opened for the overlay's own use.
+    pub fn open(&self, overlay: &Overlay, inode: &Arc<Inode>, flags: OpenFlags) -> Result<Arc<File>> {
+        let caller = overlay.caller();
+        let ops = inode.ops().open(inode, flags, &caller)?;
+        let dentry = Dentry::new_unnamed(Arc::clone(inode), None, b"layer");
+        let path = Path::new(Arc::clone(&self.mount), dentry);
+        Ok(File::new(ops, path, flags, Arc::clone(&overlay.creds)))
+    }
+}
+
+/// Whether `inode` says that a name is not there.
+pub fn is_whiteout(inode: &Inode) -> bool {
+    inode.kind == FileType::CharDevice && inode.rdev == 0
+}
+
+/// What a whiteout is made of.
+pub const WHITEOUT: NewNode<'static> =
+    NewNode { kind: NewKind::CharDevice(0), permissions: 0, uid: 0, gid: 0 };
+
+/// Whether a directory of a layer hides what is below it.
+pub fn is_opaque(inode: &Inode) -> bool {
+    inode.ops().get_xattr(inode, OPAQUE).is_ok_and(|value| value == b"y")
+}
+
+/// Makes a directory of the upper layer hide what is below it.
+pub fn set_opaque(inode: &Arc<Inode>) -> Result<()> {
+    inode.ops().set_xattr(inode, OPAQUE, b"y", XattrSet::Any)
+}
+
+/// Where the lower directories of a moved one are: a path from the layer's root, or a name beside it.
+pub fn redirect(inode: &Inode) -> Option<Vec<u8>> {
+    inode.ops().get_xattr(inode, REDIRECT).ok().filter(|value| !value.is_empty())
+}
+
+/// What `path` (names with slashes between) leads to in a layer, without following links.
+pub fn walk(root: &Arc<Inode>, path: &[u8], caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
+    let mut at = Arc::clone(root);
+    for name in path.split(|b| *b == b'/').filter(|name| !name.is_empty()) {
+        if name == b"." || name == b".." || !at.is_dir() {
+            return Ok(None);
+        }
+        match at.ops().lookup(&at, name, caller)? {
+            Some(child) => at = child,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(at))
+}
+
+/// The directory `work` in the one that `workdir=` names, made new.
+pub fn work_directory(at: &Path, caller: &Caller<'_>) -> Result<Arc<Dentry>> {
+    match caller.mkdir(at, b"work", 0) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    Ok(lookup(caller, at, b"work", LookupFlags::DIRECTORY)?.dentry)
+}
+
+/// A name and the directory of the overlay it is in.
+#[derive(Clone)]
+pub struct Home {
+    pub dir: Arc<Inode>,
+    pub name: Name,
+}
+
+impl PartialEq for Home {
+    fn eq(&self, other: &Home) -> bool {
+        Arc::ptr_eq(&self.dir, &other.dir) && self.name == other.name
+    }
+}
