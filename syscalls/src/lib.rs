@@ -48,6 +48,7 @@ mod read_write;
 mod sched;
 mod seccomp;
 mod signal;
+mod signalfd;
 mod sleep;
 mod stat;
 mod sync;

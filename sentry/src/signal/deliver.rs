@@ -8,7 +8,7 @@ use abi::signal::{SI_TIMER, SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSe
 
 use super::{DefaultAction, default_action, flags, force};
 use crate::error::Restart;
-use crate::task::{CurrentTask, WaitEnd, work};
+use crate::task::{CurrentTask, Task, WaitEnd, work};
 
 impl CurrentTask {
     /// Looks at everything in [`work`] that concerns signals, until none is left to deliver or the task has to exit.
@@ -232,12 +232,24 @@ impl CurrentTask {
         self.set_mask(self.mask());
         result
     }
+}
+
+/// Number of restart_syscall(2) on x86-64: an interrupted call with a restart block goes on there.
+const SYS_RESTART_SYSCALL: u64 = 219;
+
+impl Task {
+    /// Whether a signal in `which` is pending, blocked or not.
+    pub fn has_pending(&self, which: SigSet) -> bool {
+        let shared = self.thread_group().signals.lock();
+        let own = self.signals.lock();
+        !own.pending.set().union(shared.pending.set()).intersection(which).is_empty()
+    }
 
     /// Takes a pending signal in `which`, blocked or not (sigtimedwait, signalfd).
-    pub fn take_signal(&mut self, which: SigSet) -> Option<(Signal, SigInfo)> {
+    pub fn take_signal(&self, which: SigSet) -> Option<(Signal, SigInfo)> {
         let group = Arc::clone(self.thread_group());
         let mut shared = group.signals.lock();
-        let mut own = self.task().signals.lock();
+        let mut own = self.signals.lock();
         let taken = own.pending.pop(which.complement()).or_else(|| shared.pending.pop(which.complement()));
         drop(own);
         drop(shared);
@@ -253,6 +265,3 @@ impl CurrentTask {
         }
     }
 }
-
-/// Number of restart_syscall(2) on x86-64: an interrupted call with a restart block goes on there.
-const SYS_RESTART_SYSCALL: u64 = 219;

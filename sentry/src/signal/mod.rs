@@ -9,6 +9,7 @@ mod deliver;
 mod frame;
 mod queue;
 mod send;
+pub mod signalfd;
 mod stop;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use abi::signal::{SigInfo, Signal};
 use platform::{Access, PlatformError, Trap};
 
 use super::current::LastFault;
+use super::local::set_current_task;
 use super::{CurrentTask, work};
 use crate::error::SysError;
 
@@ -25,6 +26,7 @@ pub enum End {
 impl CurrentTask {
     /// Runs until the thread exits, then takes it apart.
     pub(super) fn run(mut self) {
+        set_current_task(Some(Arc::clone(self.task())));
         let epoch = self.kernel().booted();
         let since = |now: Instant| now.saturating_duration_since(epoch).as_nanos() as u64;
         let end = loop {
@@ -57,6 +59,7 @@ impl CurrentTask {
             }
         };
         let End::Thread(status) = end;
+        set_current_task(None);
         self.exit(status);
     }
 

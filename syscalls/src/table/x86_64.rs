@@ -286,14 +286,14 @@ syscall_table! {
     279 move_pages => none, None, "";
     280 utimensat => attr::utimensat, Full, "";
     281 epoll_pwait => epoll::epoll_pwait, Full, "";
-    282 signalfd => none, None, "";
+    282 signalfd => signalfd::signalfd, Full, "";
     283 timerfd_create => timerfd::timerfd_create, Full, "";
     284 eventfd => eventfd::eventfd, Full, "";
     285 fallocate => sync::fallocate, Partial, "as far as the file system can: tmpfs allocates and punches holes";
     286 timerfd_settime => timerfd::timerfd_settime, Full, "";
     287 timerfd_gettime => timerfd::timerfd_gettime, Full, "";
     288 accept4 => none, None, "";
-    289 signalfd4 => none, None, "";
+    289 signalfd4 => signalfd::signalfd4, Full, "";
     290 eventfd2 => eventfd::eventfd2, Full, "";
     291 epoll_create1 => epoll::epoll_create1, Full, "";
     292 dup3 => fd::dup3, Full, "";
