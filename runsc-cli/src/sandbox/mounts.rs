@@ -7,6 +7,7 @@ use abi::open::OpenFlags;
 use gofer_protocol::Client;
 use sentry::Kernel;
 use sentry::fs::gofer::Sharing;
+use sentry::fs::overlay::over_memory;
 use sentry::task::Credentials;
 use sentry::vfs::open::How;
 use sentry::vfs::resolve::{LookupFlags, lookup};
@@ -73,7 +74,7 @@ pub fn build(
 ) -> Result<Arc<MountNamespace>, MountError> {
     let (root, volumes) = trees.split_first().ok_or_else(|| failed("/", ADVICE_REPORT)(Errno::EINVAL))?;
     let namespace =
-        MountNamespace::new(kernel.next_namespace_id(), tree(root, client)?, Arc::clone(&kernel.user_ns));
+        MountNamespace::new(kernel.next_namespace_id(), tree(kernel, root, client)?, Arc::clone(&kernel.user_ns));
     let builder = Builder {
         kernel,
         creds: Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns))),
@@ -88,7 +89,7 @@ pub fn build(
     }
     for volume in volumes {
         let target = volume.target.display();
-        let mount = tree(volume, client)?;
+        let mount = tree(kernel, volume, client)?;
         let is_dir = mount.root.inode.is_dir();
         let place =
             builder.place(volume.target.as_bytes(), is_dir).map_err(failed(&target, ADVICE_TARGET))?;
@@ -103,15 +104,22 @@ fn failed(target: &str, advice: &'static str) -> impl FnOnce(Errno) -> MountErro
 }
 
 /// A tree of the Gofer's, with a layer in memory above it if that is wanted.
-fn tree(mount: &config::Mount, client: &Arc<Client>) -> Result<Arc<Mount>, MountError> {
+fn tree(kernel: &Kernel, mount: &config::Mount, client: &Arc<Client>) -> Result<Arc<Mount>, MountError> {
     let target = mount.target.display();
     let number = u16::try_from(mount.tree).map_err(|_| failed(&target, "too many volumes")(Errno::EINVAL))?;
     // What lies below a layer in memory is taken as it was found, and kept in mind; a volume can change any time.
     let sharing = if mount.overlay { Sharing::Exclusive } else { Sharing::Shared };
-    let dentry = sentry::fs::gofer::mount(client, number, sharing).map_err(failed(&target, ADVICE_TREE))?;
+    let lower = sentry::fs::gofer::mount(client, number, sharing).map_err(failed(&target, ADVICE_TREE))?;
+    let dentry = if mount.overlay && lower.inode.is_dir() {
+        let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns)));
+        over_memory(vec![lower], &kernel.vfs, &creds).map_err(failed(&target, ADVICE_REPORT))?
+    } else {
+        lower
+    };
+    let source: &[u8] = if mount.overlay { b"overlay" } else { b"gofer" };
     let mut flags = MountFlags::empty();
     flags.set(MountFlags::RDONLY, mount.read_only);
-    Ok(Mount::new(dentry, b"gofer", flags))
+    Ok(Mount::new(dentry, source, flags))
 }
 
 struct Builder<'a> {
