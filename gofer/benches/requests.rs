@@ -99,7 +99,7 @@ fn all(dir: &Path, client: &Client) {
         "look at 100 places",
         || drop(client.look(&places).unwrap()),
         || {
-            (0..100).for_each(|_| drop(black_box(fs::symlink_metadata(&host_file).unwrap())));
+            (0..100).for_each(|_| assert!(black_box(fs::symlink_metadata(&host_file)).is_ok()));
         },
     );
     line(

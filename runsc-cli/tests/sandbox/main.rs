@@ -1,6 +1,7 @@
 //! The processes of a sandbox, seen from outside: how they are confined, and that none outlives the others.
 
 mod confinement;
+mod files;
 mod lifetime;
 mod pty;
 mod status;

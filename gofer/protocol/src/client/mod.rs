@@ -149,6 +149,12 @@ impl Client {
         self.close(&batch);
     }
 
+    /// As [`flush`](Self::flush), and waits until the Gofer has closed them: what it then opens has room.
+    pub fn make_room(&self) -> Result<(), Errno> {
+        let batch = std::mem::take(&mut *lock(&self.closing));
+        self.close_and_wait(&batch)
+    }
+
     fn close(&self, handles: &[Handle]) {
         // What can't be sent can't be given back, and nobody would know what to do with an error: if the connection is
         // dead, the Gofer's table is gone with it.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{FileType as HostType, fstat};
 use rustix::io::Errno;
 
-use super::channel::{Answer, Failure};
+use super::channel::{Answer, Channel, Failure};
 use super::{Client, Death};
 use crate::attr::{Attr, FileType, Owner, Perm};
 use crate::change::Changes;
@@ -13,7 +13,7 @@ use crate::flags::{
     Leaf, NodeKind, OpenFlags, ReaddirFlags, RenameFlags, SetMode, SocketKind, SyncKind, UnlinkKind,
 };
 use crate::handle::Handle;
-use crate::list::Packer;
+use crate::list::{List, Packer};
 use crate::name::{Bytes, Name, Target, XattrName};
 use crate::node::{Entry, Looked, Node, Place, StatfsReply};
 use crate::reply::{Look, Reply};
@@ -79,10 +79,27 @@ impl Client {
 
     /// Gives handles back at once.
     pub(super) fn send_close(&self, handles: &[Handle]) -> Result<(), Errno> {
+        if handles.is_empty() {
+            return Ok(());
+        }
+        self.send_close_on(self.take()?.channel()?, handles)
+    }
+
+    /// Gives handles back, and asks for nothing on the same channel: the answer comes when they are closed.
+    pub(super) fn close_and_wait(&self, handles: &[Handle]) -> Result<(), Errno> {
+        let mut taken = self.take()?;
+        let channel = taken.channel()?;
+        self.send_close_on(channel, handles)?;
+        let nothing = Request::Look { places: List::empty() };
+        self.conclude(channel.line.exchange(&nothing), |answer| match answer.reply {
+            Reply::Looks { looks } if looks.is_empty() => Ok(Ok(())),
+            _ => Err(Wrong),
+        })
+    }
+
+    fn send_close_on(&self, channel: &mut Channel, handles: &[Handle]) -> Result<(), Errno> {
         let mut rest = handles;
         while !rest.is_empty() {
-            let mut taken = self.take()?;
-            let channel = taken.channel()?;
             channel.packer.clear(usize::MAX);
             let fit = rest.iter().take_while(|&handle| channel.packer.push(handle)).count();
             rest = &rest[fit..];

@@ -124,13 +124,11 @@ impl GoferInode {
         }
         let mut how = wire::OpenFlags::READ;
         how.set(wire::OpenFlags::WRITE, writes);
-        let opened = self.client.open(self.handle, how);
-        let (fd, attr) = match opened {
+        let (fd, attr) = fs(inode)?.with_room(&inode.sb, || match self.client.open(self.handle, how) {
             // A file that may be written but not read.
             Err(wire::Errno::ACCESS) if writes => self.client.open(self.handle, wire::OpenFlags::WRITE),
             other => other,
-        }
-        .map_err(errno)?;
+        })?;
         if attr.id != self.id {
             return Err(Errno::ESTALE);
         }
@@ -208,8 +206,21 @@ impl InodeOps for GoferInode {
                 Err(_) => break,
             }
         }
-        let walked = self.client.walk(self.handle, &checked, Leaf::Handle).map_err(errno)?;
         let fs = fs(dir)?;
+        let walked = fs.with_room(&dir.sb, || {
+            let walked = self.client.walk(self.handle, &checked, Leaf::Handle)?;
+            match walked.error {
+                Some(full @ (wire::Errno::MFILE | wire::Errno::NFILE)) => {
+                    walked
+                        .found
+                        .iter()
+                        .filter_map(|found| found.handle)
+                        .for_each(|handle| self.client.release(handle));
+                    Err(full)
+                }
+                _ => Ok(walked),
+            }
+        })?;
         let mut run = LookupRun::default();
         let last = walked.found.len().wrapping_sub(1);
         for (index, looked) in walked.found.iter().enumerate() {
@@ -232,12 +243,14 @@ impl InodeOps for GoferInode {
         let (at, perm, owner) = (name(at)?, Perm::of_mode(node.permissions), owner(node)?);
         let kind = match node.kind {
             NewKind::Directory => {
-                let (node, parent) = self.client.mkdir(self.handle, at, perm, owner).map_err(errno)?;
+                let mkdir = || self.client.mkdir(self.handle, at, perm, owner);
+                let (node, parent) = fs(dir)?.with_room(&dir.sb, mkdir)?;
                 return self.made(dir, node, &parent);
             }
             NewKind::Symlink(target) => {
                 let target = Target::new(target).map_err(errno)?;
-                let (node, parent) = self.client.symlink(self.handle, at, owner, target).map_err(errno)?;
+                let symlink = || self.client.symlink(self.handle, at, owner, target);
+                let (node, parent) = fs(dir)?.with_room(&dir.sb, symlink)?;
                 return self.made(dir, node, &parent);
             }
             NewKind::Regular => NodeKind::Regular,
@@ -246,7 +259,8 @@ impl InodeOps for GoferInode {
             NewKind::CharDevice(0) => NodeKind::Whiteout,
             NewKind::CharDevice(_) | NewKind::BlockDevice(_) => return Err(Errno::EPERM),
         };
-        let (node, parent) = self.client.mknod(self.handle, at, kind, perm, owner).map_err(errno)?;
+        let mknod = || self.client.mknod(self.handle, at, kind, perm, owner);
+        let (node, parent) = fs(dir)?.with_room(&dir.sb, mknod)?;
         self.made(dir, node, &parent)
     }
 
@@ -259,9 +273,9 @@ impl InodeOps for GoferInode {
         _caller: &Caller<'_>,
     ) -> Result<Created> {
         let flags = wire::OpenFlags::READ | wire::OpenFlags::WRITE;
-        let made =
-            self.client.create(self.handle, name(at)?, Perm::of_mode(node.permissions), owner(node)?, flags);
-        let (fd, node, parent) = made.map_err(errno)?;
+        let (at, perm, owner) = (name(at)?, Perm::of_mode(node.permissions), owner(node)?);
+        let create = || self.client.create(self.handle, at, perm, owner, flags);
+        let (fd, node, parent) = fs(dir)?.with_room(&dir.sb, create)?;
         let inode = self.made(dir, node, &parent)?;
         let file = Arc::new(HostFile::new(fd, true));
         ops(&inode)?.open.lock().write = Some(Arc::downgrade(&file));
@@ -270,8 +284,9 @@ impl InodeOps for GoferInode {
     }
 
     fn create_unnamed(&self, dir: &Arc<Inode>, node: &NewNode<'_>, _linkable: bool) -> Result<Arc<Inode>> {
-        let made = self.client.create_unnamed(self.handle, Perm::of_mode(node.permissions), owner(node)?);
-        let (fd, node) = made.map_err(errno)?;
+        let (perm, owner) = (Perm::of_mode(node.permissions), owner(node)?);
+        let create = || self.client.create_unnamed(self.handle, perm, owner);
+        let (fd, node) = fs(dir)?.with_room(&dir.sb, create)?;
         let inode = fs(dir)?.inode(&dir.sb, node)?;
         // Nothing but this descriptor leads to the file's contents: it stays open with the inode.
         ops(&inode)?.open.lock().read = Some(Arc::new(HostFile::new(fd, true)));

@@ -26,6 +26,9 @@ use inode::GoferInode;
 /// Descriptors that are kept open though no guest has the file open.
 const KEPT_OPEN: usize = 1024;
 
+/// How often a request is made again when there was no room for it. Other threads fill room up too.
+const ROOM_TRIES: u32 = 3;
+
 /// Whether others change the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
@@ -96,6 +99,37 @@ impl GoferFs {
         drop(inodes);
         drop(old);
         Ok(inode)
+    }
+
+    /// Makes a request; again when the Gofer has no room for one more handle, after letting go of files that are only
+    /// cached.
+    fn with_room<T>(
+        &self,
+        sb: &SuperBlock,
+        mut request: impl FnMut() -> std::result::Result<T, gofer_protocol::Errno>,
+    ) -> Result<T> {
+        use gofer_protocol::Errno as Host;
+        for _ in 0..ROOM_TRIES {
+            match request() {
+                Err(Host::MFILE | Host::NFILE) => {
+                    sb.drop_cached();
+                    self.forget_kept();
+                    self.client.make_room().map_err(errno)?;
+                }
+                done => return done.map_err(errno),
+            }
+        }
+        request().map_err(errno)
+    }
+
+    /// Closes descriptors that are kept though nobody uses them.
+    fn forget_kept(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock());
+        for inode in kept.iter().filter_map(Weak::upgrade) {
+            if let Some(ops) = inode.downcast::<GoferInode>() {
+                drop(ops.forget_descriptor());
+            }
+        }
     }
 
     /// The inode number here: the host's, with the place of its device in the upper bits.
