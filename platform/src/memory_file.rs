@@ -168,6 +168,17 @@ impl MemoryFile {
         }
     }
 
+    /// Makes the host hold all pages of `frames` in memory (MAP_POPULATE, mlock): those that it does not hold yet are zero.
+    pub fn populate(&self, frames: Frames) -> Result<(), OutOfMemory> {
+        self.check_limit(frames.len)?;
+        for at in (frames.offset..frames.offset.saturating_add(frames.len)).step_by(PAGE_SIZE as usize) {
+            // A write that changes nothing, whatever guests do with the page meanwhile. Pages that fallocate makes would
+            // not do: the host counts them as holes until somebody has written them.
+            self.compare_exchange_u32(at, 0, 0).map_err(|CopyFault| OutOfMemory)?.ok();
+        }
+        Ok(())
+    }
+
     fn punch(&self, frames: Frames) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         loop {

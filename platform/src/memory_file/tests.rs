@@ -219,3 +219,16 @@ fn counts_agree_with_a_model() {
     }
     assert_eq!(m.allocated_bytes(), 0);
 }
+
+#[test]
+fn populated_pages_are_resident_and_keep_their_bytes() {
+    let m = MemoryFile::new(None).expect("file");
+    let f = m.allocate(4 * PAGE).expect("allocate");
+    m.write(f.offset + PAGE, b"kept").expect("write");
+    m.populate(f).expect("populate");
+    assert_eq!(m.resident(f), [true; 4]);
+    let mut bytes = [0; 4];
+    m.read(f.offset + PAGE, &mut bytes).expect("read");
+    assert_eq!(&bytes, b"kept");
+    m.decref(f);
+}

@@ -122,7 +122,7 @@ fn build(request: LoadRequest<'_>, comm: Vec<u8>, exec_name: &[u8]) -> Result<Im
         tracing::debug!(?errno, "program can't be mapped");
         LoadError::Fatal(Signal::SIGSEGV)
     };
-    let top = stack::map(&mm, &program, stack_limit, request.kernel).map_err(fatal)?;
+    let top = stack::map(&mm, &program, stack_limit, &request, exec_name).map_err(fatal)?;
     let loaded = elf::map(&mm, &program, &request.file, interpreter.as_ref()).map_err(fatal)?;
     let vdso = vdso::map(&mm, request.kernel).map_err(fatal)?;
     let rsp = stack::fill(&mm, top, &loaded, &request, exec_name, vdso, &creds, secure).map_err(fatal)?;

@@ -1,7 +1,5 @@
 //! The first stack: strings, pointers, auxiliary vector (getauxval(3)).
 
-use std::sync::Arc;
-
 use abi::Errno;
 use abi::elf as key;
 use abi::elf::MAX_ARG_STRLEN;
@@ -10,8 +8,7 @@ use abi::resource::RLIMIT_STACK;
 use platform::Prot;
 
 use super::LoadRequest;
-use super::elf::{Loaded, Program, request};
-use crate::Kernel;
+use super::elf::{Loaded, Program, request as map_request};
 use crate::mm::layout::aslr_random;
 use crate::mm::{MapBacking, MemoryManager, PAGE, UserAddr};
 use crate::task::{Credentials, Limits};
@@ -22,6 +19,8 @@ const ARG_MIN: u64 = 32 * PAGE;
 const ARG_LIMIT: u64 = (8 << 20) / 4 * 3;
 /// Stack that is mapped beyond the arguments; the rest grows.
 const FIRST_STACK: u64 = 128 << 10;
+/// More than the auxiliary vector and all else that is no argument takes.
+const AUXILIARY: u64 = 1024;
 /// How many pages below the end of user memory the stack may start, at random.
 const STACK_RANDOM_PAGES: u64 = 0x3f_ffff;
 /// Linux leaves a pointer's size free at the very top.
@@ -44,22 +43,29 @@ pub(super) fn check_size(argv: &[Vec<u8>], envp: &[Vec<u8>], limits: &Limits) ->
     Ok(())
 }
 
+fn page_up(bytes: u64) -> u64 {
+    bytes.next_multiple_of(PAGE)
+}
+
 /// Maps the stack and gives its top.
 pub(super) fn map(
     mm: &MemoryManager,
     program: &Program,
     stack_limit: u64,
-    kernel: &Arc<Kernel>,
+    request: &LoadRequest<'_>,
+    exec_name: &[u8],
 ) -> Result<u64, Errno> {
-    let end = kernel.platform.user_range().end.min(crate::mm::TASK_SIZE);
+    let end = request.kernel.platform.user_range().end.min(crate::mm::TASK_SIZE);
     let top = end - (1 + aslr_random() % STACK_RANDOM_PAGES) * PAGE;
-    // Strings may take all that check_size lets through, even with a small stack limit.
-    let room = stack_limit.min(8 << 20) / 4;
-    let len = (FIRST_STACK + room.clamp(ARG_MIN, ARG_LIMIT) + ARG_MIN) & !(PAGE - 1);
+    // Room for what `fill` writes, and a little more if the limit permits: the rest grows when it is touched.
+    let strings =
+        request.argv.iter().chain(&request.envp).map(|string| string.len() as u64 + 1 + 8).sum::<u64>();
+    let filled = page_up(strings + exec_name.len() as u64 + AUXILIARY);
+    let len = filled.max((filled + FIRST_STACK).min(stack_limit & !(PAGE - 1)));
     let mut prot = Prot::READ | Prot::WRITE;
     prot.set(Prot::EXEC, program.executable_stack());
     let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::GROWSDOWN | MapFlags::STACK;
-    mm.mmap(request(UserAddr(top - len), len, prot, flags, MapBacking::Anonymous))?;
+    mm.mmap(map_request(UserAddr(top - len), len, prot, flags, MapBacking::Anonymous))?;
     mm.update_layout(|layout| {
         layout.mmap_base = crate::mm::layout::mmap_base(end, stack_limit, aslr_random());
     });

@@ -13,7 +13,7 @@ use abi::mman::{
 use platform::{Frames, Prot};
 
 use super::arena::Growth;
-use super::fault::{FaultError, Need, permits};
+use super::fault::{FaultError, Need};
 use super::mappable::{Mappable, Place};
 use super::ranges::clip;
 use super::user::UserAddr;
@@ -57,31 +57,11 @@ impl MemoryManager {
 
     /// As touching each page would; the error tells why that failed.
     fn populate_now(&self, range: Range<u64>, need: Need) -> Result<(), Errno> {
-        let mut at = range.start;
-        while at < range.end {
-            let next = {
-                let inner = self.inner.read();
-                let Some((whole, vma)) = inner.vmas.find(at) else { return Err(Errno::ENOMEM) };
-                if vma.flags.contains(VmaFlags::IO) || !permits(vma, need) {
-                    return Err(Errno::EINVAL);
-                }
-                match inner.pages.pmas.find(at) {
-                    Some((shown, pma)) if !(need == Need::Write && pma.cow) => shown.end.min(whole.end),
-                    _ => at,
-                }
-            };
-            if next > at {
-                at = next;
-                continue;
-            }
-            match self.fault_in(at, need) {
-                Ok(_) => at += PAGE,
-                Err(FaultError::PastEnd) => return Err(Errno::EFAULT),
-                Err(FaultError::NotMapped | FaultError::NoMemory) => return Err(Errno::ENOMEM),
-                Err(FaultError::Denied) => return Err(Errno::EINVAL),
-            }
-        }
-        Ok(())
+        self.populate_for(range, need).map_err(|error| match error {
+            FaultError::PastEnd => Errno::EFAULT,
+            FaultError::NotMapped | FaultError::NoMemory => Errno::ENOMEM,
+            FaultError::Denied => Errno::EINVAL,
+        })
     }
 
     /// MADV_REMOVE: holes in the files, which tell us afterwards what to show no more. Without the lock: they have

@@ -40,7 +40,8 @@ impl Inner {
             }
             _ => page..whole.end,
         };
-        let size = self.window_size();
+        let follows_file = !pma.private && self.file_may_change(page);
+        let size = if follows_file { PAGE } else { self.window_size() };
         let start = page / size * size;
         let window = clip(&(start..start + size), &(whole.start..shared.end));
         let window = if pma.private { self.shared_part(&whole, &pma, window, page) } else { window };
@@ -49,6 +50,10 @@ impl Inner {
         }
         // The window may reach past the end of the file, or the memory may not do for all of it.
         self.copy_window(&(page..page + PAGE))
+    }
+
+    fn file_may_change(&self, page: u64) -> bool {
+        self.vmas.find(page).and_then(|(_, vma)| vma.file()).is_some_and(|file| file.may_change())
     }
 
     fn window_size(&self) -> u64 {

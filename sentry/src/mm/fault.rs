@@ -194,32 +194,6 @@ impl MemoryManager {
         let pma = Pma { place, prot, private: false, cow };
         inner.map_pages(page..end, pma).map_err(|_| FaultError::NoMemory)
     }
-
-    /// Makes all pages of a range usable, as far as possible (MAP_POPULATE, mlock).
-    pub(super) fn populate(&self, range: std::ops::Range<u64>) {
-        let mut at = range.start;
-        while at < range.end {
-            let need = {
-                let inner = self.inner.read();
-                let Some((whole, vma)) = inner.vmas.find(at) else { return };
-                if vma.prot.is_empty() {
-                    at = whole.end;
-                    continue;
-                }
-                if let Some((shown, pma)) = inner.pages.pmas.find(at)
-                    && (!pma.cow || !vma.prot.contains(Prot::WRITE))
-                {
-                    at = shown.end;
-                    continue;
-                }
-                if vma.prot.contains(Prot::WRITE) && !vma.is_shared() { Need::Write } else { Need::Read }
-            };
-            if self.fault_in(at, need).is_err() {
-                return;
-            }
-            at += PAGE;
-        }
-    }
 }
 
 impl Inner {
@@ -250,7 +224,7 @@ impl Inner {
                 self.fill_with_zero_pages(hole, prot, Growth::Down).map_err(|_| FaultError::NoMemory)?;
                 return Ok(Step::Ready);
             };
-            let longest = if file.mappings().is_some() { self.run_length(page) } else { u64::MAX };
+            let longest = if file.is_eager() { u64::MAX } else { self.run_length(page) };
             return Ok(Step::AskFile(Question {
                 file: Arc::clone(file),
                 offset: vma.offset + (page - range.start),

@@ -7,19 +7,19 @@ use std::ops::Range;
 use abi::Errno;
 use abi::mman::MlockallFlags;
 
-use super::fault::{FaultError, Need};
+use super::fault::FaultError;
 use super::limits::MmLimits;
 use super::ranges::clip;
 use super::user::UserAddr;
 use super::vma::VmaFlags;
-use super::{Inner, MemoryManager, PAGE, page_down, page_up};
+use super::{Inner, MemoryManager, PAGE, page_down};
 
 const LOCK: VmaFlags = VmaFlags::LOCKED.union(VmaFlags::LOCKONFAULT);
 
-/// The pages of `[addr, addr + len)`.
+/// The pages of `[addr, addr + len)`. A length that wraps around when it is rounded up is 0, as on Linux.
 fn pages_of(addr: UserAddr, len: u64) -> Result<Range<u64>, Errno> {
     let start = page_down(addr.0);
-    let len = page_up(len.wrapping_add(addr.0 - start)).ok_or(Errno::EINVAL)?;
+    let len = page_down(len.wrapping_add(addr.0 - start).wrapping_add(PAGE - 1));
     Ok(start..start.checked_add(len).ok_or(Errno::EINVAL)?)
 }
 
@@ -41,7 +41,13 @@ impl MemoryManager {
             }
             inner.set_lock(range.clone(), if on_fault { LOCK } else { VmaFlags::LOCKED })?;
         }
-        if on_fault { Ok(()) } else { self.make_present(range) }
+        if on_fault {
+            return Ok(());
+        }
+        self.populate_all(range).map_err(|error| match error {
+            FaultError::NoMemory => Errno::EAGAIN,
+            _ => Errno::ENOMEM,
+        })
     }
 
     /// Unlocks.
@@ -90,30 +96,6 @@ impl MemoryManager {
         let mut inner = self.inner.write();
         inner.future_flags -= LOCK;
         inner.lock_all(VmaFlags::empty());
-    }
-
-    fn make_present(&self, range: Range<u64>) -> Result<(), Errno> {
-        let mut at = range.start;
-        while at < range.end {
-            let (need, end) = {
-                let inner = self.inner.read();
-                let Some((whole, vma)) = inner.vmas.find(at) else { return Err(Errno::ENOMEM) };
-                let writable = vma.prot.contains(platform::Prot::WRITE) && !vma.is_shared();
-                let need = if writable { Need::Write } else { Need::Read };
-                let ready = inner.pages.pmas.find(at);
-                let end = ready.filter(|(_, pma)| inner.is_ready(at, pma, need)).map(|(shown, _)| shown.end);
-                (need, end.map(|end| end.min(whole.end)))
-            };
-            at = match end {
-                Some(end) => end,
-                None => match self.fault_in(at, need) {
-                    Ok(_) => at + PAGE,
-                    Err(FaultError::NoMemory) => return Err(Errno::EAGAIN),
-                    Err(_) => return Err(Errno::ENOMEM),
-                },
-            };
-        }
-        Ok(())
     }
 }
 

@@ -196,7 +196,7 @@ impl MemoryManager {
     /// Files that may be truncated under us are looked up when touched.
     fn prepare(&self, vma: &Vma, len: u64) -> Option<HeldRun<'_>> {
         let file = vma.file()?;
-        if vma.prot.is_empty() || file.mappings().is_some() {
+        if vma.prot.is_empty() || !file.is_eager() {
             return None;
         }
         prepared_run(&self.memory, vma, len)
@@ -379,7 +379,8 @@ impl Inner {
         let Some(place) = prepared.and_then(|run| run.take(len)) else { return Ok(()) };
         let private = !vma.is_shared();
         let pma = Pma { place, prot: vma.prot, private: false, cow: private };
-        if private && vma.prot.contains(Prot::WRITE) && len <= COPY_AT_ONCE {
+        let may_change = vma.file().is_some_and(|file| file.may_change());
+        if private && vma.prot.contains(Prot::WRITE) && len <= COPY_AT_ONCE && !may_change {
             // Past the end of the file there is nothing to copy: then a fault decides.
             if let Ok(copy) = self.copy_of(&range, &pma) {
                 pma.decref(&self.pages.memory, len);

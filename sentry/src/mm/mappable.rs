@@ -31,7 +31,18 @@ pub trait Mappable: Send + Sync {
     /// For [`Place::Memory`] a reference is taken on each page for the caller, who gives it back.
     fn translate(&self, offset: u64, len: u64, write: bool) -> Result<Run, Errno>;
 
-    /// The list of mappings that truncation has to visit; `None` when the host does it itself (host files).
+    /// Whether somebody may write the file while it is mapped. If so, private mappings copy a page at a time when they are
+    /// written, as the pages around go on following the file; if not, more at once.
+    fn may_change(&self) -> bool {
+        true
+    }
+
+    /// Whether its pages are looked up when it is mapped, all in one run, and not when they are touched.
+    fn is_eager(&self) -> bool {
+        self.mappings().is_none()
+    }
+
+    /// The list of mappings that truncation has to visit; `None` when it can't be truncated, or only the host does that.
     fn mappings(&self) -> Option<&super::FileMappings> {
         None
     }

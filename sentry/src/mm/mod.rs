@@ -26,6 +26,7 @@ mod pages;
 mod pin;
 mod placement;
 mod pma;
+mod populate;
 mod protect;
 mod ranges;
 mod remap;

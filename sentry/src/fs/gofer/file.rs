@@ -10,7 +10,7 @@ use platform::HostFile;
 
 use super::inode::GoferInode;
 use crate::Result;
-use crate::mm::{Mappable, Place, Run};
+use crate::mm::{FileMappings, Mappable, Place, Run};
 use crate::vfs::io::host_errno;
 use crate::vfs::{Blocking, File, FileOps, Inode, IoSink, IoSource, SeekFrom};
 
@@ -86,7 +86,11 @@ impl FileOps for GoferFile {
 
     fn truncate(&self, _file: &File, size: u64) -> Result<()> {
         self.written();
-        host::file::truncate(self.host.fd(), size).map_err(host_errno)
+        host::file::truncate(self.host.fd(), size).map_err(host_errno)?;
+        if let Some(ops) = self.inode.downcast::<GoferInode>() {
+            ops.mappings.truncate(size);
+        }
+        Ok(())
     }
 
     fn allocate(&self, _file: &File, mode: u32, offset: u64, len: u64) -> Result<()> {
@@ -112,6 +116,20 @@ impl Mappable for Pages {
         }
         // Beyond the end the host answers with SIGBUS, page by page, as the file is at that moment.
         Ok(Run { place: Place::Host(Arc::clone(&self.host), offset), len })
+    }
+
+    fn may_change(&self) -> bool {
+        !self.inode.sb.is_read_only()
+    }
+
+    fn is_eager(&self) -> bool {
+        true
+    }
+
+    /// The host takes away the file's own pages when it is truncated; the private copies of them are ours.
+    fn mappings(&self) -> Option<&FileMappings> {
+        let ops = self.inode.downcast::<GoferInode>().filter(|_| self.may_change())?;
+        Some(&ops.mappings)
     }
 
     fn sync(&self, _offset: u64, _len: u64) -> Result<()> {

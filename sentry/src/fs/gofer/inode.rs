@@ -18,6 +18,7 @@ use super::dir::Directory;
 use super::file::GoferFile;
 use super::{GoferFs, Sharing, attr, errno};
 use crate::Result;
+use crate::mm::FileMappings;
 use crate::vfs::{
     Attr, Caller, Created, FileOps, Inode, InodeOps, LookupRun, NewKind, NewNode, RenameEnd, SetAttr,
     XattrSet,
@@ -36,6 +37,8 @@ pub(super) struct GoferInode {
     open: Mutex<Descriptors, sync::levels::InodeData>,
     target: Mutex<Option<Arc<[u8]>>, sync::levels::Leaf>,
     futex_id: u64,
+    /// Who maps the file, if it can be truncated.
+    pub(super) mappings: FileMappings,
 }
 
 #[derive(Default)]
@@ -56,6 +59,7 @@ impl GoferInode {
             open: Mutex::default(),
             target: Mutex::default(),
             futex_id: crate::mm::shmem::next_futex_id(),
+            mappings: FileMappings::new(),
         }
     }
 
@@ -189,6 +193,9 @@ impl InodeOps for GoferInode {
     fn set_attr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<()> {
         let changes = attr::to_changes(change)?;
         let new = self.client.set_attr(self.handle, changes).map_err(errno)?;
+        if let Some(size) = change.size {
+            self.mappings.truncate(size);
+        }
         self.store_wire(inode, &new)
     }
 

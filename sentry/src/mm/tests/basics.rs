@@ -174,6 +174,17 @@ fn small_writable_file_mappings_are_copied_at_once() {
 }
 
 #[test]
+fn private_pages_follow_a_file_that_may_change_until_they_are_written() {
+    let mm = new_mm();
+    let file = TestFile::with(4, true);
+    let at = map_file(&mm, &file, 4, RW, MapFlags::PRIVATE);
+    guest_write(&mm, at, 9, false).expect("write");
+    file.host.write(PAGE, &[77]).expect("write");
+    file.host.write(1, &[77]).expect("write");
+    assert_eq!((guest_read(&mm, at + 1, false), guest_read(&mm, at + PAGE, false)), (Ok(1), Ok(77)));
+}
+
+#[test]
 fn shared_file_pages_are_the_file() {
     let mm = new_mm();
     let file = TestFile::new(4);

@@ -40,18 +40,24 @@ fn anonymous(mm: &MemoryManager, pages: u64, prot: Prot) -> u64 {
 /// A host file, as the gofer gives them.
 struct TestFile {
     host: Arc<HostFile>,
+    may_change: bool,
     id: u64,
 }
 
 impl TestFile {
     /// `pages` pages, each filled with its number and one more.
     fn new(pages: u64) -> Arc<TestFile> {
+        Self::with(pages, false)
+    }
+
+    fn with(pages: u64, may_change: bool) -> Arc<TestFile> {
         use std::io::Write;
         let mut file = tempfile::tempfile().expect("file");
         for page in 0..pages {
             file.write_all(&[page as u8 + 1; PAGE as usize]).expect("write");
         }
-        Arc::new(TestFile { host: Arc::new(HostFile::new(file.into(), true)), id: shmem::next_futex_id() })
+        let host = Arc::new(HostFile::new(file.into(), true));
+        Arc::new(TestFile { host, may_change, id: shmem::next_futex_id() })
     }
 }
 
@@ -61,6 +67,9 @@ impl Mappable for TestFile {
     }
     fn sync(&self, _offset: u64, _len: u64) -> Result<(), Errno> {
         Ok(())
+    }
+    fn may_change(&self) -> bool {
+        self.may_change
     }
     fn device_and_inode(&self) -> (u64, u64) {
         (8, self.id)
