@@ -178,9 +178,16 @@ pub fn reset(signal: i32) -> Result<()> {
     set_disposition(signal, libc::SIG_DFL, 0)
 }
 
-/// No SIGCHLD when a child or tracee merely stops (each guest trap would send one).
+/// No SIGCHLD when a child or tracee merely stops (each guest trap would send one). The handler stays as it is.
 pub fn no_child_stop_signals() -> Result<()> {
-    set_disposition(libc::SIGCHLD, libc::SIG_DFL, libc::SA_NOCLDSTOP)
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: the call fills the structure; set back with one flag more, it is as valid as before.
+    unsafe {
+        check_int(libc::sigaction(libc::SIGCHLD, std::ptr::null(), action.as_mut_ptr()))?;
+        let mut action = action.assume_init();
+        action.sa_flags |= libc::SA_NOCLDSTOP;
+        check_int(libc::sigaction(libc::SIGCHLD, &action, std::ptr::null_mut())).map(drop)
+    }
 }
 
 /// Lets `signal` interrupt a blocking host call of the thread that gets it: a handler that does nothing, without

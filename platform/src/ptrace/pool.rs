@@ -46,6 +46,7 @@ struct Pool {
 impl Shared {
     pub(super) fn new(memory: Arc<MemoryFile>) -> Result<Shared, PlatformError> {
         let host = |what| move |source| PlatformError::Host { what, source };
+        host::signal::no_child_stop_signals().map_err(host("set the disposition of SIGCHLD"))?;
         let (stub, master) = stub::spawn_master().map_err(host("make the first stub process"))?;
         // Larger than any state that a CPU has today.
         let mut area = vec![0u8; 1 << 16];
