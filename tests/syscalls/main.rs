@@ -11,6 +11,7 @@
 mod kit;
 
 mod files;
+mod loader;
 mod memory;
 mod signals;
 mod tasks;
@@ -31,6 +32,8 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     if let Some(program) = args.first() {
         kit::probe::remember(program);
     }
+    // SAFETY: the auxiliary vector follows the environment's null pointer.
+    kit::probe::remember_auxv(unsafe { argv.add(argc as usize + env.len() + 2) }.cast());
     let words: Vec<&str> = args.iter().map(|a| a.to_str().unwrap_or("")).collect();
     match words.as_slice() {
         [_, "list"] => list(),
@@ -39,6 +42,8 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
             cases.map_or(2, |cases| kit::runner::run(&cases, args[0]))
         }
         [_, "probe", _, ..] => kit::probe::run(&args[2..], &env),
+        // An interpreter of scripts: `#!cases argv`.
+        [_, word, ..] if word.starts_with("argv") => kit::probe::interpret(&args, &words),
         [_, "exec", name, rest @ ..] => match find(name) {
             Some(run) => exec(run, rest.first().copied()),
             None => 2,

@@ -5,6 +5,7 @@
 pub mod case;
 pub mod check;
 pub mod child;
+pub mod elf;
 pub mod errno;
 pub mod files;
 pub mod memory;

@@ -24,6 +24,43 @@ pub fn program() -> &'static CStr {
     unsafe { CStr::from_ptr(PROGRAM.load(Ordering::SeqCst)) }
 }
 
+static AUXV: AtomicPtr<u64> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Remembers where the auxiliary vector is.
+pub fn remember_auxv(first: *const u64) {
+    AUXV.store(first.cast_mut(), Ordering::SeqCst);
+}
+
+/// The auxiliary vector from the stack, its end included.
+pub fn auxv() -> Vec<u64> {
+    let first = AUXV.load(Ordering::SeqCst);
+    let mut words = Vec::new();
+    loop {
+        // SAFETY: the kernel has put pairs there up to one whose first word is zero, and nobody changes them.
+        let pair = unsafe { [*first.add(words.len()), *first.add(words.len() + 1)] };
+        words.extend(pair);
+        if pair[0] == 0 {
+            return words;
+        }
+    }
+}
+
+/// As the interpreter of a script: prints what the first argument asks for.
+pub fn interpret(args: &[&CStr], words: &[&str]) -> c_int {
+    let text = match words[1] {
+        "argv-name" => {
+            let mut name = [0u8; 16];
+            ok(sys!(prctl, libc::PR_GET_NAME, &mut name));
+            let exe = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+            format!("{} {}", String::from_utf8_lossy(&name).trim_end_matches('\0'), exe.display())
+        }
+        "argv-creds" => format!("{} {}", ok(sys!(geteuid)), ok(sys!(getegid))),
+        _ => args.iter().map(|a| a.to_string_lossy()).collect::<Vec<_>>().join("|"),
+    };
+    write_all(1, text.as_bytes());
+    0
+}
+
 /// Answers on stdout; the exit status is 0 if it knows the word.
 pub fn run(words: &[&CStr], env: &[&CStr]) -> c_int {
     let all: Vec<&str> = words.iter().map(|w| w.to_str().unwrap_or("?")).collect();
@@ -80,6 +117,20 @@ pub fn run(words: &[&CStr], env: &[&CStr]) -> c_int {
         }
         ["cwd"] => std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default(),
         ["umask"] => format!("{:o}", ok(sys!(umask, 0))),
+        ["auxv"] => {
+            auxv().chunks_exact(2).map(|p| format!("{:x}={:x}", p[0], p[1])).collect::<Vec<_>>().join(" ")
+        }
+        ["random"] => {
+            let words = auxv();
+            let at = words.chunks_exact(2).find(|p| p[0] == libc::AT_RANDOM).map_or(0, |p| p[1] as usize);
+            (0..16).map(|i| format!("{:02x}", super::memory::peek(at + i))).collect()
+        }
+        ["places"] => {
+            let on_stack = 0u8;
+            let mapped = super::memory::map(4096, libc::PROT_READ);
+            let vdso = auxv().chunks_exact(2).find(|p| p[0] == libc::AT_SYSINFO_EHDR).map_or(0, |p| p[1]);
+            format!("{:p} {mapped:x} {vdso:x} {:x}", &raw const on_stack, ok(sys!(brk, 0)))
+        }
         ["sleep"] => {
             sleep_ms(20_000);
             String::new()
