@@ -15,6 +15,7 @@ mod loader;
 mod memory;
 mod signals;
 mod tasks;
+mod terminals;
 
 use std::ffi::CStr;
 

@@ -11,6 +11,7 @@ pub mod files;
 pub mod memory;
 pub mod numbers;
 pub mod probe;
+pub mod pty;
 pub mod runner;
 pub mod signal;
 pub mod sys;

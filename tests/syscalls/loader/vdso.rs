@@ -110,13 +110,11 @@ fn clocks_agree_with_the_call() {
 
 case!(time_of_day: gettimeofday, time);
 fn time_of_day() {
-    // SAFETY: the functions have these types, by vdso(7).
-    let (read, seconds): (
-        extern "C" fn(*mut timeval, *mut [i32; 2]) -> c_int,
-        extern "C" fn(*mut i64) -> i64,
-    ) = unsafe {
-        (std::mem::transmute(function("__vdso_gettimeofday")), std::mem::transmute(function("__vdso_time")))
-    };
+    // SAFETY: the function has this type, by vdso(7).
+    let read: extern "C" fn(*mut timeval, *mut [i32; 2]) -> c_int =
+        unsafe { std::mem::transmute(function("__vdso_gettimeofday")) };
+    // SAFETY: likewise.
+    let seconds: extern "C" fn(*mut i64) -> i64 = unsafe { std::mem::transmute(function("__vdso_time")) };
     let before = now_ns(CLOCK_REALTIME) / 1000;
     let mut t: timeval = zeroed();
     let mut zone = [7i32; 2];
