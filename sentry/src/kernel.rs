@@ -105,6 +105,8 @@ pub struct Kernel {
 impl Kernel {
     /// A kernel without processes.
     pub fn new(config: KernelConfig) -> Result<Arc<Kernel>, Errno> {
+        // What one allocation can be refused for, and half of which a tmpfs may take.
+        crate::mm::set_total_memory(host::system::memory().total);
         let user_ns = UserNamespace::initial();
         let pid_ns = PidNamespace::initial(Arc::clone(&user_ns));
         let own_init = if config.job { Some(crate::task::reserve_pid(&pid_ns)?) } else { None };

@@ -45,6 +45,15 @@ fn run(mut command: Command, what: &str) -> Result<()> {
 
 /// The static program with all cases. It has a target folder of its own because its flags differ.
 pub fn cases() -> Result<PathBuf> {
+    static_program("cases")
+}
+
+/// The static program that the benchmark runs.
+pub fn bench_guest() -> Result<PathBuf> {
+    static_program("bench-guest")
+}
+
+fn static_program(name: &str) -> Result<PathBuf> {
     let target = target_dir()?.join("cases");
     let mut build = cargo();
     build
@@ -53,8 +62,8 @@ pub fn cases() -> Result<PathBuf> {
         .arg(&target)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
-    run(build, "the cases")?;
-    Ok(target.join("x86_64-unknown-linux-gnu/debug/cases"))
+    run(build, "the static programs")?;
+    Ok(target.join("x86_64-unknown-linux-gnu/debug").join(name))
 }
 
 /// The sandbox: `$RUNSC`, or built from this workspace with the profile that is in use.

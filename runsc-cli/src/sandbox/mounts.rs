@@ -73,8 +73,11 @@ pub fn build(
     client: &Arc<Client>,
 ) -> Result<Arc<MountNamespace>, MountError> {
     let (root, volumes) = trees.split_first().ok_or_else(|| failed("/", ADVICE_REPORT)(Errno::EINVAL))?;
-    let namespace =
-        MountNamespace::new(kernel.next_namespace_id(), tree(kernel, root, client)?, Arc::clone(&kernel.user_ns));
+    let namespace = MountNamespace::new(
+        kernel.next_namespace_id(),
+        tree(kernel, root, client)?,
+        Arc::clone(&kernel.user_ns),
+    );
     let builder = Builder {
         kernel,
         creds: Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns))),

@@ -67,7 +67,9 @@ pub fn in_sandbox(test: impl Fn(&str)) {
 /// The same; but first nothing, so that the host shows that the test is right.
 pub fn on_host_and_in_sandbox(test: impl Fn(&str)) {
     test("");
-    if std::env::var_os("NATIVE_ONLY").is_none() { in_sandbox(test); }
+    if std::env::var_os("NATIVE_ONLY").is_none() {
+        in_sandbox(test);
+    }
 }
 
 /// A running self-test.
