@@ -166,6 +166,23 @@ pub struct XState {
     pub features: u64,
 }
 
+impl XState {
+    /// Whether the CPU would take `area` (what sigreturn(2) finds in a guest's signal frame): no reserved bit is set.
+    pub fn accepts(&self, area: &[u8]) -> bool {
+        const MXCSR: usize = 24;
+        const HEADER: usize = 512;
+        let half =
+            |at: usize| area.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+        if half(MXCSR) & !crate::cpu::mxcsr_mask() != 0 {
+            return false;
+        }
+        let Some(header) = area.get(HEADER..HEADER + 64) else { return true };
+        let present = u64::from(half(HEADER)) | u64::from(half(HEADER + 4)) << 32;
+        // The other words are those of the compacted form, and reserved ones.
+        present & !self.features == 0 && header[8..24].iter().all(|&byte| byte == 0)
+    }
+}
+
 /// What guest code sees at which address. Addresses and lengths are page multiples inside
 /// [`Platform::user_range`]; anything else is a bug of the caller and answered with an error.
 ///

@@ -1,6 +1,7 @@
 //! What the processor says of itself (CPUID).
 
-use std::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
+use std::arch::x86_64::{__cpuid, __cpuid_count, _fxsave64, CpuidResult};
+use std::sync::OnceLock;
 
 /// A description, as /proc/cpuinfo has it.
 #[derive(Clone, Debug)]
@@ -23,6 +24,23 @@ pub struct Cpu {
     pub physical_bits: u32,
     /// Width of virtual addresses.
     pub virtual_bits: u32,
+}
+
+/// Bits that may be set in MXCSR.
+pub fn mxcsr_mask() -> u32 {
+    #[repr(align(16))]
+    struct Area([u8; 512]);
+    static MASK: OnceLock<u32> = OnceLock::new();
+    *MASK.get_or_init(|| {
+        let mut area = Area([0; 512]);
+        // SAFETY: the area has the size and alignment that the instruction wants; every x86-64 CPU has it.
+        unsafe { _fxsave64(area.0.as_mut_ptr()) };
+        match u32::from_le_bytes([area.0[28], area.0[29], area.0[30], area.0[31]]) {
+            // What a CPU that does not say has.
+            0 => 0xffbf,
+            mask => mask,
+        }
+    })
 }
 
 const LEAF1_EDX: [&str; 32] = [

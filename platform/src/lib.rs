@@ -2,6 +2,7 @@
 //!
 //! See [`api`] for the traits that the kernel sees.
 
+pub mod access;
 pub mod api;
 #[cfg(test)]
 pub(crate) mod conformance;

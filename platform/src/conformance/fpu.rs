@@ -102,10 +102,15 @@ pub(crate) fn a_hostile_area_is_tamed(platform: &Arc<dyn Platform>) {
     {
         context.set_fpu(&vec![fill; len]).expect("set");
         run_to_call(&mut *context, &guest.space, &mut regs);
+        let xstate = platform.xstate();
         let area = context.fpu().expect("fpu");
+        assert!(xstate.accepts(area));
         // Bit 17 is AMD's misaligned mode.
         assert_eq!((area[MXCSR + 2] & !2, area[MXCSR + 3]), (0, 0), "reserved bits");
     }
+    assert!(!platform.xstate().accepts(&vec![0xff; size]));
+    assert!(!platform.xstate().accepts(&[0xff; 512]));
+    assert!(platform.xstate().accepts(&[0; 576]));
     // MXCSR counts even when the registers are in their initial state.
     let mut area = vec![0; size];
     area[MXCSR..MXCSR + 4].copy_from_slice(&0x1f81_u32.to_le_bytes());

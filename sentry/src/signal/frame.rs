@@ -208,6 +208,9 @@ impl CurrentTask {
             }
         }
         area.truncate(used);
+        if !self.kernel().xstate().accepts(&area) {
+            return Err(Errno::EFAULT);
+        }
         self.set_fpu(&area)
     }
 

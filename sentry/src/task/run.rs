@@ -6,15 +6,22 @@ use std::time::Instant;
 
 use abi::Errno;
 use abi::signal::{SigInfo, Signal};
+use platform::access::{MAX_INSTRUCTION, of_instruction};
 use platform::{Access, PlatformError, Trap};
 
 use super::current::LastFault;
 use super::local::set_current_task;
 use super::{CurrentTask, work};
 use crate::error::SysError;
+use crate::mm::UserAddr;
 
 /// Number of the x86 exception.
 const PAGE_FAULT: u64 = 14;
+
+/// Bits of its error code.
+const WRITE_ACCESS: u64 = 2;
+const USER_ACCESS: u64 = 4;
+const FETCH: u64 = 16;
 
 /// Why a run loop ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +98,30 @@ impl CurrentTask {
         self.task.minor_faults.fetch_add(1, Ordering::Relaxed);
         let mm = Arc::clone(self.mm());
         if let Err(fault) = mm.handle_fault(address, access, signal, code) {
-            let error = 4 | if access == Access::Write { 2 } else { 0 };
+            let error = USER_ACCESS | self.error_code(access, address);
             self.last_fault = LastFault { trap: PAGE_FAULT, error, address };
             self.force_fault(fault.signal, fault.code, address);
+        }
+    }
+
+    /// The bits of the CPU's error code that tell what was wanted. Where the platform can't, the instruction does.
+    fn error_code(&self, access: Access, address: u64) -> u64 {
+        let access = match access {
+            Access::Unknown => {
+                let mut code = [0; MAX_INSTRUCTION];
+                // As much as there is.
+                let len = (0..=code.len())
+                    .rev()
+                    .find(|&len| self.copy_in(UserAddr(self.regs.rip), &mut code[..len]).is_ok())
+                    .unwrap_or(0);
+                of_instruction(&code[..len], &self.regs, address)
+            }
+            known => known,
+        };
+        match access {
+            Access::Write => WRITE_ACCESS,
+            Access::Execute => FETCH,
+            Access::Read | Access::Unknown => 0,
         }
     }
 
