@@ -11,7 +11,7 @@ use sentry::fs::tmpfs::memfd;
 use sentry::mm::UserRef;
 use sentry::task::CurrentTask;
 use sentry::task::file_lock::Wait;
-use sentry::vfs::file::FileOwner;
+use sentry::vfs::file::OwnerKind;
 use sentry::vfs::lock::{LockKind, LockOwner, LockRange, RangeLock, TO_END};
 use sentry::vfs::pipe::PipeEnd;
 use sentry::vfs::{File, OnExec};
@@ -81,31 +81,35 @@ pub fn fcntl(task: &mut CurrentTask, fd: Fd, command: FcntlCommand, arg: FcntlAr
             Ok(0)
         }
         f::F_GETFL => Ok(u64::from(file.flags().bits())),
-        f::F_SETFL => set_flags(task, &file, arg.0 as u32),
+        f::F_SETFL => set_flags(task, &file, fd, arg.0 as u32),
         f::F_GETLK => get_lock(task, &file, arg, false),
         f::F_SETLK => set_lock(task, &file, fd, arg, false, Wait::No),
         f::F_SETLKW => set_lock(task, &file, fd, arg, false, Wait::Yes),
         f::F_OFD_GETLK => get_lock(task, &file, arg, true),
         f::F_OFD_SETLK => set_lock(task, &file, fd, arg, true, Wait::No),
         f::F_OFD_SETLKW => set_lock(task, &file, fd, arg, true, Wait::Yes),
-        f::F_SETOWN => set_owner(&file, arg.0 as i32),
+        f::F_SETOWN => {
+            let who = arg.0 as i32;
+            let kind = if who < 0 { OwnerKind::Group } else { OwnerKind::Process };
+            set_owner(task, &file, kind, who.checked_abs().ok_or(Errno::EINVAL)?)
+        }
         f::F_GETOWN => {
-            let owner = *file.owner.lock();
-            let id = if owner.kind == f::F_OWNER_PGRP { -owner.id } else { owner.id };
-            Ok(id as u64)
+            let (kind, id) = owner(task, &file);
+            Ok(if kind == f::F_OWNER_PGRP { -id } else { id } as u64)
         }
         f::F_SETOWN_EX => {
             let owner: f::FOwnerEx = task.read_obj(UserRef::new(arg.addr()))?;
-            if ![f::F_OWNER_TID, f::F_OWNER_PID, f::F_OWNER_PGRP].contains(&owner.r#type) {
-                return Err(Errno::EINVAL.into());
-            }
-            let mut slot = file.owner.lock();
-            (slot.kind, slot.id) = (owner.r#type, owner.pid);
-            Ok(0)
+            let kind = match owner.r#type {
+                f::F_OWNER_TID => OwnerKind::Thread,
+                f::F_OWNER_PID => OwnerKind::Process,
+                f::F_OWNER_PGRP => OwnerKind::Group,
+                _ => return Err(Errno::EINVAL.into()),
+            };
+            set_owner(task, &file, kind, owner.pid)
         }
         f::F_GETOWN_EX => {
-            let owner = *file.owner.lock();
-            task.write_obj(UserRef::new(arg.addr()), &f::FOwnerEx { r#type: owner.kind, pid: owner.id })?;
+            let (r#type, pid) = owner(task, &file);
+            task.write_obj(UserRef::new(arg.addr()), &f::FOwnerEx { r#type, pid })?;
             Ok(0)
         }
         f::F_SETSIG => {
@@ -142,25 +146,36 @@ fn duplicate(task: &mut CurrentTask, file: Arc<File>, arg: FcntlArg, on_exec: On
     Ok(fd as u64)
 }
 
-fn set_flags(task: &CurrentTask, file: &File, bits: u32) -> SysResult<u64> {
+fn set_flags(task: &CurrentTask, file: &Arc<File>, fd: Fd, bits: u32) -> SysResult<u64> {
     let flags = OpenFlags::from_bits_retain(bits);
     let newly_no_atime = flags.contains(OpenFlags::NOATIME) && !file.flags().contains(OpenFlags::NOATIME);
     if newly_no_atime && !file.path.inode().owner_or_capable(task.own_creds()) {
         return Err(Errno::EPERM.into());
     }
-    file.set_flags(flags)?;
+    task.set_file_flags(file, fd.0, flags)?;
     Ok(0)
 }
 
-fn set_owner(file: &File, who: i32) -> SysResult<u64> {
-    let (kind, id) = if who < 0 {
-        (f::F_OWNER_PGRP, who.checked_neg().ok_or(Errno::EINVAL)?)
-    } else {
-        (f::F_OWNER_PID, who)
+fn set_owner(task: &CurrentTask, file: &File, kind: OwnerKind, id: i32) -> SysResult<u64> {
+    let who = match id {
+        0 => None,
+        id => Some((kind, task.pid().namespace().find(id).ok_or(Errno::ESRCH)?)),
     };
-    let signal = file.owner.lock().signal;
-    *file.owner.lock() = FileOwner { kind, id, signal };
+    let old = std::mem::replace(&mut file.owner.lock().who, who);
+    drop(old);
     Ok(0)
+}
+
+/// Kind and number of who gets signals, as the caller sees it; 0 for nobody.
+fn owner(task: &CurrentTask, file: &File) -> (i32, i32) {
+    let owner = file.owner.lock().clone();
+    let Some((kind, pid)) = owner.who else { return (f::F_OWNER_TID, 0) };
+    let kind = match kind {
+        OwnerKind::Thread => f::F_OWNER_TID,
+        OwnerKind::Process => f::F_OWNER_PID,
+        OwnerKind::Group => f::F_OWNER_PGRP,
+    };
+    (kind, pid.number_in(task.pid().namespace()))
 }
 
 /// The bytes that a `struct flock` means.
@@ -291,7 +306,7 @@ pub fn ioctl(task: &mut CurrentTask, fd: Fd, request: IoctlRequest, arg: IoctlAr
         let on: i32 = task.read_obj(UserRef::new(arg.addr()))?;
         let mut flags = file.flags();
         flags.set(flag, on != 0);
-        file.set_flags(flags)?;
+        task.set_file_flags(&file, fd.0, flags)?;
         Ok(0)
     };
     match request.0 {

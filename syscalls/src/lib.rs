@@ -50,6 +50,7 @@ mod seccomp;
 mod signal;
 mod signalfd;
 mod sleep;
+mod splice;
 mod stat;
 mod sync;
 mod target;

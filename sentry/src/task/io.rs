@@ -17,6 +17,7 @@ use abi::stat::{S_IALLUGO, S_ISGID, S_ISUID};
 use super::{CurrentTask, WaitEnd};
 use crate::error::{Restart, SysError, SysResult};
 use crate::mm::{UserSink, UserSlice, UserSource};
+use crate::vfs::file::AT_END;
 use crate::vfs::open::{Opening, WaitingOpen};
 use crate::vfs::permission::without_set_id;
 use crate::vfs::{Blocking, BufSink, BufSource, File, IoSink, IoSource, SetAttr};
@@ -40,8 +41,8 @@ pub enum Patience {
     None,
 }
 
-const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM).union(PollEvents::RDHUP);
-const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
+pub(super) const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM).union(PollEvents::RDHUP);
+pub(super) const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
 
 impl CurrentTask {
     /// Waits for `file` to have one of `interest`, or for the deadline, until `attempt` gives something.
@@ -144,6 +145,7 @@ impl CurrentTask {
             (None, At::Offset(offset)) => offset,
             (None, At::Position) => 0,
         };
+        check_end(offset, len)?;
         let len = self.limit_size(file, offset, len)?;
         let done = from.write(self, file, len as usize, &mut offset)?;
         if let Some(position) = &mut position {
@@ -292,12 +294,22 @@ impl Bytes for &[u8] {
     }
 }
 
+/// EINVAL for bytes beyond what a file can have.
+fn check_end(offset: u64, len: u64) -> Result<(), Errno> {
+    let beyond = offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64);
+    if beyond && offset != AT_END { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
 /// Reads a file that has a position.
 pub fn read_seekable(file: &File, sink: &mut dyn IoSink, at: At) -> Result<usize, Errno> {
     match at {
-        At::Offset(offset) => file.ops().read(file, sink, offset),
+        At::Offset(offset) => {
+            check_end(offset, sink.remaining() as u64)?;
+            file.ops().read(file, sink, offset)
+        }
         At::Position => {
             let mut position = file.position();
+            check_end(*position, sink.remaining() as u64)?;
             let done = file.ops().read(file, sink, *position)?;
             *position += done as u64;
             Ok(done)

@@ -28,6 +28,8 @@ mod process_group;
 mod run;
 mod run_clock;
 mod set_ids;
+mod sigio;
+pub mod splice;
 mod start;
 mod thread_group;
 mod tree;

@@ -73,7 +73,11 @@ impl Caller<'_> {
         if inode.is_dir() {
             return Err(Errno::EPERM);
         }
+        if !inode.is_linkable() && inode.attr()?.nlink == 0 {
+            return Err(Errno::ENOENT);
+        }
         dir_inode.ops().link(dir_inode, name, inode)?;
+        inode.set_linkable(false);
         dir.dentry.added(name, Arc::clone(inode));
         Ok(())
     }

@@ -19,7 +19,7 @@ use sync::{Mutex, SleepMutex, SleepMutexGuard};
 use super::io::{IoSink, IoSource};
 use crate::SysResult;
 use crate::mm::Mappable;
-use crate::task::{Credentials, CurrentTask};
+use crate::task::{Credentials, CurrentTask, Pid};
 use crate::wait::{WaitKey, WaitQueue, Wake};
 
 /// Flags that only concern open(2) itself.
@@ -225,6 +225,17 @@ pub trait FileOps: Send + Sync + Any {
     }
 }
 
+/// What an open file holds of its inode until it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Nothing.
+    None,
+    /// [`Inode::get_write`](super::Inode::get_write): nobody may execute it.
+    Write,
+    /// [`Inode::deny_write`](super::Inode::deny_write): nobody may write it.
+    DenyWrite,
+}
+
 /// An open file description.
 pub struct File {
     /// Unique in the sandbox.
@@ -236,8 +247,9 @@ pub struct File {
     /// Status flags: those of F_GETFL.
     flags: AtomicU32,
     position: SleepMutex<u64>,
-    /// Counted by [`Inode::get_write`](super::Inode::get_write).
-    counts_as_writer: bool,
+    claim: Claim,
+    /// The waker that `O_ASYNC` has registered.
+    async_waker: Mutex<Option<WaitKey>, sync::levels::Leaf>,
     /// Credentials of the opener.
     pub opener: Arc<Credentials>,
     /// F_SETOWN, F_SETSIG, leases.
@@ -246,15 +258,24 @@ pub struct File {
     pub(super) watchers: super::epoll::Watchers,
 }
 
-/// Who gets SIGIO.
-#[derive(Clone, Copy, Debug, Default)]
+/// Who gets SIGIO, and which signal it is.
+#[derive(Clone, Default)]
 pub struct FileOwner {
-    /// F_OWNER_TID 0, F_OWNER_PID 1, F_OWNER_PGRP 2.
-    pub kind: i32,
-    /// Id in the setter's PID namespace; 0 is nobody.
-    pub id: i32,
-    /// F_SETSIG; 0 is SIGIO.
+    /// Whom F_SETOWN has named.
+    pub who: Option<(OwnerKind, Arc<Pid>)>,
+    /// F_SETSIG; 0 is SIGIO without details.
     pub signal: i32,
+}
+
+/// What a file's owner is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerKind {
+    /// F_OWNER_TID
+    Thread,
+    /// F_OWNER_PID
+    Process,
+    /// F_OWNER_PGRP
+    Group,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -267,16 +288,16 @@ impl File {
         flags: OpenFlags,
         opener: Arc<Credentials>,
     ) -> Arc<File> {
-        Self::with_writer(ops, path, flags, opener, false)
+        Self::with_claim(ops, path, flags, opener, Claim::None)
     }
 
-    /// As [`new`](Self::new); `counts_as_writer` when the opener has got [`get_write`](super::Inode::get_write).
-    pub(crate) fn with_writer(
+    /// As [`new`](Self::new); `claim` is what the opener has got of the inode.
+    pub(crate) fn with_claim(
         ops: Box<dyn FileOps>,
         path: super::path::Path,
         flags: OpenFlags,
         opener: Arc<Credentials>,
-        counts_as_writer: bool,
+        claim: Claim,
     ) -> Arc<File> {
         Arc::new(File {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -285,7 +306,8 @@ impl File {
             access: AccessMode::from_flags(flags),
             flags: AtomicU32::new((flags - CREATION - OpenFlags::CLOEXEC).bits()),
             position: SleepMutex::new(0),
-            counts_as_writer,
+            claim,
+            async_waker: Mutex::new(None),
             opener,
             owner: Mutex::new(FileOwner::default()),
             watchers: super::epoll::Watchers::default(),
@@ -336,6 +358,19 @@ impl File {
         Ok(())
     }
 
+    /// Whether `O_ASYNC` has registered a waker.
+    pub(crate) fn has_async_waker(&self) -> bool {
+        self.async_waker.lock().is_some()
+    }
+
+    /// Sets the waker that `O_ASYNC` has registered; takes the old one back.
+    pub(crate) fn set_async_waker(&self, key: Option<WaitKey>) {
+        let old = std::mem::replace(&mut *self.async_waker.lock(), key);
+        if let Some(old) = old {
+            self.ops.unregister(self, old);
+        }
+    }
+
     /// The position, locked: read(2), write(2) and lseek(2) of one description take turns. Held during the copy.
     pub fn position(&self) -> SleepMutexGuard<'_, u64> {
         let mut position = self.position.lock();
@@ -354,11 +389,14 @@ impl File {
 impl Drop for File {
     fn drop(&mut self) {
         std::mem::take(&mut self.watchers).close(self);
+        self.set_async_waker(None);
         // Releasing may close a host fd, wake the other end, or ask the Gofer: never under a lock.
         let ops = std::mem::replace(&mut self.ops, Box::new(Released));
         ops.release(self);
-        if self.counts_as_writer {
-            self.path.inode().put_write();
+        match self.claim {
+            Claim::None => {}
+            Claim::Write => self.path.inode().put_write(),
+            Claim::DenyWrite => self.path.inode().allow_write(),
         }
         if let Some(locks) = self.path.inode().locks_if_any() {
             locks.release_file(self.id);

@@ -10,7 +10,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
@@ -40,6 +40,9 @@ pub struct Inode {
     /// Mode in the upper half, owner in the lower: what permission checks read without a lock.
     mode_and_uid: AtomicU64,
     gid: AtomicU32,
+    /// It has no name yet and may get its first (O_TMPFILE without O_EXCL). What has lost its last name does not come
+    /// back.
+    linkable: AtomicBool,
     /// Above zero: open for writing so often; below: so often being executed (ETXTBSY).
     writers: AtomicI32,
     /// Changes of a directory, writes of a regular file: one at a time.
@@ -63,6 +66,7 @@ impl Inode {
             rdev: attr.rdev,
             mode_and_uid: AtomicU64::new(pack(attr.mode, attr.uid)),
             gid: AtomicU32::new(attr.gid),
+            linkable: AtomicBool::new(false),
             writers: AtomicI32::new(0),
             lock: SleepMutex::new(()),
             changes: AtomicU64::new(0),
@@ -131,6 +135,16 @@ impl Inode {
     /// a file system for those made behind its back (a device that comes, a layer that an overlay writes to).
     pub fn entries_changed(&self) -> u64 {
         self.changes.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// It has no name and may get one.
+    pub(super) fn set_linkable(&self, linkable: bool) {
+        self.linkable.store(linkable, Ordering::Release);
+    }
+
+    /// See [`set_linkable`](Self::set_linkable).
+    pub(super) fn is_linkable(&self) -> bool {
+        self.linkable.load(Ordering::Acquire)
     }
 
     /// Counts one more opening for writing; ETXTBSY while the file is being executed.

@@ -10,7 +10,7 @@ use abi::stat::S_IALLUGO;
 use super::attr::{FileType, NewKind, SetAttr};
 use super::caller::Caller;
 use super::dentry::Dentry;
-use super::file::{AccessMode, Blocking, File, FileOps};
+use super::file::{AccessMode, Blocking, Claim, File, FileOps};
 use super::mount::MountFlags;
 use super::path::Path;
 use super::permission::Want;
@@ -268,6 +268,7 @@ impl Caller<'_> {
         let node = self.new_node(dir_inode, NewKind::Regular, how.mode & !self.umask);
         let linkable = !how.flags.contains(OpenFlags::EXCL);
         let inode = dir_inode.ops().create_unnamed(dir_inode, &node, linkable)?;
+        inode.set_linkable(linkable);
         let name = format!("#{}", inode.ino);
         let dentry = Dentry::new_unnamed(Arc::clone(&inode), Some(Arc::clone(&dir.dentry)), name.as_bytes());
         let place = Path::new(Arc::clone(&dir.mount), dentry);
@@ -338,7 +339,8 @@ impl Caller<'_> {
     fn file(&self, ops: Result<OpenedOps>, place: Path, flags: OpenFlags, writer: bool) -> Result<Opening> {
         match ops {
             Ok(OpenedOps::Ready(ops)) => {
-                Ok(Opening::Done(File::with_writer(ops, place, flags, Arc::clone(self.creds), writer)))
+                let claim = if writer { Claim::Write } else { Claim::None };
+                Ok(Opening::Done(File::with_claim(ops, place, flags, Arc::clone(self.creds), claim)))
             }
             Ok(OpenedOps::Waiting(pending)) => {
                 Ok(Opening::Waiting(WaitingOpen { pending, place, flags, opener: Arc::clone(self.creds) }))

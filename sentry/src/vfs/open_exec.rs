@@ -5,6 +5,7 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::open::{AtFlags, OpenFlags};
 
+use super::file::Claim;
 use super::resolve::{LookupFlags, lookup};
 use super::{Caller, File, MountFlags, Path, Want};
 use crate::Result;
@@ -30,6 +31,8 @@ pub fn open_exec(caller: &Caller<'_>, at: &Path, path: &[u8], flags: AtFlags) ->
     if mode & 0o111 == 0 {
         return Err(Errno::EACCES);
     }
-    let ops = inode.ops().open(&inode, OpenFlags::empty(), caller)?;
-    Ok(File::new(ops, place, OpenFlags::empty(), Arc::clone(caller.creds)))
+    inode.deny_write()?;
+    let opened = inode.ops().open(&inode, OpenFlags::empty(), caller);
+    let ops = opened.inspect_err(|_| inode.allow_write())?;
+    Ok(File::with_claim(ops, place, OpenFlags::empty(), Arc::clone(caller.creds), Claim::DenyWrite))
 }

@@ -49,6 +49,15 @@ impl Caller<'_> {
     }
 
     fn may_use_xattr(&self, inode: &Inode, name: &[u8], want: Want) -> Result<()> {
+        self.check_namespace(inode, name, want)?;
+        // A kind alone is no name.
+        if name.ends_with(b".") && name.iter().filter(|byte| **byte == b'.').count() == 1 {
+            return Err(Errno::EINVAL);
+        }
+        Ok(())
+    }
+
+    fn check_namespace(&self, inode: &Inode, name: &[u8], want: Want) -> Result<()> {
         let writes = want == Want::WRITE;
         if name.starts_with(b"security.") {
             let cap = if name == b"security.capability" { CAP_SETFCAP } else { CAP_SYS_ADMIN };

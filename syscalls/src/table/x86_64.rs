@@ -76,7 +76,7 @@ syscall_table! {
     69  msgsnd => none, None, "";
     70  msgrcv => none, None, "";
     71  msgctl => none, None, "";
-    72  fcntl => fd::fcntl, Partial, "no leases, no F_NOTIFY, no SIGIO";
+    72  fcntl => fd::fcntl, Partial, "no leases, no F_NOTIFY";
     73  flock => fd::flock, Full, "";
     74  fsync => sync::fsync, Full, "";
     75  fdatasync => sync::fdatasync, Full, "";
@@ -279,10 +279,10 @@ syscall_table! {
     272 unshare => process::unshare, Partial, "no mount, IPC, network, cgroup and time namespaces yet";
     273 set_robust_list => futex::set_robust_list, Full, "";
     274 get_robust_list => futex::get_robust_list, Full, "";
-    275 splice => none, None, "";
-    276 tee => none, None, "";
+    275 splice => splice::splice, Full, "";
+    276 tee => splice::tee, Full, "";
     277 sync_file_range => sync::sync_file_range, Full, "";
-    278 vmsplice => none, None, "";
+    278 vmsplice => splice::vmsplice, Full, "";
     279 move_pages => none, None, "";
     280 utimensat => attr::utimensat, Full, "";
     281 epoll_pwait => epoll::epoll_pwait, Full, "";

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Errno;
 use abi::fcntl::Seals;
-use platform::{Frames, MemoryFile, PAGE_SIZE};
+use platform::{Frames, MemoryFile, PAGE_SIZE, Prot};
 use sync::{RwLock, SleepRwLock};
 
 use super::budget::Budget;
@@ -161,9 +161,9 @@ impl FileData {
         self.seals.fetch_or(seals.bits(), Ordering::AcqRel);
     }
 
-    /// Whether some address space maps it.
-    pub fn is_mapped(&self) -> bool {
-        !self.mappings.is_empty()
+    /// Whether somebody has a shared mapping of it that can be written, or be made so.
+    pub fn is_mapped_writable(&self) -> bool {
+        self.mappings.is_writable_somewhere()
     }
 
     /// Reads at `offset`.
@@ -318,8 +318,12 @@ impl FileData {
 
     /// Makes `[offset, offset + len)` zero and gives back its whole pages. The caller holds the inode's lock.
     pub fn punch(&self, offset: u64, len: u64) {
-        let _stable = self.stable.write();
-        self.take_away(offset, offset.saturating_add(len));
+        {
+            let _stable = self.stable.write();
+            self.take_away(offset, offset.saturating_add(len));
+        }
+        // Whoever has the pages mapped finds the hole at the next touch, and makes it data by that.
+        self.mappings.invalidate(offset, len);
     }
 
     /// Zeros `[from, to)`; its whole pages are no longer part of the file. A `to` of `u64::MAX` is the end.
@@ -438,6 +442,13 @@ impl Mappable for FileData {
 
     fn sync(&self, _offset: u64, _len: u64) -> Result<()> {
         Ok(())
+    }
+
+    fn may_map(&self, shared: bool, prot: Prot) -> Result<Prot> {
+        if !shared || !self.seals().intersects(Seals::WRITE | Seals::FUTURE_WRITE) {
+            return Ok(Prot::all());
+        }
+        if prot.contains(Prot::WRITE) { Err(Errno::EPERM) } else { Ok(Prot::all() - Prot::WRITE) }
     }
 
     fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {

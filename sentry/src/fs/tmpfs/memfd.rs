@@ -12,6 +12,7 @@ use super::node::TmpfsNode;
 use super::{Shared, budget::Budget, super_block};
 use crate::Result;
 use crate::task::Credentials;
+use crate::vfs::file::Claim;
 use crate::vfs::{Dentry, File, Mount, MountFlags, NewKind, NewNode, Path};
 
 /// Seals of a file that can't be sealed further: all but those of a memfd.
@@ -43,7 +44,7 @@ impl MemfdFs {
         });
         let sb = super_block(&shared, 0o1777, abi::stat::makedev(0, 1));
         let node = NewNode { kind: NewKind::Directory, permissions: 0o1777, uid: 0, gid: 0 };
-        let root = TmpfsNode::new_inode(&sb, &shared, &node, true, UNSEALABLE)?;
+        let root = TmpfsNode::new_inode(&sb, &shared, &node, UNSEALABLE)?;
         Ok(MemfdFs { mount: Mount::new(Dentry::new_root(root), b"tmpfs", MountFlags::empty()), shared })
     }
 
@@ -56,14 +57,20 @@ impl MemfdFs {
             Sealing::Allowed => Seals::empty(),
             Sealing::Forbidden => Seals::SEAL,
         };
-        let inode = TmpfsNode::new_inode(self.mount.sb(), &self.shared, &node, false, seals)?;
+        let inode = TmpfsNode::new_inode(self.mount.sb(), &self.shared, &node, seals)?;
         let data = inode.downcast::<TmpfsNode>().and_then(TmpfsNode::data).cloned().ok_or(Errno::EINVAL)?;
         let shown = [b"/memfd:", name].concat();
         let dentry = Dentry::new_unnamed(Arc::clone(&inode), None, &shown);
         let path = Path::new(Arc::clone(&self.mount), dentry);
         let flags = OpenFlags::RDWR | OpenFlags::LARGEFILE;
         inode.get_write()?;
-        Ok(File::with_writer(Box::new(TmpfsFile::new(inode, data)), path, flags, Arc::clone(creds), true))
+        Ok(File::with_claim(
+            Box::new(TmpfsFile::new(inode, data)),
+            path,
+            flags,
+            Arc::clone(creds),
+            Claim::Write,
+        ))
     }
 }
 
@@ -84,7 +91,7 @@ pub fn add_seals(file: &File, seals: u32) -> Result<()> {
     if old.contains(Seals::SEAL) {
         return Err(Errno::EPERM);
     }
-    if (seals - old).contains(Seals::WRITE) && data.is_mapped() {
+    if (seals - old).contains(Seals::WRITE) && data.is_mapped_writable() {
         return Err(Errno::EBUSY);
     }
     let (mode, _, _) = file.path.inode().owner();

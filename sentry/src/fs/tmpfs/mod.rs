@@ -76,7 +76,7 @@ pub fn new_root(memory: &Arc<MemoryFile>, options: &Options) -> Result<Arc<Dentr
     let sb = SuperBlock::new(Box::new(ops));
     let node =
         NewNode { kind: NewKind::Directory, permissions: options.mode, uid: options.uid, gid: options.gid };
-    let root = TmpfsNode::new_inode(&sb, &shared, &node, true, memfd::UNSEALABLE)?;
+    let root = TmpfsNode::new_inode(&sb, &shared, &node, memfd::UNSEALABLE)?;
     node::set_root_links(&root);
     Ok(Dentry::new_root(root))
 }

@@ -27,8 +27,6 @@ pub struct TmpfsNode {
     shared: Arc<Shared>,
     state: Mutex<State, sync::levels::Inode>,
     body: Body,
-    /// A file made by O_TMPFILE with O_EXCL never gets a name.
-    linkable: bool,
 }
 
 struct State {
@@ -50,7 +48,6 @@ impl TmpfsNode {
         sb: &Arc<SuperBlock>,
         shared: &Arc<Shared>,
         node: &NewNode<'_>,
-        linkable: bool,
         seals: Seals,
     ) -> Result<Arc<Inode>> {
         if !shared.budget.take_inode() {
@@ -74,7 +71,7 @@ impl TmpfsNode {
             _ => Body::Special,
         };
         let state = Mutex::new(State { attr, xattrs: BTreeMap::new(), xattr_bytes: 0 });
-        let ops = TmpfsNode { shared: Arc::clone(shared), state, body, linkable };
+        let ops = TmpfsNode { shared: Arc::clone(shared), state, body };
         Ok(Inode::new(sb, &attr, Box::new(ops)))
     }
 
@@ -188,6 +185,12 @@ impl InodeOps for TmpfsNode {
             super::memfd::check_resize(data, size)?;
             data.set_size(size);
         }
+        if let (Some(permissions), Body::File(data)) = (change.permissions, &self.body)
+            && data.seals().contains(Seals::EXEC)
+            && (permissions ^ inode.owner().0) & 0o111 != 0
+        {
+            return Err(Errno::EPERM);
+        }
         let mut state = self.state.lock();
         state.attr.apply(change);
         inode.set_owner(state.attr.mode, state.attr.uid, state.attr.gid);
@@ -202,20 +205,17 @@ impl InodeOps for TmpfsNode {
         if self.entries()?.lock().dead {
             return Err(Errno::ENOENT);
         }
-        let inode = Self::new_inode(&dir.sb, &self.shared, node, true, super::memfd::UNSEALABLE)?;
+        let inode = Self::new_inode(&dir.sb, &self.shared, node, super::memfd::UNSEALABLE)?;
         self.insert(dir, name, &inode)?;
         Ok(inode)
     }
 
-    fn create_unnamed(&self, dir: &Arc<Inode>, node: &NewNode<'_>, linkable: bool) -> Result<Arc<Inode>> {
-        Self::new_inode(&dir.sb, &self.shared, node, linkable, super::memfd::UNSEALABLE)
+    fn create_unnamed(&self, dir: &Arc<Inode>, node: &NewNode<'_>, _linkable: bool) -> Result<Arc<Inode>> {
+        Self::new_inode(&dir.sb, &self.shared, node, super::memfd::UNSEALABLE)
     }
 
     fn link(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
-        let target_node = expect_node(target)?;
-        if !target_node.linkable && target_node.state.lock().attr.nlink == 0 {
-            return Err(Errno::ENOENT);
-        }
+        expect_node(target)?;
         self.insert(dir, name, target)
     }
 
@@ -261,7 +261,7 @@ impl InodeOps for TmpfsNode {
         let whiteout = if flags.contains(RenameFlags::WHITEOUT) {
             let (_, uid, gid) = from.dir.owner();
             let node = NewNode { kind: NewKind::CharDevice(0), permissions: 0, uid, gid };
-            Some(Self::new_inode(&from.dir.sb, &self.shared, &node, true, super::memfd::UNSEALABLE)?)
+            Some(Self::new_inode(&from.dir.sb, &self.shared, &node, super::memfd::UNSEALABLE)?)
         } else {
             None
         };
