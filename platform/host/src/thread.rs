@@ -1,6 +1,7 @@
 //! Threads: ids, processors, priorities.
 
 use std::io::Result;
+use std::sync::OnceLock;
 
 use crate::{check, check_int};
 
@@ -84,6 +85,19 @@ pub fn affinity(tid: i32) -> Result<CpuSet> {
 pub fn set_affinity(tid: i32, set: &CpuSet) -> Result<()> {
     // SAFETY: the structure is valid for its size.
     check_int(unsafe { libc::sched_setaffinity(tid, size_of::<libc::cpu_set_t>(), &set.0) }).map(drop)
+}
+
+/// The processors that the process could use when this was first asked for (early, before any thread is restricted).
+pub fn initial_affinity() -> &'static CpuSet {
+    static SET: OnceLock<CpuSet> = OnceLock::new();
+    SET.get_or_init(|| affinity(0).unwrap_or_else(|_| CpuSet::empty()))
+}
+
+/// Lets the calling thread run on all of them again. For threads that do work of their own: they inherit what the
+/// thread that started them may use, and a platform may hold a guest's thread on one processor.
+pub fn run_anywhere() {
+    // It can fail only where the host has taken processors away since, and then the thread stays where it may be.
+    let _ = set_affinity(0, initial_affinity());
 }
 
 /// Sends `signal` to one thread of process `tgid`.

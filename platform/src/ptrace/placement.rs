@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use host::thread::{CpuSet, affinity, current_cpu, gettid, set_affinity};
+use host::thread::{CpuSet, current_cpu, gettid, initial_affinity, run_anywhere, set_affinity};
 use sync::levels::Leaf;
 use sync::{Condvar, Mutex};
 
@@ -82,8 +82,8 @@ struct State {
 
 impl Placement {
     pub(super) fn new() -> Arc<Placement> {
-        // Without the set nothing is ever held.
-        let all = affinity(0).unwrap_or_else(|_| CpuSet::empty());
+        // Where it is empty nothing is ever held.
+        let all = *initial_affinity();
         Arc::new(Placement { all, cpus: all.count(), state: Mutex::default(), changed: Condvar::new() })
     }
 
@@ -102,7 +102,7 @@ impl Placement {
         let mut first = true;
         while let Some(placement) = this.upgrade() {
             if std::mem::take(&mut first) {
-                let _ = set_affinity(0, &placement.all);
+                run_anywhere();
             }
             let mut state = placement.state.lock();
             if state.over {

@@ -100,6 +100,7 @@ impl Drop for TimerHandle {
 
 impl Shared {
     fn run(&self) {
+        host::thread::run_anywhere();
         let mut queue = self.queue.lock();
         loop {
             let now = Instant::now();
