@@ -79,7 +79,7 @@ pub fn pidfd_send_signal(
     if flags == SIGNAL_PROCESS_GROUP {
         let process_group = pid.process_group().ok_or(Errno::ESRCH)?;
         let members = task.kernel().tree.lock().members(process_group.id());
-        return signal::kill_many(task, &members, signal);
+        return signal::kill_many(task, &members, Sig(signal.map_or(0, |s| s.number() as i32)));
     }
     signal::may_signal(task, group, signal)?;
     let Some(signal) = signal else { return Ok(()) };

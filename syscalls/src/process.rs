@@ -199,14 +199,19 @@ fn process(task: &CurrentTask, pid: i32) -> Result<Arc<ThreadGroup>, Errno> {
 }
 
 pub fn setpgid(task: &mut CurrentTask, pid: i32, pgid: i32) -> SysResult<()> {
-    if pgid < 0 {
+    // A group of 0 is the one of that number, be it nonsense.
+    if pgid < 0 || pgid == 0 && pid < 0 {
         return Err(Errno::EINVAL.into());
     }
     let own = Arc::clone(task.thread_group());
     let ns = Arc::clone(task.pid().namespace());
     let target = match pid {
         0 => Arc::clone(&own),
-        _ => ns.thread_group(pid).ok_or(Errno::ESRCH)?,
+        _ => match ns.thread_group(pid) {
+            Some(group) => group,
+            None if ns.task(pid).is_some() => return Err(Errno::EINVAL.into()),
+            None => return Err(Errno::ESRCH.into()),
+        },
     };
     let kernel = Arc::clone(task.kernel());
     let mut tree = kernel.tree.lock();

@@ -180,18 +180,17 @@ pub fn sigaltstack(task: &mut CurrentTask, new: In<SigStack>, old: Out<SigStack>
 }
 
 pub fn kill(task: &mut CurrentTask, pid: i32, sig: Sig) -> SysResult<()> {
-    let signal = wanted(sig)?;
     let kernel = Arc::clone(task.kernel());
     match pid {
         1.. => {
             let group =
                 task.pid().namespace().find(pid).and_then(|p| p.thread_group()).ok_or(Errno::ESRCH)?;
-            kill_group(task, &group, signal)
+            kill_group(task, &group, sig)
         }
         0 => {
             let group = task.process_group().ok_or(Errno::ESRCH)?;
             let members = kernel.tree.lock().members(group.id());
-            kill_many(task, &members, signal)
+            kill_many(task, &members, sig)
         }
         -1 => {
             let own = task.thread_group().id();
@@ -199,27 +198,23 @@ pub fn kill(task: &mut CurrentTask, pid: i32, sig: Sig) -> SysResult<()> {
             let all: Vec<_> = kernel.tree.lock().iter().map(|n| Arc::clone(&n.group)).collect();
             let others: Vec<_> =
                 all.into_iter().filter(|g| g.id() != own && g.pid.number_in(&ns) > 1).collect();
-            kill_many(task, &others, signal)
+            kill_many(task, &others, sig)
         }
         i32::MIN => Err(Errno::ESRCH.into()),
         _ => {
             let group =
                 task.pid().namespace().find(-pid).and_then(|p| p.process_group()).ok_or(Errno::ESRCH)?;
             let members = kernel.tree.lock().members(group.id());
-            kill_many(task, &members, signal)
+            kill_many(task, &members, sig)
         }
     }
 }
 
 /// Succeeds if one of them could be signalled; else EPERM if there is one, ESRCH if there is none.
-pub(crate) fn kill_many(
-    task: &CurrentTask,
-    groups: &[Arc<ThreadGroup>],
-    signal: Option<Signal>,
-) -> SysResult<()> {
+pub(crate) fn kill_many(task: &CurrentTask, groups: &[Arc<ThreadGroup>], sig: Sig) -> SysResult<()> {
     let mut result = Err(Errno::ESRCH.into());
     for group in groups {
-        match kill_group(task, group, signal) {
+        match kill_group(task, group, sig) {
             Ok(()) => result = Ok(()),
             Err(error) if result.is_err() => result = Err(error),
             Err(_) => {}
@@ -228,7 +223,9 @@ pub(crate) fn kill_many(
     result
 }
 
-fn kill_group(task: &CurrentTask, group: &Arc<ThreadGroup>, signal: Option<Signal>) -> SysResult<()> {
+/// Looks at the signal's number only now: that there is nobody comes first.
+fn kill_group(task: &CurrentTask, group: &Arc<ThreadGroup>, sig: Sig) -> SysResult<()> {
+    let signal = wanted(sig)?;
     may_signal(task, group, signal)?;
     let Some(signal) = signal else { return Ok(()) };
     send_to_group(group, signal, origin(task).info(signal, SI_USER, group))?;

@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use abi::Errno;
 use abi::elf::{
-    EI_CLASS, ELFCLASS64, ELFMAG, EM_X86_64, ET_DYN, ET_EXEC, Ehdr, PT_GNU_STACK, PT_INTERP, PT_LOAD,
-    PT_PHDR, Phdr, SegmentFlags,
+    ELFMAG, EM_X86_64, ET_DYN, ET_EXEC, Ehdr, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR, Phdr, SegmentFlags,
 };
 use abi::mman::MapFlags;
 use platform::Prot;
 use zerocopy::FromBytes;
 
-use super::read_at;
-use crate::mm::layout::aslr_random;
+use super::{LoadRequest, read_at};
 use crate::mm::{MapBacking, MapName, MapRequest, MemoryManager, MmLimits, PAGE, TASK_SIZE, UserAddr};
 use crate::vfs::File;
 
@@ -50,22 +48,21 @@ pub(super) struct Loaded {
 impl Program {
     /// Reads and checks the headers of a program: ENOEXEC if it is none for this machine.
     pub fn read(file: &Arc<File>) -> Result<Program, Errno> {
-        Program::read_or(file, Errno::ENOEXEC)
+        Program::read_or(file, Errno::ENOEXEC, Errno::ENOEXEC)
     }
 
-    /// The same for an interpreter: ELIBBAD.
+    /// The same for an interpreter: ELIBBAD, and EIO for a file that ends within the first header.
     pub fn read_interpreter(file: &Arc<File>) -> Result<Program, Errno> {
-        Program::read_or(file, Errno::ELIBBAD)
+        Program::read_or(file, Errno::EIO, Errno::ELIBBAD)
     }
 
-    fn read_or(file: &Arc<File>, bad: Errno) -> Result<Program, Errno> {
+    fn read_or(file: &Arc<File>, short: Errno, bad: Errno) -> Result<Program, Errno> {
         let mut bytes = [0u8; size_of::<Ehdr>()];
         if read_at(file, 0, &mut bytes)? != bytes.len() {
-            return Err(bad);
+            return Err(short);
         }
         let header = Ehdr::read_from_bytes(&bytes).map_err(|_| bad)?;
         let fits = header.e_ident.starts_with(&ELFMAG)
-            && header.e_ident[EI_CLASS] == ELFCLASS64
             && header.e_machine == EM_X86_64
             && (header.e_type == ET_EXEC || header.e_type == ET_DYN);
         let size = size_of::<Phdr>();
@@ -151,19 +148,19 @@ impl Program {
 pub(super) fn map(
     mm: &MemoryManager,
     program: &Program,
-    file: &Arc<File>,
+    load: &LoadRequest<'_>,
     interpreter: Option<&(Program, Arc<File>)>,
 ) -> Result<Loaded, Errno> {
     let (low, high) = program.span()?;
     let bias = if program.is_pie() {
-        let random = aslr_random() % PIE_RANDOM_PAGES * PAGE;
+        let random = load.random() % PIE_RANDOM_PAGES * PAGE;
         let at = page_down(PIE_BASE) + random;
         (at & !(program.alignment() - 1)).wrapping_sub(low)
     } else {
         0
     };
-    map_segments(mm, program, file, bias)?;
-    set_layout(mm, program, bias, high.wrapping_add(bias));
+    map_segments(mm, program, &load.file, bias)?;
+    set_layout(mm, program, bias, high.wrapping_add(bias) + page_down(load.random() % BRK_RANDOM));
     let program_entry = program.header.e_entry.wrapping_add(bias);
     let mut loaded = Loaded {
         entry: program_entry,
@@ -242,8 +239,7 @@ fn map_segment(mm: &MemoryManager, segment: &Phdr, file: &Arc<File>, bias: u64) 
     Ok(())
 }
 
-fn set_layout(mm: &MemoryManager, program: &Program, bias: u64, end: u64) {
-    let brk = end + page_down(aslr_random() % BRK_RANDOM);
+fn set_layout(mm: &MemoryManager, program: &Program, bias: u64, brk: u64) {
     mm.update_layout(|layout| {
         layout.start_code = u64::MAX;
         for segment in program.loads() {

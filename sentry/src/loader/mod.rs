@@ -15,13 +15,14 @@ pub use vdso::Vdso;
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::elf::{BINPRM_BUF_SIZE, ELFMAG};
+use abi::elf::{BINPRM_BUF_SIZE, ELFMAG, Personality};
 use abi::resource::RLIMIT_STACK;
 use abi::signal::Signal;
 use platform::Registers;
 
 use crate::Kernel;
 use crate::mm::MemoryManager;
+use crate::mm::layout::aslr_random;
 use crate::task::{Credentials, Limits};
 use crate::vfs::{BufSink, File};
 
@@ -40,6 +41,8 @@ pub struct LoadRequest<'a> {
     pub creds: &'a Credentials,
     /// Opens interpreters.
     pub open: &'a OpenExec<'a>,
+    /// personality(2).
+    pub personality: Personality,
     /// RLIMIT_STACK bounds arguments and stack.
     pub limits: &'a Limits,
     /// The program, opened for execution.
@@ -52,6 +55,13 @@ pub struct LoadRequest<'a> {
     pub argv: Vec<Vec<u8>>,
     /// Environment.
     pub envp: Vec<Vec<u8>>,
+}
+
+impl LoadRequest<'_> {
+    /// Random bits for a place in memory; 0 where the caller wants no randomness.
+    fn random(&self) -> u64 {
+        if self.personality.contains(Personality::ADDR_NO_RANDOMIZE) { 0 } else { aslr_random() }
+    }
 }
 
 /// A program in memory, ready to run.
@@ -107,6 +117,8 @@ pub fn load(mut request: LoadRequest<'_>) -> Result<Image, LoadError> {
 fn build(request: LoadRequest<'_>, comm: Vec<u8>, exec_name: &[u8]) -> Result<Image, LoadError> {
     let program = elf::Program::read(&request.file)?;
     let interpreter = match program.interpreter(&request.file)? {
+        // An empty name is the current directory's.
+        Some(path) if path.is_empty() => return Err(Errno::EACCES.into()),
         Some(path) => {
             let file = (request.open)(&path)?;
             Some((elf::Program::read_interpreter(&file)?, file))
@@ -123,7 +135,7 @@ fn build(request: LoadRequest<'_>, comm: Vec<u8>, exec_name: &[u8]) -> Result<Im
         LoadError::Fatal(Signal::SIGSEGV)
     };
     let top = stack::map(&mm, &program, stack_limit, &request, exec_name).map_err(fatal)?;
-    let loaded = elf::map(&mm, &program, &request.file, interpreter.as_ref()).map_err(fatal)?;
+    let loaded = elf::map(&mm, &program, &request, interpreter.as_ref()).map_err(fatal)?;
     let vdso = vdso::map(&mm, request.kernel).map_err(fatal)?;
     let rsp = stack::fill(&mm, top, &loaded, &request, exec_name, vdso, &creds, secure).map_err(fatal)?;
     mm.set_exe(Some(request.file.clone()));

@@ -21,34 +21,50 @@ pub(super) fn use_interpreter(request: &mut LoadRequest<'_>, head: &[u8]) -> Res
     argv.push(std::mem::take(&mut request.name));
     argv.extend(request.argv.drain(..).skip(1));
     request.argv = argv;
+    // An empty name is the current directory's.
+    if interpreter.is_empty() {
+        return Err(Errno::EACCES);
+    }
     request.file = (request.open)(&interpreter)?;
     request.name = interpreter;
     Ok(())
 }
 
-/// Interpreter and argument. ENOEXEC when there is none, or its path does not end within the bytes that are looked at.
+/// Where the first byte is that is neither blank nor tab, from `from` up to and including `last`.
+fn next_text(buffer: &[u8; BINPRM_BUF_SIZE], from: usize, last: usize) -> Option<usize> {
+    (from..=last).find(|at| !is_blank(&buffer[*at]))
+}
+
+/// Where the first blank, tab or NUL is, likewise.
+fn next_end(buffer: &[u8; BINPRM_BUF_SIZE], from: usize, last: usize) -> Option<usize> {
+    (from..=last).find(|at| is_blank(&buffer[*at]) || buffer[*at] == 0)
+}
+
+/// Interpreter and argument, byte for byte as Linux finds them in its buffer, which is zero behind the end of the file.
+/// ENOEXEC when there is none, or its path does not end within the bytes that are looked at.
 fn parse(head: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>), Errno> {
-    let text = head.get(2..).unwrap_or_default();
-    let newline = text.iter().position(|b| *b == b'\n');
-    let complete = newline.is_some() || head.len() < BINPRM_BUF_SIZE;
-    let line = &text[..newline.unwrap_or(text.len())];
-    let line = match line.iter().position(|b| *b == 0) {
-        Some(nul) => &line[..nul],
-        None => line,
+    let mut buffer = [0u8; BINPRM_BUF_SIZE];
+    buffer[..head.len()].copy_from_slice(head);
+    let last = BINPRM_BUF_SIZE - 1;
+    let line_end = buffer.iter().position(|b| *b == b'\n' || *b == 0).filter(|at| buffer[*at] == b'\n');
+    let mut end = match line_end {
+        Some(end) => end,
+        None => {
+            let text = next_text(&buffer, 2, last).ok_or(Errno::ENOEXEC)?;
+            next_end(&buffer, text, last).ok_or(Errno::ENOEXEC)?;
+            last
+        }
     };
-    let start = line.iter().position(|b| !is_blank(b)).ok_or(Errno::ENOEXEC)?;
-    let line = &line[start..];
-    let end = line.iter().rposition(|b| !is_blank(b)).map_or(0, |at| at + 1);
-    let path_len = line.iter().position(is_blank);
-    // Cut off in the middle of the path: no telling what it is.
-    if !complete && path_len.is_none() {
-        return Err(Errno::ENOEXEC);
+    while is_blank(&buffer[end - 1]) {
+        end -= 1;
     }
-    let line = &line[..end];
-    let path_len = path_len.unwrap_or(line.len()).min(line.len());
-    let (path, rest) = line.split_at(path_len);
-    let argument = rest.iter().position(|b| !is_blank(b)).map(|at| rest[at..].to_vec());
-    if path.is_empty() { Err(Errno::ENOEXEC) } else { Ok((path.to_vec(), argument)) }
+    let name = next_text(&buffer, 2, end).filter(|at| *at < end).ok_or(Errno::ENOEXEC)?;
+    let separator = next_end(&buffer, name, end).filter(|at| buffer[*at] != 0);
+    let argument = separator.and_then(|at| next_text(&buffer, at, end)).filter(|at| *at < end);
+    let string =
+        |from: usize, to: usize| buffer[from..to].split(|b| *b == 0).next().unwrap_or_default().to_vec();
+    let name_end = argument.and(separator).unwrap_or(end);
+    Ok((string(name, name_end), argument.map(|at| string(at, end))))
 }
 
 #[cfg(test)]
@@ -63,7 +79,9 @@ mod tests {
         assert_eq!(ok(b"#!\t/usr/bin/env a b\n"), (b"/usr/bin/env".to_vec(), Some(b"a b".to_vec())));
         assert_eq!(ok(b"#!/bin/sh"), (b"/bin/sh".to_vec(), None));
         assert_eq!(parse(b"#!\n"), Err(Errno::ENOEXEC));
-        assert_eq!(parse(b"#!   "), Err(Errno::ENOEXEC));
+        assert_eq!(parse(b"#!  \t\n"), Err(Errno::ENOEXEC));
+        // Linux finds an empty name in front of the zeros behind the file.
+        assert_eq!(ok(b"#!"), (Vec::new(), None));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use platform::Prot;
 
 use super::LoadRequest;
 use super::elf::{Loaded, Program, request as map_request};
-use crate::mm::layout::aslr_random;
 use crate::mm::{MapBacking, MemoryManager, PAGE, UserAddr};
 use crate::task::{Credentials, Limits};
 
@@ -56,7 +55,7 @@ pub(super) fn map(
     exec_name: &[u8],
 ) -> Result<u64, Errno> {
     let end = request.kernel.platform.user_range().end.min(crate::mm::TASK_SIZE);
-    let top = end - (1 + aslr_random() % STACK_RANDOM_PAGES) * PAGE;
+    let top = end - (1 + request.random() % STACK_RANDOM_PAGES) * PAGE;
     // Room for what `fill` writes, and a little more if the limit permits: the rest grows when it is touched.
     let strings =
         request.argv.iter().chain(&request.envp).map(|string| string.len() as u64 + 1 + 8).sum::<u64>();
@@ -67,7 +66,7 @@ pub(super) fn map(
     let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::GROWSDOWN | MapFlags::STACK;
     mm.mmap(map_request(UserAddr(top - len), len, prot, flags, MapBacking::Anonymous))?;
     mm.update_layout(|layout| {
-        layout.mmap_base = crate::mm::layout::mmap_base(end, stack_limit, aslr_random());
+        layout.mmap_base = crate::mm::layout::mmap_base(end, stack_limit, request.random());
     });
     Ok(top)
 }

@@ -71,7 +71,7 @@ impl CurrentTask {
         self.copy_out(UserAddr(at), &frame)?;
 
         if alt.flags.contains(SsFlags::AUTODISARM) {
-            self.task().signals.lock().alt_stack = AltStack::default();
+            self.task().signals.lock().alt_stack = AltStack::RESET;
         }
         self.regs.rdi = u64::from(signal.number());
         self.regs.rsi = at + RETURN_ADDRESS + UCONTEXT;
@@ -221,7 +221,7 @@ impl CurrentTask {
         let mut signals = self.task().signals.lock();
         if !signals.alt_stack.in_use(self.regs.rsp) && (SsFlags::all() - SsFlags::ONSTACK).contains(alt.flags)
         {
-            signals.alt_stack = if alt.flags.contains(SsFlags::DISABLE) { AltStack::default() } else { alt };
+            signals.alt_stack = if alt.flags.contains(SsFlags::DISABLE) { AltStack::RESET } else { alt };
         }
     }
 }

@@ -39,8 +39,6 @@ pub struct GroupSignals {
     pub continue_report: bool,
     /// The wait status with which all threads exit.
     pub group_exit: Option<i32>,
-    /// Wait status of the leader, if it exited by itself before the others.
-    pub leader_status: i32,
     /// The thread that is in exec and waits for the others to go.
     pub exec_by: Option<u64>,
 }
@@ -61,7 +59,7 @@ pub struct TaskSignals {
 }
 
 /// sigaltstack(2).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct AltStack {
     /// Lowest address.
     pub base: u64,
@@ -71,13 +69,10 @@ pub struct AltStack {
     pub flags: SsFlags,
 }
 
-impl Default for AltStack {
-    fn default() -> Self {
-        AltStack { base: 0, size: 0, flags: SsFlags::DISABLE }
-    }
-}
-
 impl AltStack {
+    /// None any more: what SS_AUTODISARM and a new thread leave. (One that was never set has no flags.)
+    pub const RESET: AltStack = AltStack { base: 0, size: 0, flags: SsFlags::DISABLE };
+
     /// Whether the stack pointer `rsp` is on it. One with SS_AUTODISARM never counts as in use.
     pub fn in_use(&self, rsp: u64) -> bool {
         !self.flags.contains(SsFlags::AUTODISARM) && self.contains(rsp)

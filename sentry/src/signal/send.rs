@@ -150,7 +150,7 @@ fn drops(
     // The init of a PID namespace gets no signal it has no handler for, but SIGKILL and SIGSTOP from outside.
     if group.is_namespace_init() && action.sa_handler == SIG_DFL && !SigSet::SYNCHRONOUS.contains(signal) {
         let outside = info.si_code <= 0 && info.pid() == 0 || info.si_code == SI_KERNEL;
-        if !outside {
+        if !(outside && SigSet::UNBLOCKABLE.contains(signal)) {
             return true;
         }
     }

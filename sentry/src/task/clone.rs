@@ -107,7 +107,7 @@ impl CurrentTask {
             self.new_thread_group(&kernel, flags, Arc::clone(&pid))
         };
         let alt_stack = if flags.contains(C::VM) && !flags.contains(C::VFORK) {
-            AltStack::default()
+            AltStack::RESET
         } else {
             self.task().signals.lock().alt_stack
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use abi::Errno;
+use abi::elf::Personality;
 use abi::signal::Signal;
 
 use super::{Credentials, CurrentTask, Pid, PrctlFlags, Resources, work};
@@ -39,6 +40,7 @@ impl CurrentTask {
         let request = LoadRequest {
             kernel: &kernel,
             creds: &self.creds,
+            personality: Personality::from_bits_retain(self.personality.load(Ordering::Relaxed)),
             open: args.open,
             limits: &self.thread_group().limits.lock().clone(),
             file: args.file,
@@ -90,6 +92,7 @@ impl CurrentTask {
             let own: Arc<Pid> = self.set_pid(Arc::clone(&group.pid));
             own.set_task(std::sync::Weak::new());
             own.set_ended();
+            group.keep_dead_leader(None);
             group.pid.set_task(Arc::downgrade(self.task()));
         }
         Ok(())
@@ -123,7 +126,11 @@ impl CurrentTask {
         group.unshare_actions();
         group.actions().reset_for_exec();
         group.timers.clear_posix_timers();
-        self.task.signals.lock().alt_stack = AltStack::default();
+        {
+            // Its flags stay, as on Linux.
+            let mut signals = self.task.signals.lock();
+            signals.alt_stack = AltStack { base: 0, size: 0, ..signals.alt_stack };
+        }
         self.robust_list.store(0, Ordering::Relaxed);
         self.restart_block = None;
         if image.secure {

@@ -91,6 +91,7 @@ fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, stat
     let mut afterwards = Afterwards::default();
     let usage = task.usage();
     let mut tree = kernel.tree.lock();
+    // Without a group exit the last thread to go gives the status, leader or not.
     let (last, final_status, exec_by) = {
         let mut state = group.signals.lock();
         state.threads.retain(|t| t.id != task.id);
@@ -105,14 +106,12 @@ fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, stat
         if last {
             state.stop = StopState::Running;
         }
-        if task.is_leader() {
-            state.leader_status = status;
-        }
-        (last, state.group_exit.unwrap_or(state.leader_status), state.exec_by)
+        (last, state.group_exit.unwrap_or(status), state.exec_by)
     };
     group.dead_threads.lock().add(&usage);
     if task.is_leader() {
         task.set_state(RunState::Zombie);
+        group.keep_dead_leader(Some(Arc::clone(task)));
     } else {
         task.set_state(RunState::Dead);
         let pid = task.pid();
@@ -136,7 +135,9 @@ fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, stat
         send_to_process_group(kernel, &orphaned, Signal::SIGHUP, SigInfo::kernel(Signal::SIGHUP));
         send_to_process_group(kernel, &orphaned, Signal::SIGCONT, SigInfo::kernel(Signal::SIGCONT));
     }
-    drop(afterwards.reaped);
+    for node in afterwards.reaped {
+        node.group.keep_dead_leader(None);
+    }
     kernel.thread_ended(group, last.then_some(final_status));
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use abi::Errno;
+use abi::elf::Personality;
 use abi::signal::SigSet;
 
 use super::{
@@ -50,6 +51,7 @@ impl Kernel {
         let image = crate::loader::load(LoadRequest {
             kernel: self,
             creds: &spec.creds,
+            personality: Personality::empty(),
             open: spec.open,
             limits: &spec.limits,
             file: spec.file,

@@ -39,6 +39,8 @@ pub struct ThreadGroup {
     /// Timers of the process: alarm, setitimer, timer_create.
     pub timers: crate::time::ProcessTimers,
     exiting: AtomicBool,
+    /// The leader, from its end until the process is reaped: what /proc shows of a zombie.
+    dead_leader: Mutex<Option<Arc<Task>>, sync::levels::Leaf>,
     /// Real user id of its last thread, for SIGCHLD once that is gone.
     last_uid: std::sync::atomic::AtomicU32,
 }
@@ -64,6 +66,7 @@ impl ThreadGroup {
             oom_score_adj: std::sync::atomic::AtomicI32::new(0),
             timers: crate::time::ProcessTimers::default(),
             exiting: AtomicBool::new(false),
+            dead_leader: Mutex::default(),
             last_uid: std::sync::atomic::AtomicU32::new(0),
         });
         group.pid.set_thread_group(Arc::downgrade(&group));
@@ -135,6 +138,12 @@ impl ThreadGroup {
 
     pub(crate) fn mark_exiting(&self) {
         self.exiting.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps the leader for as long as the process can be seen (it refers to the process, so it must be let go).
+    pub(crate) fn keep_dead_leader(&self, leader: Option<Arc<Task>>) {
+        let old = std::mem::replace(&mut *self.dead_leader.lock(), leader);
+        drop(old);
     }
 
     /// Real user id, also when no thread is left.

@@ -163,6 +163,7 @@ impl CurrentTask {
                     own.children_usage.add(&result.usage);
                 }
                 let node = tree.remove(id)?;
+                node.group.keep_dead_leader(None);
                 node.group.pid.set_task(std::sync::Weak::new());
                 node.group.pid.set_thread_group(std::sync::Weak::new());
                 Some(node)

@@ -82,7 +82,10 @@ impl TaskDir {
         text("mountinfo", 0o444, |task, _, _| mounts::mountinfo(task));
         text("mounts", 0o444, |task, _, _| mounts::mounts(task));
         text("oom_score", 0o444, |_, _, _| Ok(b"0\n".to_vec()));
-        text("personality", 0o400, |_, _, _| Ok(b"00000000\n".to_vec()));
+        text("personality", 0o400, |task, _, _| {
+            let personality = task.personality.load(std::sync::atomic::Ordering::Relaxed);
+            Ok(format!("{personality:08x}\n").into_bytes())
+        });
         text("sessionid", 0o444, |_, _, _| Ok(b"4294967295".to_vec()));
         text("smaps", 0o444, |task, _, _| maps::smaps(task));
         text("smaps_rollup", 0o444, |task, _, _| maps::rollup(task));
