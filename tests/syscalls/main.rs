@@ -10,10 +10,13 @@
 
 mod kit;
 
+mod clocks;
 mod files;
 mod loader;
 mod memory;
+mod pseudo;
 mod signals;
+mod sockets;
 mod tasks;
 mod terminals;
 

@@ -14,6 +14,7 @@ pub mod probe;
 pub mod pty;
 pub mod runner;
 pub mod signal;
+pub mod socket;
 pub mod sys;
 pub mod thread;
 pub mod wait;

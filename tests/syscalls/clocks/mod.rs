@@ -1,0 +1,5 @@
+//! Clocks, sleeping, processor time.
+
+mod clock;
+mod cpu_time;
+mod sleep;

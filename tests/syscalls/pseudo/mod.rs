@@ -1,0 +1,8 @@
+//! /proc, /dev, and what else is no file on a disk.
+
+mod dev_files;
+mod proc_fd;
+mod proc_files;
+mod proc_pid;
+mod random;
+mod system_info;
