@@ -11,6 +11,7 @@
 //! Lock level: `MemoryFile` for counts and free list, never held across a host call.
 
 mod free_list;
+mod recycled;
 mod references;
 
 use std::io;
@@ -24,6 +25,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom};
 use sync::Mutex;
 
 use self::free_list::FreeList;
+use self::recycled::Recycled;
 use self::references::References;
 use crate::api::PAGE_SIZE;
 
@@ -66,6 +68,7 @@ pub struct MemoryFile {
 struct State {
     references: References,
     free: FreeList,
+    recycled: Recycled,
 }
 
 /// Sizes of the offset space, best first: smaller ones are for processes whose address space is limited.
@@ -87,7 +90,11 @@ impl MemoryFile {
                     return Ok(Arc::new(MemoryFile {
                         fd,
                         window,
-                        state: Mutex::new(State { references: References::new(), free: FreeList::new(size) }),
+                        state: Mutex::new(State {
+                            references: References::new(),
+                            free: FreeList::new(size),
+                            recycled: Recycled::default(),
+                        }),
                         allocated: AtomicU64::new(0),
                         limit,
                         unchecked: AtomicI64::new(0),
@@ -124,13 +131,36 @@ impl MemoryFile {
         Ok(Frames { offset, len })
     }
 
+    /// `len` bytes with one reference a page, **not zero-filled**: they hold what somebody else wrote. For callers that
+    /// write every byte before anybody sees them. `None`: there is nothing of that kind; [`allocate`](Self::allocate).
+    pub fn allocate_used(&self, len: u64) -> Option<Frames> {
+        let mut state = self.state.lock();
+        let frames = state.recycled.take(len)?;
+        state.references.insert(frames.offset, frames.len);
+        drop(state);
+        self.allocated.fetch_add(len, Ordering::Relaxed);
+        Some(frames)
+    }
+
+    /// Gives what is kept for [`allocate_used`](Self::allocate_used) back to the host.
+    pub fn trim(&self) {
+        let kept = self.state.lock().recycled.drain();
+        for run in kept {
+            self.give_back(run);
+        }
+    }
+
     fn check_limit(&self, len: u64) -> Result<(), OutOfMemory> {
         let Some(limit) = self.limit else { return Ok(()) };
         let amount = i64::try_from(len).unwrap_or(i64::MAX);
         if self.unchecked.fetch_sub(amount, Ordering::Relaxed) >= amount {
             return Ok(());
         }
-        let left = limit.saturating_sub(self.resident_bytes());
+        let mut left = limit.saturating_sub(self.resident_bytes());
+        if left < PAGE_SIZE {
+            self.trim();
+            left = limit.saturating_sub(self.resident_bytes());
+        }
         self.unchecked.store(i64::try_from(left / 2).unwrap_or(i64::MAX), Ordering::Relaxed);
         if left < PAGE_SIZE { Err(OutOfMemory) } else { Ok(()) }
     }
@@ -142,16 +172,26 @@ impl MemoryFile {
 
     /// One reference less on each page; pages at zero are given back to the host.
     pub fn decref(&self, frames: Frames) {
-        let freed = self.state.lock().references.decrement(frames.offset, frames.len);
+        let freed = {
+            let mut state = self.state.lock();
+            let mut freed = state.references.decrement(frames.offset, frames.len);
+            freed.retain(|run| {
+                self.allocated.fetch_sub(run.len, Ordering::Relaxed);
+                !state.recycled.keep(*run)
+            });
+            freed
+        };
         for run in freed {
-            self.allocated.fetch_sub(run.len, Ordering::Relaxed);
-            // Only when the old contents are gone may the run be given out again; while it is being punched it is
-            // in neither map.
-            if self.punch(run).is_ok() {
-                self.state.lock().free.put(run.offset, run.len);
-            } else {
-                tracing::error!(?run, "the host does not take memory back; the run is not used again");
-            }
+            self.give_back(run);
+        }
+    }
+
+    /// Only when the old contents are gone may the run be given out again; while it is being punched it is in neither map.
+    fn give_back(&self, run: Frames) {
+        if self.punch(run).is_ok() {
+            self.state.lock().free.put(run.offset, run.len);
+        } else {
+            tracing::error!(?run, "the host does not take memory back; the run is not used again");
         }
     }
 

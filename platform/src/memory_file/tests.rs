@@ -82,11 +82,13 @@ fn pages_go_back_to_the_host_with_the_last_reference() {
     assert_eq!(m.unique_prefix(f), (2 * PAGE, true));
     assert_eq!(m.unique_prefix(middle), (3 * PAGE, false));
     m.decref(f);
+    m.trim();
     assert_eq!((m.allocated_bytes(), m.resident_bytes()), (3 * PAGE, 3 * PAGE));
     assert_eq!(m.unique_prefix(middle), (3 * PAGE, true));
     assert_eq!(m.resident(f), [false, false, true, true, true, false, false, false]);
     assert_eq!(m.resident_bytes_in(f), 3 * PAGE);
     m.decref(middle);
+    m.trim();
     assert_eq!((m.allocated_bytes(), m.resident_bytes()), (0, 0));
     let again = m.allocate(8 * PAGE).expect("allocate");
     assert_eq!(again, f, "freed runs are joined and used again");
@@ -231,4 +233,20 @@ fn populated_pages_are_resident_and_keep_their_bytes() {
     m.read(f.offset + PAGE, &mut bytes).expect("read");
     assert_eq!(&bytes, b"kept");
     m.decref(f);
+}
+
+#[test]
+fn used_runs_come_back_only_to_those_who_overwrite_them() {
+    let m = file();
+    let f = m.allocate(4 * PAGE).expect("allocate");
+    m.write(f.offset, &[9; 100]).expect("write");
+    m.decref(f);
+    let fresh = m.allocate(4 * PAGE).expect("allocate");
+    let mut bytes = [1; 100];
+    m.read(fresh.offset, &mut bytes).expect("read");
+    assert_eq!(bytes, [0; 100]);
+    assert_eq!(m.allocate_used(3 * PAGE), Some(Frames { offset: f.offset, len: 3 * PAGE }));
+    assert_eq!(m.unique_prefix(Frames { offset: f.offset, len: 3 * PAGE }), (3 * PAGE, true));
+    assert_eq!(m.allocate_used(2 * PAGE), None);
+    assert_eq!(m.allocated_bytes(), 7 * PAGE);
 }

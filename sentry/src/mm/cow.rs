@@ -20,6 +20,8 @@ const WINDOW: u64 = 16 * PAGE;
 /// … and of larger ones, up to this, in an address space that is in many pieces already: each is a mapping of the host,
 /// which has not many (vm.max_map_count).
 const LARGEST_WINDOW: u64 = 512 * PAGE;
+/// Below so many pieces copies need not be neighbours in the memory file.
+const FEW_PIECES: usize = 512;
 /// From so many pieces on the windows grow, doubling with each doubling of the pieces.
 const MANY_PIECES: usize = 2048;
 
@@ -98,14 +100,24 @@ impl Inner {
 
     /// A private copy of `pma`'s pages for `range`, not shown yet.
     pub fn copy_of(&mut self, range: &Range<u64>, pma: &Pma) -> Result<Pma, FaultError> {
-        let frames = self.pages.take_frames(range, Growth::Around).map_err(|_| FaultError::NoMemory)?;
-        match copy_to_frames(&self.pages.memory, &pma.place, frames) {
-            Ok(()) => Ok(Pma::private(frames.offset, pma.prot)),
-            Err(CopyFault) => {
-                self.pages.memory.decref(frames);
-                Err(FaultError::PastEnd)
-            }
+        let len = range.end - range.start;
+        // Frames that were freed a moment ago are the cheapest, as long as pieces that don't join are no concern.
+        let few = self.pages.pmas.len() < FEW_PIECES;
+        let used = if few { self.pages.memory.allocate_used(len) } else { None };
+        let frames = match used {
+            Some(frames) => frames,
+            None => self.pages.take_frames(range, Growth::Around).map_err(|_| FaultError::NoMemory)?,
+        };
+        let copied = match pma.place {
+            // Such frames are in our page tables already.
+            Place::Memory(from) if used.is_some() => self.pages.memory.copy(from, frames.offset, len),
+            _ => copy_to_frames(&self.pages.memory, &pma.place, frames),
+        };
+        if copied.is_err() {
+            self.pages.memory.decref(frames);
+            return Err(FaultError::PastEnd);
         }
+        Ok(Pma::private(frames.offset, pma.prot))
     }
 }
 

@@ -109,6 +109,7 @@ fn everything_is_given_back() {
     guest_write(&child, at + 50 * PAGE, 2, true).expect("write");
     drop(child);
     assert_eq!(platform.memory().allocated_bytes(), 0);
+    platform.memory().trim();
     assert_eq!(platform.memory().resident_bytes(), 0);
 }
 
