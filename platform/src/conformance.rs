@@ -27,6 +27,7 @@ macro_rules! suite {
             traps::segment_bases_are_kept_and_settable,
             memory::mapping_shows_the_memory_file,
             memory::changes_take_effect,
+            memory::many_mappings_before_the_first_run,
             memory::protection_skips_holes,
             memory::host_files_are_shown,
             memory::bad_ranges_are_refused,

@@ -59,6 +59,53 @@ pub(crate) fn changes_take_effect(platform: &Arc<dyn Platform>) {
     assert_eq!(peek(&guest, &mut *context, at), None);
 }
 
+/// What an exec's loader does: a space is filled before anything runs there.
+pub(crate) fn many_mappings_before_the_first_run(platform: &Arc<dyn Platform>) {
+    const BASE: u64 = 0x7000_0000;
+    let guest = Guest::new(platform, load());
+    let memory = platform.memory();
+    let pages = memory.allocate(40 * PAGE_SIZE).expect("allocate");
+    let files: Vec<Arc<HostFile>> = (0..2)
+        .map(|i: u64| {
+            let file = tempfile::tempfile().expect("file");
+            file.set_len(40 * PAGE_SIZE).expect("set_len");
+            let file = Arc::new(HostFile::new(file.into(), true));
+            for page in 0..40 {
+                file.write(page * PAGE_SIZE, &(1000 * (i + 1) + page).to_le_bytes()).expect("write");
+            }
+            file
+        })
+        .collect();
+    for page in 0..40 {
+        memory.write(pages.offset + page * PAGE_SIZE, &page.to_le_bytes()).expect("write");
+    }
+    // Neighbours that continue each other and such that don't, protections in turn, files in turn.
+    let mut expected = Vec::new();
+    for page in 0..40u64 {
+        let at = BASE + page * PAGE_SIZE;
+        let prot = if page % 3 == 0 { Prot::READ | Prot::WRITE } else { Prot::READ };
+        let source = if page % 5 == 4 { 39 - page } else { page };
+        let (backing, value) = match page / 4 % 3 {
+            0 => (Backing::Memory(pages.offset + source * PAGE_SIZE), source),
+            1 => (Backing::File(&files[0], source * PAGE_SIZE), 1000 + source),
+            _ => (Backing::File(&files[1], source * PAGE_SIZE), 2000 + source),
+        };
+        guest.space.map(at, PAGE_SIZE, prot, backing).expect("map");
+        expected.push((at, Some(value)));
+    }
+    for page in [3, 17, 18] {
+        guest.space.unmap(BASE + page * PAGE_SIZE, PAGE_SIZE).expect("unmap");
+        expected[page as usize].1 = None;
+    }
+    guest.space.protect(BASE + 20 * PAGE_SIZE, 3 * PAGE_SIZE, Prot::empty()).expect("protect");
+    expected[20..23].iter_mut().for_each(|e| e.1 = None);
+    drop(files);
+    let mut context = guest.context();
+    for (at, value) in expected {
+        assert_eq!(peek(&guest, &mut *context, at), value, "{at:x}");
+    }
+}
+
 pub(crate) fn protection_skips_holes(platform: &Arc<dyn Platform>) {
     let guest = Guest::new(platform, load());
     let mut context = guest.context();

@@ -136,12 +136,17 @@ impl PtraceSpace {
             return Ok(());
         }
         self.attention.store(false, Ordering::SeqCst);
-        for (range, change) in state.pending.take() {
-            if let Err(error) = self.apply(&state.mapped, tracee, range, &change) {
-                self.fail_locked(state);
-                return Err(error);
-            }
+        let served = self.serve_all(state, tracee);
+        if served.is_err() {
+            self.fail_locked(state);
         }
+        state.answered = state.asked;
+        self.served.notify_all();
+        served
+    }
+
+    fn serve_all(&self, state: &mut State, tracee: &mut Tracee) -> Result<(), PlatformError> {
+        self.apply_pending(state, tracee)?;
         while state.threads_wanted > 0 {
             state.threads_wanted -= 1;
             match tracee.spawn_thread()? {
@@ -154,8 +159,6 @@ impl PtraceSpace {
             let made = tracee.fork(self.shared.sentry)?;
             state.forked.push(made.map_err(|_| PlatformError::Exhausted("host processes")));
         }
-        state.answered = state.asked;
-        self.served.notify_all();
         Ok(())
     }
 

@@ -36,13 +36,6 @@ impl Source {
         }
     }
 
-    pub(super) fn as_backing(&self) -> Backing<'_> {
-        match self {
-            Source::Memory(offset) => Backing::Memory(*offset),
-            Source::File(file, offset) => Backing::File(file, *offset),
-        }
-    }
-
     fn advanced(&self, by: u64) -> Source {
         match self {
             Source::Memory(offset) => Source::Memory(offset + by),

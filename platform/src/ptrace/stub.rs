@@ -34,6 +34,9 @@ pub(super) const THREAD_FLAGS: u64 = (libc::CLONE_VM
 
 // `init`: r12 = address of this page, r13 = TASK_SIZE. Unmaps all else, then reports with int3 and parks.
 // `call`: the Sentry has set rax and the arguments; int3 reports back.
+// `maps`: the same for up to three calls of mmap with the same flags and fd. The second and third are in
+//   (rbx, rbp, r12) and (r13, r14, r15): address with the protection in its low bits, length, offset; an address of 0 ends
+//   them. rax is the first error, or an address.
 // `fork`: the same for a clone that makes a process; r12 = the Sentry's pid. The child asks to die with the Sentry,
 //   and ends at once when that has died already.
 // `thread`: the same for a clone that makes a thread.
@@ -75,6 +78,36 @@ global_asm!(
     "    syscall",
     "    int3",
     "    hlt",
+    ".hidden runsc_ptrace_stub_maps",
+    ".globl runsc_ptrace_stub_maps",
+    "runsc_ptrace_stub_maps:",
+    "    syscall",
+    "    cmp rax, -4096",
+    "    ja 4f",
+    "    test rbx, rbx",
+    "    jz 4f",
+    "    mov rdi, rbx",
+    "    and rdi, -4096",
+    "    mov edx, ebx",
+    "    and edx, 7",
+    "    mov rsi, rbp",
+    "    mov r9, r12",
+    "    mov eax, {mmap}",
+    "    syscall",
+    "    cmp rax, -4096",
+    "    ja 4f",
+    "    test r13, r13",
+    "    jz 4f",
+    "    mov rdi, r13",
+    "    and rdi, -4096",
+    "    mov edx, r13d",
+    "    and edx, 7",
+    "    mov rsi, r14",
+    "    mov r9, r15",
+    "    mov eax, {mmap}",
+    "    syscall",
+    "4:  int3",
+    "    hlt",
     ".hidden runsc_ptrace_stub_fork",
     ".globl runsc_ptrace_stub_fork",
     "runsc_ptrace_stub_fork:",
@@ -104,6 +137,7 @@ global_asm!(
     ".globl runsc_ptrace_stub_end",
     "runsc_ptrace_stub_end:",
     ".popsection",
+    mmap = const libc::SYS_mmap,
     munmap = const libc::SYS_munmap,
     page = const PAGE_SIZE,
     pause = const libc::SYS_pause,
@@ -118,6 +152,7 @@ unsafe extern "C" {
     static runsc_ptrace_stub_begin: u8;
     static runsc_ptrace_stub_park: u8;
     static runsc_ptrace_stub_call: u8;
+    static runsc_ptrace_stub_maps: u8;
     static runsc_ptrace_stub_fork: u8;
     static runsc_ptrace_stub_thread: u8;
     static runsc_ptrace_stub_end: u8;
@@ -143,6 +178,11 @@ impl Stub {
     /// Entry that makes one system call.
     pub(super) fn call(self) -> u64 {
         self.address(&raw const runsc_ptrace_stub_call)
+    }
+
+    /// Entry that makes several mappings.
+    pub(super) fn maps(self) -> u64 {
+        self.address(&raw const runsc_ptrace_stub_maps)
     }
 
     /// Entry that forks.

@@ -7,7 +7,7 @@ use host::ptrace::{self, Resume, Stop, options};
 
 use super::registers::{index, is_user_base, sanitised};
 use super::stub::{FORK_FLAGS, Stub, THREAD_FLAGS};
-use crate::api::{PlatformError, Registers};
+use crate::api::{PAGE_SIZE, PlatformError, Registers};
 
 /// See the module. Dropped without [`park`](Self::park), it stays stopped until the tracing thread ends.
 pub(super) struct Tracee {
@@ -20,6 +20,18 @@ pub(super) struct Tracee {
     /// Only the tracing thread may make requests.
     not_send: PhantomData<*mut ()>,
 }
+
+/// One of the mappings of [`Tracee::map`]: page multiples, and `PROT_*`.
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) addr: u64,
+    pub(super) len: u64,
+    pub(super) prot: u64,
+    pub(super) offset: u64,
+}
+
+/// The most mappings of one [`Tracee::map`].
+pub(super) const MAX_PIECES: usize = 3;
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> PlatformError {
     move |source| match source.raw_os_error() {
@@ -116,19 +128,36 @@ impl Tracee {
         number: libc::c_long,
         args: [u64; 6],
     ) -> Result<io::Result<u64>, PlatformError> {
-        self.call_at(self.stub.call(), number, args, 0)
+        let call = self.call_registers(self.stub.call(), number, args);
+        self.run_stub(&call)
     }
 
-    fn call_at(
+    /// Makes up to three mappings of `fd` with the same flags.
+    pub(super) fn map(
         &mut self,
-        entry: u64,
-        number: libc::c_long,
-        args: [u64; 6],
-        r12: u64,
+        fd: i32,
+        flags: u64,
+        pieces: &[Piece],
     ) -> Result<io::Result<u64>, PlatformError> {
+        let Some(first) = pieces.first() else { return Ok(Ok(0)) };
+        let args = [first.addr, first.len, first.prot, flags, fd as u64, first.offset];
+        let mut call = self.call_registers(self.stub.maps(), libc::SYS_mmap, args);
+        if let Some(second) = pieces.get(1) {
+            (call.rbx, call.rbp, call.r12) = (second.addr | second.prot, second.len, second.offset);
+        }
+        if let Some(third) = pieces.get(2) {
+            (call.r13, call.r14, call.r15) = (third.addr | third.prot, third.len, third.offset);
+        }
+        self.run_stub(&call)
+    }
+
+    fn call_registers(&self, entry: u64, number: libc::c_long, args: [u64; 6]) -> Registers {
         let [rdi, rsi, rdx, r10, r8, r9] = args;
-        let call =
-            Registers { rax: number as u64, rip: entry, rdi, rsi, rdx, r10, r8, r9, r12, ..self.blank() };
+        Registers { rax: number as u64, rip: entry, rdi, rsi, rdx, r10, r8, r9, ..self.blank() }
+    }
+
+    /// Runs code of the stub until it reports; its rax.
+    fn run_stub(&mut self, call: &Registers) -> Result<io::Result<u64>, PlatformError> {
         self.general_known = false;
         let words = call.as_words();
         ptrace::set_registers(self.tid, &words[..index::GENERAL]).map_err(failed("set stub registers"))?;
@@ -139,8 +168,8 @@ impl Tracee {
                     let mut after = Registers::default();
                     ptrace::registers(self.tid, after.as_words_mut())
                         .map_err(failed("read stub registers"))?;
-                    // int3 leaves rip behind itself; anything else is a signal that somebody sent.
-                    if after.rip <= entry || after.rip >= entry + 64 {
+                    // int3 is behind a system call of the entry; anything else is a signal that somebody sent.
+                    if after.rip <= call.rip + 2 || after.rip >= self.stub.base + PAGE_SIZE {
                         continue;
                     }
                     let value = after.rax as i64;
@@ -173,14 +202,15 @@ impl Tracee {
 
     /// Makes a process with the same mappings; its pid. Its one thread is parked.
     pub(super) fn fork(&mut self, sentry: i32) -> Result<io::Result<i32>, PlatformError> {
-        let made =
-            self.call_at(self.stub.fork(), libc::SYS_clone, [FORK_FLAGS, 0, 0, 0, 0, 0], sentry as u64)?;
+        let call = self.call_registers(self.stub.fork(), libc::SYS_clone, [FORK_FLAGS, 0, 0, 0, 0, 0]);
+        let made = self.run_stub(&Registers { r12: sentry as u64, ..call })?;
         Ok(made.map(|pid| pid as i32))
     }
 
     /// Makes a thread of the same process; its tid. It is parked.
     pub(super) fn spawn_thread(&mut self) -> Result<io::Result<i32>, PlatformError> {
-        let made = self.call_at(self.stub.thread(), libc::SYS_clone, [THREAD_FLAGS, 0, 0, 0, 0, 0], 0)?;
+        let call = self.call_registers(self.stub.thread(), libc::SYS_clone, [THREAD_FLAGS, 0, 0, 0, 0, 0]);
+        let made = self.run_stub(&call)?;
         Ok(made.map(|tid| tid as i32))
     }
 

@@ -1,18 +1,84 @@
 //! Changes of what a space shows.
 
+use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 
 use super::super::context::with_own_tracee;
-use super::super::pending::Change;
+use super::super::pending::{Change, Source};
 use super::super::ranges::Ranges;
-use super::super::tracee::Tracee;
+use super::super::tracee::{MAX_PIECES, Piece, Tracee};
 use super::super::user_range;
-use super::{PtraceSpace, invalid};
-use crate::api::{Backing, PAGE_SIZE, PlatformError};
+use super::{PtraceSpace, State, invalid};
+use crate::api::{PAGE_SIZE, PlatformError, Prot};
+
+/// Mappings of one file that are made in one stop.
+struct Batch {
+    fd: i32,
+    pieces: Vec<Piece>,
+}
+
+impl Batch {
+    /// Takes a piece along; false when it does not fit.
+    fn add(&mut self, fd: i32, piece: Piece) -> bool {
+        if fd != self.fd {
+            return false;
+        }
+        if let Some(last) = self.pieces.last_mut()
+            && (last.addr + last.len, last.offset + last.len, last.prot)
+                == (piece.addr, piece.offset, piece.prot)
+        {
+            last.len += piece.len;
+            return true;
+        }
+        let fits = self.pieces.len() < MAX_PIECES;
+        if fits {
+            self.pieces.push(piece);
+        }
+        fits
+    }
+
+    fn make(&mut self, tracee: &mut Tracee) -> Result<(), PlatformError> {
+        let flags = (libc::MAP_SHARED | libc::MAP_FIXED | libc::MAP_NORESERVE) as u64;
+        let done = tracee.map(self.fd, flags, &self.pieces)?;
+        self.pieces.clear();
+        refused("map guest memory", done)
+    }
+}
+
+/// What a refusal of the host means.
+fn refused(what: &'static str, done: io::Result<u64>) -> Result<(), PlatformError> {
+    match done {
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
+            Err(PlatformError::Exhausted("mappings of a guest process"))
+        }
+        Err(source) => Err(PlatformError::Host { what, source }),
+    }
+}
 
 impl PtraceSpace {
+    /// Makes the changes that are pending, with as few stops as possible.
+    pub(super) fn apply_pending(&self, state: &mut State, tracee: &mut Tracee) -> Result<(), PlatformError> {
+        let mut batch = Batch { fd: -1, pieces: Vec::with_capacity(MAX_PIECES) };
+        // All of them stay until the end: they keep files open that the batch names by fd.
+        let changes: Vec<_> = state.pending.take().collect();
+        for (range, change) in &changes {
+            let Change::Map(source, prot) = change else {
+                self.apply(&state.mapped, tracee, range.clone(), change)?;
+                continue;
+            };
+            let (fd, piece) = self.piece(range, source, *prot);
+            if !batch.add(fd, piece) {
+                batch.make(tracee)?;
+                batch.fd = fd;
+                batch.pieces.push(piece);
+            }
+        }
+        batch.make(tracee)
+    }
+
     /// Makes one change.
     pub(super) fn apply(
         &self,
@@ -22,38 +88,31 @@ impl PtraceSpace {
         change: &Change,
     ) -> Result<(), PlatformError> {
         let len = range.end - range.start;
-        let (what, done) = match change {
+        match change {
             Change::Map(source, prot) => {
-                let (fd, offset) = match source.as_backing() {
-                    Backing::Memory(offset) => (self.shared.memory.fd().as_raw_fd(), offset),
-                    Backing::File(file, offset) => (file.fd().as_raw_fd(), offset),
-                };
-                let flags = (libc::MAP_SHARED | libc::MAP_FIXED | libc::MAP_NORESERVE) as u64;
-                let args = [range.start, len, prot.bits().into(), flags, fd as u64, offset];
-                ("map guest memory", tracee.call(libc::SYS_mmap, args)?)
+                let (fd, piece) = self.piece(&range, source, *prot);
+                Batch { fd, pieces: vec![piece] }.make(tracee)
             }
             Change::Unmap => {
-                ("unmap guest memory", tracee.call(libc::SYS_munmap, [range.start, len, 0, 0, 0, 0])?)
+                let done = tracee.call(libc::SYS_munmap, [range.start, len, 0, 0, 0, 0])?;
+                refused("unmap guest memory", done)
             }
             Change::Protect(prot) => {
-                let mut done = Ok(0);
                 for part in mapped.within(range) {
                     let args = [part.start, part.end - part.start, prot.bits().into(), 0, 0, 0];
-                    done = tracee.call(libc::SYS_mprotect, args)?;
-                    if done.is_err() {
-                        break;
-                    }
+                    refused("protect guest memory", tracee.call(libc::SYS_mprotect, args)?)?;
                 }
-                ("protect guest memory", done)
+                Ok(())
             }
-        };
-        match done {
-            Ok(_) => Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
-                Err(PlatformError::Exhausted("mappings of a guest process"))
-            }
-            Err(source) => Err(PlatformError::Host { what, source }),
         }
+    }
+
+    fn piece(&self, range: &Range<u64>, source: &Source, prot: Prot) -> (i32, Piece) {
+        let (fd, offset) = match source {
+            Source::Memory(offset) => (self.shared.memory.fd().as_raw_fd(), *offset),
+            Source::File(file, offset) => (file.fd().as_raw_fd(), *offset),
+        };
+        (fd, Piece { addr: range.start, len: range.end - range.start, prot: prot.bits().into(), offset })
     }
 
     /// Makes a change in the way that fits (see the module).
