@@ -106,7 +106,12 @@ impl WaitQueue {
         }
     }
 
-    /// Whether anyone waits.
+    /// How many are registered.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::SeqCst) as usize
+    }
+
+    /// Whether nobody is.
     pub fn is_empty(&self) -> bool {
         self.len.load(Ordering::SeqCst) == 0
     }

@@ -85,6 +85,9 @@ fn open_how(task: &mut CurrentTask, dir: DirFd, path: UserCStr, how: &How) -> Sy
         task.caller(&roots).open(&at, &path, how)?
     };
     let file = task.finish_open(opening)?;
+    if !how.flags().contains(OpenFlags::NOCTTY) && !file.is_path() {
+        file.ops().opened(task);
+    }
     Ok(Fd(reserved.fill(file)))
 }
 

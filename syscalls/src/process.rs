@@ -259,6 +259,7 @@ pub fn setsid(task: &mut CurrentTask) -> SysResult<i32> {
     let session = Session::new(Arc::clone(&own.pid));
     let group = ProcessGroup::new(Arc::clone(&own.pid), session);
     tree.set_process_group(own.id(), group);
+    own.set_gave_up_tty(false);
     Ok(own.pid.number_in(task.pid().namespace()))
 }
 
@@ -292,6 +293,17 @@ pub fn unshare(task: &mut CurrentTask, flags: Flags<CloneFlags>) -> SysResult<()
     }
     if let Some(namespaces) = namespaces {
         task.set_namespaces(namespaces);
+    }
+    Ok(())
+}
+
+/// vhangup(2)
+pub fn vhangup(task: &mut CurrentTask) -> SysResult<()> {
+    if !task.own_creds().has_cap(abi::capability::CAP_SYS_TTY_CONFIG) {
+        return Err(Errno::EPERM.into());
+    }
+    if let Some(tty) = task.thread_group().tty() {
+        tty.hang_up();
     }
     Ok(())
 }

@@ -11,10 +11,7 @@ use abi::signal::{
 };
 use abi::time::Timespec;
 use sentry::error::Restart;
-use sentry::mm::UserRef;
-use sentry::signal::{
-    AltStack, SignalOrigin, is_ignored, send_to_group, send_to_process_group, send_to_task,
-};
+use sentry::signal::{AltStack, SignalOrigin, is_ignored, send_to_group, send_to_task};
 use sentry::task::{CurrentTask, Task, ThreadGroup, WaitEnd};
 use sentry::{SysError, SysResult};
 
@@ -343,29 +340,4 @@ pub(crate) fn may_signal(
         }
     }
     Err(Errno::EPERM)
-}
-
-/// SIGPIPE and the like: a signal that a call of the task itself causes, from the kernel.
-pub(crate) fn send_to_self(task: &CurrentTask, signal: Signal) {
-    let info = SigInfo::kill(signal, SI_USER, task.tgid(), task.own_creds().uid);
-    // Standard signals always find room.
-    let _ = send_to_task(task.task(), signal, info);
-}
-
-/// Sends to a process group on behalf of the kernel (a terminal).
-pub(crate) fn signal_process_group(task: &CurrentTask, group: &sentry::task::ProcessGroup, signal: Signal) {
-    send_to_process_group(task.kernel(), group, signal, SigInfo::kernel(signal));
-}
-
-/// A pointer to a signal set with its size, as ppoll and friends take it: `None` for a null pointer.
-pub(crate) fn read_mask(
-    task: &CurrentTask,
-    set: UserRef<SigSet>,
-    size: u64,
-) -> Result<Option<SigSet>, Errno> {
-    let Some(set) = set.non_null() else { return Ok(None) };
-    if size != SIGSET_SIZE {
-        return Err(Errno::EINVAL);
-    }
-    task.read_obj(set).map(Some)
 }

@@ -25,8 +25,7 @@ impl Driver for CurrentTty {
             return Err(Errno::ENXIO);
         }
         let task = caller.task.ok_or(Errno::ENXIO)?;
-        let session = task.kernel().tree.lock().session(task.thread_group().id());
-        let tty = session.and_then(|s| s.tty()).ok_or(Errno::ENXIO)?.as_any();
+        let tty = task.thread_group().tty().ok_or(Errno::ENXIO)?.as_any();
         match tty.downcast::<Pty>() {
             Ok(pty) => Ok(OpenedOps::Ready(pty.open_slave()?)),
             Err(other) => match other.downcast::<HostTty>() {

@@ -216,6 +216,7 @@ impl CurrentTask {
         let group = ThreadGroup::new(kernel, pid, actions, limits);
         group.oom_score_adj.store(parent.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
         group.note_uid(self.creds.uid);
+        group.set_gave_up_tty(parent.gave_up_tty());
         group.timers.update_cpu_limit(&group);
         group
     }

@@ -21,6 +21,8 @@ pub trait ControllingTty: Send + Sync {
     fn session_begins(&self, session: &Arc<Session>, foreground: &Arc<ProcessGroup>);
     /// The session leader has exited: forget the session and its foreground group. The caller has sent the signals.
     fn session_gone(&self, session: &Arc<Session>);
+    /// vhangup(2): files that are open now are cut off. Terminals outside of the sandbox are left alone.
+    fn hang_up(&self) {}
     /// Device number, for `tty_nr` of /proc/PID/stat.
     fn device(&self) -> u64;
     /// For `Arc<dyn Any>` downcasts by /dev/tty.

@@ -8,7 +8,7 @@ use abi::signal::{SigSet, Signal};
 use sync::Mutex;
 
 use super::usage::Usage;
-use super::{Limits, Pid, Task};
+use super::{ControllingTty, Limits, Pid, Task};
 use crate::Kernel;
 use crate::signal::{GroupSignals, SignalActions};
 use crate::wait::WaitQueue;
@@ -39,6 +39,8 @@ pub struct ThreadGroup {
     /// Timers of the process: alarm, setitimer, timer_create.
     pub timers: crate::time::ProcessTimers,
     exiting: AtomicBool,
+    /// It has given up the session's terminal (TIOCNOTTY), and so did those it was forked from.
+    gave_up_tty: AtomicBool,
     /// The leader, from its end until the process is reaped: what /proc shows of a zombie.
     dead_leader: Mutex<Option<Arc<Task>>, sync::levels::Leaf>,
     /// Real user id of its last thread, for SIGCHLD once that is gone.
@@ -66,6 +68,7 @@ impl ThreadGroup {
             oom_score_adj: std::sync::atomic::AtomicI32::new(0),
             timers: crate::time::ProcessTimers::default(),
             exiting: AtomicBool::new(false),
+            gave_up_tty: AtomicBool::new(false),
             dead_leader: Mutex::default(),
             last_uid: std::sync::atomic::AtomicU32::new(0),
         });
@@ -144,6 +147,25 @@ impl ThreadGroup {
     pub(crate) fn keep_dead_leader(&self, leader: Option<Arc<Task>>) {
         let old = std::mem::replace(&mut *self.dead_leader.lock(), leader);
         drop(old);
+    }
+
+    /// Whether it has no terminal though its session may have one.
+    pub fn gave_up_tty(&self) -> bool {
+        self.gave_up_tty.load(Ordering::Relaxed)
+    }
+
+    /// See [`gave_up_tty`](Self::gave_up_tty).
+    pub fn set_gave_up_tty(&self, gave_up: bool) {
+        self.gave_up_tty.store(gave_up, Ordering::Relaxed);
+    }
+
+    /// Its controlling terminal.
+    pub fn tty(&self) -> Option<Arc<dyn ControllingTty>> {
+        if self.gave_up_tty() {
+            return None;
+        }
+        let session = self.kernel.tree.lock().session(self.id);
+        session.and_then(|s| s.tty())
     }
 
     /// Real user id, also when no thread is left.

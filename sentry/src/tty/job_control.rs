@@ -139,6 +139,9 @@ impl JobControl {
     }
 
     fn is_controlling(&self, task: &CurrentTask) -> Result<(), Errno> {
+        if task.thread_group().gave_up_tty() {
+            return Err(Errno::ENOTTY);
+        }
         let own = task.kernel().tree.lock().session(task.thread_group().id()).ok_or(Errno::ENOTTY)?;
         match self.session() {
             Some(session) if Arc::ptr_eq(&session, &own) => Ok(()),
@@ -211,12 +214,12 @@ impl JobControl {
         Ok(())
     }
 
-    /// TIOCNOTTY: a session leader gives up the terminal for all of the session; others of the session lose it too,
-    /// since the terminal belongs to the session here.
+    /// TIOCNOTTY: a session leader gives up the terminal for all of the session, others for themselves.
     fn give_up(&self, task: &CurrentTask) -> SysResult<()> {
         self.is_controlling(task)?;
         let session = task.kernel().tree.lock().session(task.thread_group().id()).ok_or(Errno::ENOTTY)?;
         if !session.is_leader(task) {
+            task.thread_group().set_gave_up_tty(true);
             return Ok(());
         }
         let kernel = task.kernel();

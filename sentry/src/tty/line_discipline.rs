@@ -69,7 +69,7 @@ pub struct Caused {
     pub taken: usize,
 }
 
-/// Attributes of a new terminal, as Linux's `tty_std_termios`.
+/// Attributes of a new pseudo-terminal: Linux's `tty_std_termios`, but for HUPCL.
 pub fn standard_termios() -> Termios2 {
     let mut c_cc = [0u8; abi::termios::NCCS];
     for (place, value) in [
@@ -101,7 +101,7 @@ pub fn standard_termios() -> Termios2 {
     Termios2 {
         c_iflag: (InputFlags::ICRNL | InputFlags::IXON).bits(),
         c_oflag: (OutputFlags::OPOST | OutputFlags::ONLCR).bits(),
-        c_cflag: B38400 | CS8 | ControlFlags::CREAD.bits() | ControlFlags::HUPCL.bits(),
+        c_cflag: B38400 | CS8 | ControlFlags::CREAD.bits(),
         c_lflag: lflag.bits(),
         c_line: 0,
         c_cc,
@@ -560,6 +560,8 @@ impl LineDiscipline {
         match (min, tenths) {
             (0, 0) => Readable::Now(0),
             (0, tenths) => Readable::WaitTenths(tenths),
+            // The time runs from byte to byte, once there is one.
+            (_, tenths) if tenths > 0 && there > 0 => Readable::WaitTenths(tenths),
             _ => Readable::Wait,
         }
     }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use abi::Errno;
 use abi::ioctl as request;
 use abi::ioctl::WinSize;
+use abi::open::OpenFlags;
 use abi::poll::PollEvents;
 use abi::signal::Signal;
-use abi::termios::{LocalFlags, Termios, Termios2};
+use abi::termios::{LocalFlags, PacketFlags, Termios, Termios2};
 use sync::Mutex;
 
 use super::line_discipline::{LineDiscipline, Readable};
@@ -18,7 +19,8 @@ use super::{Background, JobControl};
 use crate::mm::{UserAddr, UserRef};
 use crate::task::{ControllingTty, CurrentTask, ProcessGroup, Session};
 use crate::time::TimerHandle;
-use crate::vfs::{Blocking, File, FileOps, IoSink, IoSource};
+use crate::vfs::resolve::{LookupFlags, lookup};
+use crate::vfs::{Blocking, File, FileOps, IoSink, IoSource, OnExec, Path};
 use crate::wait::{WaitQueue, Wake};
 use crate::{Kernel, SysResult};
 
@@ -49,8 +51,14 @@ struct State {
     /// grantpt/unlockpt: the slave can't be opened yet.
     locked: bool,
     packet_mode: bool,
+    /// What the master has to be told in packet mode (`TIOCPKT_*`).
+    packet_events: PacketFlags,
     exclusive: bool,
     master_gone: bool,
+    /// Readers that waited when the master went: they get EIO, later ones the end of the file.
+    cut_readers: usize,
+    /// Hang-ups so far: files that were opened before the last one are dead.
+    hang_ups: u64,
     /// A slave has been open: without one the master reads EIO.
     slave_seen: bool,
     /// When the wait of a read with VTIME ends.
@@ -69,8 +77,11 @@ impl Pty {
                 size: WinSize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 },
                 locked: true,
                 packet_mode: false,
+                packet_events: PacketFlags::empty(),
                 exclusive: false,
                 master_gone: false,
+                cut_readers: 0,
+                hang_ups: 0,
                 slave_seen: false,
                 timed_read: None,
             }),
@@ -97,10 +108,11 @@ impl Pty {
             return Err(Errno::EBUSY);
         }
         state.slave_seen = true;
+        let hang_ups = state.hang_ups;
         self.slaves.fetch_add(1, Ordering::AcqRel);
         drop(state);
         self.master_queue.notify(WRITABLE);
-        Ok(Box::new(Slave(Arc::clone(self))))
+        Ok(Box::new(Slave { pty: Arc::clone(self), hang_ups }))
     }
 
     fn controlling(&self) -> Result<Arc<dyn ControllingTty>, Errno> {
@@ -193,6 +205,10 @@ impl Pty {
                 if arg != 0 {
                     state.line.flush_output();
                 }
+                if state.packet_mode && is_slave {
+                    state.packet_events.set(PacketFlags::FLUSHREAD, arg != 1);
+                    state.packet_events.set(PacketFlags::FLUSHWRITE, arg != 0);
+                }
                 drop(state);
                 self.notify();
             }
@@ -256,9 +272,37 @@ impl Pty {
             }
         }
         if done > 0 {
+            // The time between bytes begins again.
+            let timed = self.state.lock().timed_read.take();
+            drop(timed);
             self.notify();
         }
         done
+    }
+
+    /// Cuts off all files of the slave that are open now; the session is told and has no terminal any more.
+    fn cut_off(&self) {
+        self.state.lock().hang_ups += 1;
+        self.tell_hang_up();
+        self.notify();
+        self.slave_queue.notify(PollEvents::HUP | PollEvents::ERR);
+    }
+
+    /// SIGHUP and SIGCONT for the session's leader and the foreground; the session has no terminal any more.
+    fn tell_hang_up(&self) {
+        let session = self.jobs.session();
+        self.signal(Signal::SIGHUP);
+        self.signal(Signal::SIGCONT);
+        if let Some(session) = session {
+            if let Some(leader) = session.pid.thread_group() {
+                for signal in [Signal::SIGHUP, Signal::SIGCONT] {
+                    let info = abi::signal::SigInfo::kernel(signal);
+                    let _ = crate::signal::send_to_group(&leader, signal, info);
+                }
+            }
+            session.set_tty(None);
+        }
+        self.jobs.clear(None);
     }
 }
 
@@ -276,6 +320,10 @@ impl ControllingTty for Pty {
 
     fn session_gone(&self, session: &Arc<Session>) {
         self.jobs.clear(Some(session));
+    }
+
+    fn hang_up(&self) {
+        self.cut_off();
     }
 
     fn device(&self) -> u64 {
@@ -308,6 +356,11 @@ impl FileOps for Master {
         }
         let (bytes, packet) = {
             let mut state = self.0.state.lock();
+            if state.packet_mode && !state.packet_events.is_empty() {
+                let events = std::mem::take(&mut state.packet_events);
+                drop(state);
+                return dst.put(&[events.bits()]);
+            }
             if !state.line.has_output() || state.line.is_stopped() {
                 let hung_up = state.slave_seen && !self.0.has_slave();
                 return Err(if hung_up && !state.line.has_output() { Errno::EIO } else { Errno::EAGAIN });
@@ -343,6 +396,9 @@ impl FileOps for Master {
         if state.line.has_output() && !state.line.is_stopped() {
             ready |= READABLE;
         }
+        if state.packet_mode && !state.packet_events.is_empty() {
+            ready |= READABLE | PollEvents::PRI;
+        }
         if state.slave_seen && !self.0.has_slave() {
             ready |= PollEvents::HUP;
         }
@@ -356,10 +412,11 @@ impl FileOps for Master {
         Some(&self.0.master_queue)
     }
 
-    fn ioctl(&self, _file: &File, task: &mut CurrentTask, number: u32, arg: u64) -> SysResult<u64> {
+    fn ioctl(&self, file: &File, task: &mut CurrentTask, number: u32, arg: u64) -> SysResult<u64> {
         let pty = &self.0;
         let to = UserAddr(arg);
         match number {
+            request::TIOCGPTPEER => return Ok(open_peer(file, pty, task, arg as u32)? as u64),
             request::TIOCGPTN => task.write_obj(UserRef::<u32>::new(to), &pty.index)?,
             request::TIOCSPTLCK => {
                 let lock: i32 = task.read_obj(UserRef::new(to))?;
@@ -371,7 +428,9 @@ impl FileOps for Master {
             }
             request::TIOCPKT => {
                 let on: i32 = task.read_obj(UserRef::new(to))?;
-                pty.state.lock().packet_mode = on != 0;
+                let mut state = pty.state.lock();
+                state.packet_mode = on != 0;
+                state.packet_events = PacketFlags::empty();
             }
             request::TIOCGPKT => {
                 let on = i32::from(pty.state.lock().packet_mode);
@@ -403,21 +462,10 @@ impl FileOps for Master {
     fn release(&self, _file: &File) {
         let mut state = self.0.state.lock();
         state.master_gone = true;
+        state.cut_readers = self.0.slave_queue.len();
         drop(state);
-        // The line has been cut: the session's leader and the foreground hear of it.
-        let session = self.0.jobs.session();
-        self.0.signal(Signal::SIGHUP);
-        self.0.signal(Signal::SIGCONT);
-        if let Some(session) = session {
-            if let Some(leader) = session.pid.thread_group() {
-                for signal in [Signal::SIGHUP, Signal::SIGCONT] {
-                    let info = abi::signal::SigInfo::kernel(signal);
-                    let _ = crate::signal::send_to_group(&leader, signal, info);
-                }
-            }
-            session.set_tty(None);
-        }
-        self.0.jobs.clear(None);
+        // The session's leader and the foreground hear of it.
+        self.0.tell_hang_up();
         (self.0.on_close)(self.0.index);
         self.0.notify();
         self.0.slave_queue.notify(PollEvents::HUP | PollEvents::ERR);
@@ -436,18 +484,39 @@ impl FileOps for Master {
     }
 }
 
+/// Opens the slave of a master without its name having to be in reach (TIOCGPTPEER).
+fn open_peer(master: &File, pty: &Arc<Pty>, task: &CurrentTask, flags: u32) -> Result<i32, Errno> {
+    let flags = OpenFlags::from_bits_truncate(flags);
+    let mount = &master.path.mount;
+    let top = Path::new(Arc::clone(mount), Arc::clone(&mount.root));
+    let roots = task.fs().roots();
+    let name = pty.index.to_string();
+    let place = lookup(&task.caller(&roots), &top, name.as_bytes(), LookupFlags::empty())?;
+    let file = File::new(pty.open_slave()?, place, flags, Arc::clone(task.own_creds()));
+    task.add_file(file, OnExec::from_flags(flags))
+}
+
 /// The end that programs run on.
-pub struct Slave(Arc<Pty>);
+pub struct Slave {
+    pty: Arc<Pty>,
+    /// Hang-ups before it was opened.
+    hang_ups: u64,
+}
 
 impl Slave {
     /// The pair.
     pub fn pty(&self) -> &Arc<Pty> {
-        &self.0
+        &self.pty
+    }
+
+    /// Whether a hang-up has come since it was opened.
+    fn is_dead(&self, state: &State) -> bool {
+        state.hang_ups != self.hang_ups
     }
 
     /// Begins or goes on with the wait of a read that has a time limit; true when it is over.
     fn timed_out(&self, tenths: u8) -> bool {
-        let mut state = self.0.state.lock();
+        let mut state = self.pty.state.lock();
         if let Some((deadline, _)) = &state.timed_read {
             let over = *deadline <= Instant::now();
             let old = if over { state.timed_read.take() } else { None };
@@ -460,10 +529,10 @@ impl Slave {
             return false;
         };
         drop(state);
-        let waker = Arc::new(Alarm(Arc::clone(&self.0.slave_queue)));
-        let timer = self.0.kernel.upgrade().and_then(|k| k.timers.set(deadline, waker).ok());
+        let waker = Arc::new(Alarm(Arc::clone(&self.pty.slave_queue)));
+        let timer = self.pty.kernel.upgrade().and_then(|k| k.timers.set(deadline, waker).ok());
         let Some(timer) = timer else { return true };
-        self.0.state.lock().timed_read = Some((deadline, timer));
+        self.pty.state.lock().timed_read = Some((deadline, timer));
         false
     }
 }
@@ -484,10 +553,10 @@ impl FileOps for Slave {
 
     fn before_io(&self, _file: &File, task: &CurrentTask, writes: bool) -> SysResult<()> {
         if !writes {
-            return self.0.jobs.check(task, Background::Read);
+            return self.pty.jobs.check(task, Background::Read);
         }
-        let to_stop = self.0.state.lock().line.lflag(LocalFlags::TOSTOP);
-        if to_stop { self.0.jobs.check(task, Background::Change) } else { Ok(()) }
+        let to_stop = self.pty.state.lock().line.lflag(LocalFlags::TOSTOP);
+        if to_stop { self.pty.jobs.check(task, Background::Change) } else { Ok(()) }
     }
 
     fn read(&self, _file: &File, dst: &mut dyn IoSink, _offset: u64) -> Result<usize, Errno> {
@@ -495,21 +564,32 @@ impl FileOps for Slave {
         if wanted == 0 {
             return Ok(0);
         }
-        let mut state = self.0.state.lock();
+        let mut state = self.pty.state.lock();
+        if self.is_dead(&state) {
+            return Ok(0);
+        }
         match state.line.readable(wanted) {
             Readable::Now(_) => {
                 let bytes = state.line.read(wanted);
                 let timed = state.timed_read.take();
                 drop(state);
                 drop(timed);
-                self.0.master_queue.notify(WRITABLE);
+                self.pty.master_queue.notify(WRITABLE);
                 if bytes.is_empty() { Ok(0) } else { dst.put(&bytes) }
+            }
+            _ if state.master_gone && state.cut_readers > 0 => {
+                state.cut_readers -= 1;
+                Err(Errno::EIO)
             }
             _ if state.master_gone => Ok(0),
             Readable::Wait => Err(Errno::EAGAIN),
             Readable::WaitTenths(tenths) => {
                 drop(state);
-                if self.timed_out(tenths) { Ok(0) } else { Err(Errno::EAGAIN) }
+                if !self.timed_out(tenths) {
+                    return Err(Errno::EAGAIN);
+                }
+                let bytes = self.pty.state.lock().line.read(wanted);
+                if bytes.is_empty() { Ok(0) } else { dst.put(&bytes) }
             }
         }
     }
@@ -517,8 +597,8 @@ impl FileOps for Slave {
     fn write(&self, _file: &File, src: &mut dyn IoSource, _offset: &mut u64) -> Result<usize, Errno> {
         let mut bytes = vec![0u8; src.remaining().min(CHUNK)];
         let n = src.peek(&mut bytes)?;
-        let mut state = self.0.state.lock();
-        if state.master_gone {
+        let mut state = self.pty.state.lock();
+        if state.master_gone || self.is_dead(&state) {
             return Err(Errno::EIO);
         }
         if n == 0 {
@@ -530,13 +610,13 @@ impl FileOps for Slave {
             return Err(Errno::EAGAIN);
         }
         src.advance(taken);
-        self.0.master_queue.notify(READABLE);
+        self.pty.master_queue.notify(READABLE);
         Ok(taken)
     }
 
     fn poll(&self, _file: &File) -> PollEvents {
-        let state = self.0.state.lock();
-        if state.master_gone {
+        let state = self.pty.state.lock();
+        if state.master_gone || self.is_dead(&state) {
             return PollEvents::HUP | PollEvents::ERR | READABLE | WRITABLE;
         }
         let mut ready = PollEvents::empty();
@@ -550,14 +630,16 @@ impl FileOps for Slave {
     }
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
-        Some(&self.0.slave_queue)
+        Some(&self.pty.slave_queue)
     }
 
     fn ioctl(&self, _file: &File, task: &mut CurrentTask, number: u32, arg: u64) -> SysResult<u64> {
-        let pty = &self.0;
-        if pty.state.lock().master_gone {
+        let pty = &self.pty;
+        let state = pty.state.lock();
+        if state.master_gone || self.is_dead(&state) {
             return Err(Errno::EIO.into());
         }
+        drop(state);
         if let Some(result) = pty.jobs.ioctl(&pty.controlling()?, task, number, arg) {
             return result;
         }
@@ -582,8 +664,14 @@ impl FileOps for Slave {
     }
 
     fn release(&self, _file: &File) {
-        if self.0.slaves.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.master_queue.notify(PollEvents::HUP | READABLE);
+        if self.pty.slaves.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.pty.master_queue.notify(PollEvents::HUP | READABLE);
+        }
+    }
+
+    fn opened(&self, task: &CurrentTask) {
+        if let Ok(tty) = self.pty.controlling() {
+            self.pty.jobs.opened(&tty, task);
         }
     }
 
@@ -592,6 +680,6 @@ impl FileOps for Slave {
     }
 
     fn anonymous_name(&self) -> String {
-        format!("/dev/pts/{}", self.0.index)
+        format!("/dev/pts/{}", self.pty.index)
     }
 }

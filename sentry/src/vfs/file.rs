@@ -93,6 +93,9 @@ pub trait FileOps: Send + Sync + Any {
         false
     }
 
+    /// Called once, after an open without O_NOCTTY: a terminal may become the controlling one of the task's session.
+    fn opened(&self, _task: &CurrentTask) {}
+
     /// Called by the generic layer before each attempt to read or write: job control of terminals.
     fn before_io(&self, _file: &File, _task: &CurrentTask, _writes: bool) -> SysResult<()> {
         Ok(())

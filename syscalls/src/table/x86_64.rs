@@ -157,7 +157,7 @@ syscall_table! {
     150 munlock => mmap::munlock, Full, "";
     151 mlockall => mmap::mlockall, Full, "";
     152 munlockall => mmap::munlockall, Full, "";
-    153 vhangup => none, None, "";
+    153 vhangup => process::vhangup, Full, "";
     154 modify_ldt => none, None, "";
     155 pivot_root => mount::pivot_root, Full, "";
     156 _sysctl => none, None, "removed in Linux 5.5: ENOSYS there too";

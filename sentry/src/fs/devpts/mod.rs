@@ -12,7 +12,6 @@ use sync::Mutex;
 use crate::Kernel;
 use crate::Result;
 use crate::fs::pseudo::{Children, Entry, PseudoDir, PseudoSuper, attr};
-use crate::task::CurrentTask;
 use crate::tty::{Pty, SLAVE_MAJOR};
 use crate::vfs::{Attr, Caller, Dentry, FileOps, Inode, InodeOps, SetAttr, SuperBlock};
 use crate::vfs::{Driver, FileSystemType, MountRequest, OpenedOps};
@@ -233,16 +232,5 @@ impl Driver for PtmxDriver {
     fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
         let instance = self.0.lock().clone().ok_or(Errno::ENODEV)?;
         Ok(OpenedOps::Ready(instance.new_pair(caller)?))
-    }
-}
-
-/// After a slave has been opened without O_NOCTTY: it may become the controlling terminal of the session.
-pub fn opened(file: &crate::vfs::File, task: &CurrentTask) {
-    if file.flags().contains(OpenFlags::NOCTTY) {
-        return;
-    }
-    if let Some(slave) = file.downcast::<crate::tty::Slave>() {
-        let tty: Arc<dyn crate::task::ControllingTty> = Arc::clone(slave.pty()) as _;
-        slave.pty().jobs.opened(&tty, task);
     }
 }

@@ -58,8 +58,8 @@ fn relations(task: &Task, ns: &PidNamespace) -> Relations {
     relations.exit_signal = node.exit_signal.map_or(0, |s| s.number() as i32);
     relations.children = node.children_usage;
     relations.zombie = node.zombie;
-    let tty = node.process_group.session.tty();
     drop(tree);
+    let tty = task.thread_group().tty();
     if let Some(tty) = tty {
         relations.tty = tty.device();
         relations.foreground = tty.foreground().map_or(-1, |g| g.pid.number_in(ns));
