@@ -14,6 +14,7 @@ use crate::error::SysResult;
 use crate::fs::tmpfs::memfd::MemfdFs;
 use crate::futex::FutexTable;
 use crate::loader::Vdso;
+use crate::net::NetNamespace;
 use crate::task::{
     ControllingTty, CurrentTask, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace,
 };
@@ -83,6 +84,8 @@ pub struct Kernel {
     pub internal: InternalFs,
     /// Kinds of file systems, drivers.
     pub vfs: Arc<Vfs>,
+    /// The first network namespace.
+    pub net: Arc<NetNamespace>,
     /// Who waits for which futex.
     pub futexes: FutexTable,
     /// Where memfds live.
@@ -118,6 +121,7 @@ impl Kernel {
             table: config.table,
             tree: Mutex::default(),
             uts_ns: UtsNamespace::new(0xefff_fffe, Arc::clone(&user_ns), config.hostname.as_bytes()),
+            net: NetNamespace::new(0xefff_fffb, Arc::clone(&user_ns)),
             user_ns,
             pid_ns,
             max_tasks: config.max_tasks,

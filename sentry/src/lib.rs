@@ -11,6 +11,7 @@ mod kernel;
 pub mod loader;
 pub mod membarrier;
 pub mod mm;
+pub mod net;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;

@@ -14,7 +14,7 @@ use abi::time::{CLOCK_MONOTONIC, CLOCK_REALTIME, Timespec};
 use sentry::error::Restart;
 use sentry::futex::{WaitOn, WakeOp, Word};
 use sentry::mm::{UserAddr, UserRef};
-use sentry::task::{CurrentTask, RestartBlock, WaitEnd};
+use sentry::task::{Access, CurrentTask, RestartBlock, WaitEnd};
 use sentry::time::clock::{deadline_after, timespec_to_ns};
 use sentry::{SysError, SysResult};
 use smallvec::SmallVec;
@@ -267,7 +267,7 @@ pub fn get_robust_list(task: &mut CurrentTask, pid: i32, head: Out<u64>, len: Ou
         0 => task.robust_list.load(Ordering::Relaxed),
         _ => {
             let found = task.pid().namespace().task(pid).ok_or(Errno::ESRCH)?;
-            task.may_inspect(&found)?;
+            task.may_look_into(&found, Access::Call)?;
             found.robust_list.load(Ordering::Relaxed)
         }
     };

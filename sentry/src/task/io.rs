@@ -17,6 +17,8 @@ use abi::stat::{S_IALLUGO, S_ISGID, S_ISUID};
 use super::{CurrentTask, WaitEnd};
 use crate::error::{Restart, SysError, SysResult};
 use crate::mm::{UserSink, UserSlice, UserSource};
+
+use crate::net::Socket;
 use crate::vfs::file::AT_END;
 use crate::vfs::open::{Opening, WaitingOpen};
 use crate::vfs::permission::without_set_id;
@@ -103,6 +105,9 @@ impl CurrentTask {
         patience: Patience,
     ) -> SysResult<usize> {
         let ops = file.ops();
+        if file.downcast::<Socket>().is_some() {
+            return self.read_socket(file, slices, patience);
+        }
         if !ops.seekable() {
             let offset = if let At::Offset(offset) = at { offset } else { 0 };
             return self.retry_file(file, READABLE, patience, |task| {
@@ -125,6 +130,9 @@ impl CurrentTask {
         let total = slices.iter().fold(0u64, |sum, slice| sum.saturating_add(slice.len));
         if ops.seekable() {
             return self.write_seekable(file, slices, total, at);
+        }
+        if file.downcast::<Socket>().is_some() {
+            return self.write_socket(file, slices, patience);
         }
         self.write_stream(file, total as usize, patience, |task, done| {
             let mut source = UserSource::new(task.mm(), slices);

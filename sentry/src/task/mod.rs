@@ -16,7 +16,6 @@ mod exec;
 mod exit;
 pub mod file_lock;
 mod files;
-mod inspect;
 pub mod io;
 mod limits;
 mod local;

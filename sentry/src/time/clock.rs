@@ -47,6 +47,11 @@ impl Clocks {
 
     /// CLOCK_REALTIME, in nanoseconds since 1970.
     pub fn realtime_ns(&self) -> i64 {
+        Self::realtime_now_ns()
+    }
+
+    /// CLOCK_REALTIME, which is the same for all.
+    pub fn realtime_now_ns() -> i64 {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => to_ns(since),
             Err(before) => -to_ns(before.duration()),

@@ -1,0 +1,76 @@
+//! Network namespaces (network_namespaces(7)): what sockets of one see of each other without a path.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use abi::Errno;
+use sync::Mutex;
+
+use super::socket::SocketKind;
+use super::unix::UnixSocket;
+use crate::task::UserNamespace;
+
+/// A network namespace.
+pub struct NetNamespace {
+    /// Unique; what /proc/PID/ns/net shows.
+    pub id: u64,
+    /// The user namespace that owns it.
+    pub user_ns: Arc<UserNamespace>,
+    /// Abstract names of AF_UNIX sockets, a set for each type.
+    names: Mutex<Names, sync::levels::Leaf>,
+    /// Where the search for a name of the kernel's choice starts.
+    next_name: AtomicU32,
+}
+
+/// Sockets by type and whole address.
+type Names = HashMap<(SocketKind, Arc<[u8]>), Weak<UnixSocket>>;
+
+/// How many names there are for autobind: five hexadecimal digits.
+const AUTO_NAMES: u32 = 1 << 20;
+
+impl NetNamespace {
+    /// An empty one.
+    pub fn new(id: u64, user_ns: Arc<UserNamespace>) -> Arc<NetNamespace> {
+        Arc::new(NetNamespace { id, user_ns, names: Mutex::default(), next_name: AtomicU32::new(0) })
+    }
+
+    /// The socket with an abstract name (a whole `sockaddr_un`).
+    pub fn find(&self, kind: SocketKind, address: &[u8]) -> Option<Arc<UnixSocket>> {
+        self.names.lock().get(&(kind, Arc::from(address)))?.upgrade()
+    }
+
+    /// Gives a socket an abstract name; EADDRINUSE when another has it.
+    pub fn bind(&self, kind: SocketKind, address: &Arc<[u8]>, socket: &Arc<UnixSocket>) -> Result<(), Errno> {
+        let mut names = self.names.lock();
+        let key = (kind, Arc::clone(address));
+        if names.get(&key).is_some_and(|other| other.strong_count() > 0) {
+            return Err(Errno::EADDRINUSE);
+        }
+        names.insert(key, Arc::downgrade(socket));
+        Ok(())
+    }
+
+    /// Gives a socket a name that nobody has; ENOSPC when there is none.
+    pub fn bind_auto(&self, kind: SocketKind, socket: &Arc<UnixSocket>) -> Result<Arc<[u8]>, Errno> {
+        for _ in 0..AUTO_NAMES {
+            let number = self.next_name.fetch_add(1, Ordering::Relaxed) % AUTO_NAMES;
+            let mut address = vec![abi::socket::AF_UNIX as u8, 0, 0];
+            address.extend_from_slice(format!("{number:05x}").as_bytes());
+            let address: Arc<[u8]> = address.into();
+            if self.bind(kind, &address, socket).is_ok() {
+                return Ok(address);
+            }
+        }
+        Err(Errno::ENOSPC)
+    }
+
+    /// Takes a name back.
+    pub fn unbind(&self, kind: SocketKind, address: &Arc<[u8]>, socket: &UnixSocket) {
+        let key = (kind, Arc::clone(address));
+        let mut names = self.names.lock();
+        if names.get(&key).is_some_and(|s| std::ptr::eq(s.as_ptr(), socket)) {
+            names.remove(&key);
+        }
+    }
+}
