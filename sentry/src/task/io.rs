@@ -17,7 +17,6 @@ use abi::stat::{S_IALLUGO, S_ISGID, S_ISUID};
 use super::{CurrentTask, WaitEnd};
 use crate::error::{Restart, SysError, SysResult};
 use crate::mm::{UserSink, UserSlice, UserSource};
-
 use crate::net::Socket;
 use crate::vfs::file::AT_END;
 use crate::vfs::open::{Opening, WaitingOpen};
