@@ -1,8 +1,9 @@
 //! Dentries: names of a tree, with their inodes, as far as somebody uses them or they were used lately.
 //!
 //! A dentry has an inode for all its life. What is *not* there is remembered in the parent's table, without a dentry.
-//! Parents are held by their children, children by whoever uses them and by the super block's list of cached ones
-//! ([`SuperBlock::keep`]); the parent's table holds them weakly, and the last reference takes the entry out.
+//! Parents are held by their children, children by whoever uses them and by themselves as long as they are kept for later
+//! lookups ([`SuperBlock::keep`](super::SuperBlock), which has the list of those); the parent's table holds them weakly,
+//! and the last reference takes the entry out.
 //!
 //! Entries of a directory are of one state of it ([`Inode::changes`]). A lookup that asked the file system stores the
 //! answer only if the directory has not changed since; changes hold [`Inode::lock`] of the directory.
@@ -16,7 +17,7 @@ use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use smallvec::SmallVec;
-use sync::{RwLock, SleepMutexGuard};
+use sync::{Mutex, RwLock, SleepMutexGuard};
 
 use super::caller::Caller;
 use super::inode::Inode;
@@ -30,6 +31,8 @@ pub struct Dentry {
     place: RwLock<Place, sync::levels::Leaf>,
     children: RwLock<Option<Box<Children>>, sync::levels::Dentry>,
     state: AtomicU32,
+    /// A reference on itself, while it is kept for later lookups.
+    kept: Mutex<Option<Arc<Dentry>>, sync::levels::Leaf>,
     /// How many mounts, in all namespaces, have this dentry as their mount point.
     mounts: AtomicU32,
 }
@@ -40,7 +43,7 @@ struct Place {
     name: Name,
 }
 
-/// In the super block's list.
+/// Kept for later lookups.
 const CACHED: u32 = 1;
 /// Used since the list last looked.
 const REFERENCED: u32 = 2;
@@ -96,6 +99,7 @@ impl Dentry {
             place: RwLock::new(Place { parent, name }),
             children: RwLock::new(None),
             state: AtomicU32::new(state),
+            kept: Mutex::new(None),
             mounts: AtomicU32::new(0),
         })
     }
@@ -159,14 +163,31 @@ impl Dentry {
         }
     }
 
-    /// Notes whether the super block's list holds it; false when it was so already.
-    pub(super) fn set_cached(&self, cached: bool) -> bool {
-        let old = if cached {
-            self.state.fetch_or(CACHED | REFERENCED, Ordering::AcqRel)
-        } else {
-            self.state.fetch_and(!CACHED, Ordering::AcqRel)
-        };
-        (old & CACHED != 0) != cached
+    /// Keeps it for later lookups; false when it is kept already, or when it has no name to be found by.
+    pub(super) fn keep(self: &Arc<Self>) -> bool {
+        if self.state.fetch_or(CACHED | REFERENCED, Ordering::AcqRel) & (CACHED | UNLINKED) != 0 {
+            return false;
+        }
+        let mut kept = self.kept.lock_nested();
+        *kept = Some(Arc::clone(self));
+        if self.is_unlinked() {
+            // The name has gone just now. This is not the last reference: the caller has one.
+            *kept = None;
+            return false;
+        }
+        true
+    }
+
+    /// Whether it keeps itself.
+    pub(super) fn is_kept(&self) -> bool {
+        self.state.load(Ordering::Acquire) & CACHED != 0
+    }
+
+    /// Keeps it no longer; the reference it had on itself is dropped by the caller, without locks.
+    pub(super) fn let_go(&self) -> Option<Arc<Dentry>> {
+        let kept = self.kept.lock().take();
+        self.state.fetch_and(!CACHED, Ordering::AcqRel);
+        kept
     }
 
     /// Whether it was used since this was last asked.
@@ -326,6 +347,7 @@ impl Dentry {
         };
         if let Some(replaced) = replaced {
             replaced.state.fetch_or(UNLINKED, Ordering::AcqRel);
+            replaced.inode.sb.forget(&replaced);
         }
         if current {
             child.used();
@@ -362,6 +384,7 @@ impl Dentry {
             true => children.insert_negative(name.as_bytes()),
             false => children.forget(name.as_bytes()),
         });
+        child.inode.sb.forget(child);
     }
 
     /// Makes a change to the table that goes with one of the directory.
@@ -396,6 +419,9 @@ impl Dentry {
         to.change(|children| children.insert(name, Child::Positive(Arc::downgrade(child))));
         MOVES.fetch_add(1, Ordering::AcqRel);
         drop(old_parent);
+        if let Some(replaced) = replaced {
+            replaced.inode.sb.forget(replaced);
+        }
     }
 
     /// `a` and `b` have changed places; locks as for [`moved`](Self::moved).

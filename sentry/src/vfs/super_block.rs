@@ -2,10 +2,11 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use abi::stat::makedev;
+use smallvec::SmallVec;
 use sync::{Mutex, SleepMutex};
 
 use super::attr::StatFs;
@@ -54,9 +55,17 @@ pub struct SuperBlock {
     next_ino: AtomicU64,
     /// Mounts that show it.
     active: AtomicUsize,
-    cached: Mutex<VecDeque<Arc<Dentry>>, sync::levels::Leaf>,
+    cached: Mutex<CachedList, sync::levels::Leaf>,
     /// Held while directories move from one parent to another.
     pub(super) rename: SleepMutex<()>,
+}
+
+/// Dentries that keep themselves for later lookups, oldest first.
+#[derive(Default)]
+struct CachedList {
+    entries: VecDeque<Weak<Dentry>>,
+    /// About how many of them have been let go of.
+    dead: usize,
 }
 
 /// Dentries kept only for speed, in all file systems together.
@@ -86,7 +95,7 @@ impl SuperBlock {
             read_only: AtomicBool::new(false),
             next_ino: AtomicU64::new(1),
             active: AtomicUsize::new(0),
-            cached: Mutex::new(VecDeque::new()),
+            cached: Mutex::default(),
             rename: SleepMutex::new(()),
         })
     }
@@ -142,49 +151,79 @@ impl SuperBlock {
 
     /// Lets go of all dentries that are kept only for speed.
     pub fn drop_cached(&self) {
-        let dropped = std::mem::take(&mut *self.cached.lock());
-        CACHED.fetch_sub(dropped.len(), Ordering::Relaxed);
-        for dentry in &dropped {
-            dentry.set_cached(false);
-        }
+        let list = std::mem::take(&mut *self.cached.lock());
         // Dropping a dentry locks its parent's table: not under the lock of the list.
-        drop(dropped);
+        for dentry in list.entries.iter().filter_map(Weak::upgrade) {
+            release(&dentry);
+        }
     }
 
     /// Keeps `dentry` for later lookups. Over the bound, others go that were not used since the last round.
     pub(super) fn keep(&self, dentry: &Arc<Dentry>) {
-        let mut dropped: smallvec::SmallVec<[Arc<Dentry>; 4]> = smallvec::SmallVec::new();
+        let mut looked_at = Evicted::new();
         {
-            let mut cached = self.cached.lock();
-            if self.active.load(Ordering::Acquire) == 0 || !dentry.set_cached(true) {
+            let mut list = self.cached.lock();
+            if self.active.load(Ordering::Acquire) == 0 || !dentry.keep() {
                 return;
             }
-            cached.push_back(Arc::clone(dentry));
+            list.entries.push_back(Arc::downgrade(dentry));
             let total = CACHED.fetch_add(1, Ordering::Relaxed) + 1;
-            if total > CACHED_MAX && cached.len() > CACHED_MIN {
-                // Two out for one in, so that a bound that was overrun (by many file systems) is reached again; a
-                // second chance for a dentry that was used, to a bounded number of them.
-                for _ in 0..8 {
-                    let Some(oldest) = cached.pop_front() else { break };
-                    if oldest.take_referenced() {
-                        cached.push_back(oldest);
-                        continue;
-                    }
-                    oldest.set_cached(false);
-                    dropped.push(oldest);
-                    if dropped.len() == 2 {
-                        break;
-                    }
-                }
-                if dropped.is_empty()
-                    && let Some(oldest) = cached.pop_front()
-                {
-                    oldest.set_cached(false);
-                    dropped.push(oldest);
-                }
+            if list.dead > list.entries.len() / 2 + CACHED_MIN {
+                list.entries.retain(|entry| entry.strong_count() > 0);
+                list.dead = 0;
+            }
+            if total > CACHED_MAX && list.entries.len() > CACHED_MIN {
+                list.evict(&mut looked_at);
             }
         }
-        CACHED.fetch_sub(dropped.len(), Ordering::Relaxed);
-        drop(dropped);
+        // Any of these may be the last reference: not under the lock of the list.
+        for (dentry, evicted) in looked_at {
+            if evicted {
+                release(&dentry);
+            }
+        }
+    }
+
+    /// The name of `dentry` has gone: nobody looks it up again.
+    pub(super) fn forget(&self, dentry: &Arc<Dentry>) {
+        if release(dentry) {
+            self.cached.lock().dead += 1;
+        }
+    }
+}
+
+/// Takes the reference back that a dentry has on itself.
+fn release(dentry: &Arc<Dentry>) -> bool {
+    let kept = dentry.let_go();
+    let was_kept = kept.is_some();
+    if was_kept {
+        CACHED.fetch_sub(1, Ordering::Relaxed);
+    }
+    drop(kept);
+    was_kept
+}
+
+/// Dentries that an eviction has looked at, and whether they go.
+type Evicted = SmallVec<[(Arc<Dentry>, bool); 8]>;
+
+impl CachedList {
+    /// Finds two that may go: two out for one in, so that a bound that was overrun (by many file systems) is reached
+    /// again. A second chance for those that were used, to a bounded number of them.
+    fn evict(&mut self, looked_at: &mut Evicted) {
+        let mut evicted = 0;
+        for chance in (0..8).rev() {
+            let Some(entry) = self.entries.pop_front() else { return };
+            let Some(oldest) = entry.upgrade() else { continue };
+            let second_chance = chance > 0 && oldest.take_referenced() && oldest.is_kept();
+            looked_at.push((oldest, !second_chance));
+            if second_chance {
+                self.entries.push_back(entry);
+                continue;
+            }
+            evicted += 1;
+            if evicted == 2 {
+                return;
+            }
+        }
     }
 }
