@@ -210,3 +210,37 @@ fn guests_die_with_the_sentry() {
     };
     wait_until("all are dead", || !stubs.iter().any(alive));
 }
+
+/// Dense calls hold the pair on one processor; a guest that computes is let go, and so is a context that waits.
+#[test]
+fn pairs_are_held_and_let_go() {
+    if host::thread::initial_affinity().count() < 2 {
+        return;
+    }
+    let platform = platform();
+    let guest = Guest::new(&platform, crate::conformance::guest::call_loop());
+    let mut context = guest.context();
+    let mut regs = start();
+    let cpus = |tid: i32| host::thread::affinity(tid).expect("affinity").count();
+    let mut held = || {
+        for _ in 0..200 {
+            run_to_call(&mut *context, &guest.space, &mut regs);
+        }
+        let (_, tid) = host_ids(&guest.space);
+        cpus(0) == 1 && cpus(tid) == 1
+    };
+    wait_until("the pair is held", &mut held);
+    let (_, tid) = host_ids(&guest.space);
+    let me = host::thread::gettid();
+    wait_until("a waiting pair is let go", || cpus(me) > 1 && cpus(tid) > 1);
+    wait_until("the pair is held again", &mut held);
+    platform.memory().write(guest.code.offset, spin()).expect("write");
+    let interrupter = context.interrupter();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("a computing pair is let go", || cpus(me) > 1 && cpus(tid) > 1);
+            interrupter.interrupt();
+        });
+        assert_eq!(context.run(&guest.space, &mut regs).expect("run"), Trap::Interrupted);
+    });
+}
