@@ -47,6 +47,7 @@ mod poll;
 mod prctl;
 mod process;
 mod read_write;
+mod rseq;
 mod sched;
 mod seccomp;
 mod signal;

@@ -17,7 +17,7 @@ use abi::time::Timespec;
 use sentry::SysResult;
 use sentry::mm::{UserAddr, UserRef};
 use sentry::sched::{MAX_CPUS, ROUND_NS, SchedChange, SchedParams, SchedRights, priority_range};
-use sentry::task::{CurrentTask, Task};
+use sentry::task::{CurrentTask, Task, work};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::arg::{In, IoprioWhich, Out, PriorityWhich, SchedPolicy};
@@ -234,8 +234,12 @@ pub fn sched_setaffinity(task: &mut CurrentTask, pid: i32, len: u32, mask: UserA
         return Err(Errno::EPERM.into());
     }
     let cpus = task.kernel().cpus;
-    let mut params = target.sched.lock();
-    *params = params.with_affinity(affinity, cpus)?;
+    {
+        let mut params = target.sched.lock();
+        *params = params.with_affinity(affinity, cpus)?;
+    }
+    // Its CPU for rseq(2) may be another now.
+    target.kick(work::NOTIFY);
     Ok(())
 }
 

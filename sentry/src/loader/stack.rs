@@ -137,6 +137,8 @@ pub(super) fn fill(
     add(key::AT_SECURE, u64::from(secure));
     add(key::AT_RANDOM, random_at);
     add(key::AT_HWCAP2, hwcap2);
+    add(key::AT_RSEQ_FEATURE_SIZE, abi::rseq::RSEQ_FEATURE_SIZE);
+    add(key::AT_RSEQ_ALIGN, u64::from(abi::rseq::ORIG_RSEQ_SIZE));
     add(key::AT_EXECFN, address(name_at));
     add(key::AT_PLATFORM, platform_at);
     add(key::AT_NULL, 0);

@@ -42,8 +42,8 @@ mod tests;
 
 use std::any::Any;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use abi::membarrier::MembarrierCmd;
@@ -72,6 +72,8 @@ use placement::HolesHint;
 use ranges::Ranges;
 use vma::Vma;
 
+use crate::task::cpu_slots::CpuSlots;
+
 /// Bytes in a page.
 pub const PAGE: u64 = platform::PAGE_SIZE;
 
@@ -97,6 +99,8 @@ pub struct MemoryManager {
     stack_limit: AtomicU64,
     /// PR_SET_DUMPABLE.
     dumpable: AtomicU8,
+    /// CPU numbers of the threads that use rseq(2).
+    cpu_slots: OnceLock<Arc<CpuSlots>>,
     /// What membarrier(2) was told.
     membarrier: AtomicU32,
     /// The highest resident size that was seen, in bytes.
@@ -147,6 +151,7 @@ impl MemoryManager {
             write_pins: Mutex::new(Vec::new()),
             stack_limit: AtomicU64::new(8 << 20),
             dumpable: AtomicU8::new(1),
+            cpu_slots: OnceLock::new(),
             membarrier: AtomicU32::new(0),
             peak_rss: AtomicU64::new(0),
             exe: Mutex::new(None),
@@ -191,6 +196,11 @@ impl MemoryManager {
     /// Sets the file that was executed; the old one is given back.
     pub fn set_exe(&self, exe: Option<Arc<dyn Any + Send + Sync>>) -> Option<Arc<dyn Any + Send + Sync>> {
         std::mem::replace(&mut *self.exe.lock(), exe)
+    }
+
+    /// CPU numbers of its threads that use rseq(2): there are `cpus` of them.
+    pub(crate) fn cpu_slots(&self, cpus: u32) -> Arc<CpuSlots> {
+        Arc::clone(self.cpu_slots.get_or_init(|| Arc::new(CpuSlots::new(cpus))))
     }
 
     /// Registrations of membarrier(2).

@@ -55,7 +55,8 @@ impl CurrentTask {
     /// Builds the frame and changes the mask as the action says; SIGSEGV when the stack does not take it.
     fn enter_handler(&mut self, signal: Signal, info: &SigInfo, action: &SigAction) {
         let old_mask = self.take_saved_mask().unwrap_or_else(|| self.mask());
-        match self.push_signal_frame(signal, info, action, old_mask) {
+        // A sequence that the signal interrupts is aborted: the handler returns to its abort handler.
+        match self.abort_sequence().and_then(|()| self.push_signal_frame(signal, info, action, old_mask)) {
             Ok(()) => {
                 let mut mask = self.mask().union(action.sa_mask);
                 if !flags(action).contains(SaFlags::NODEFER) {

@@ -117,6 +117,7 @@ impl CurrentTask {
                 Some(left)
             }
         };
+        self.rest_cpu();
         self.task.set_state(state);
         self.parker.park(timeout);
         self.task.set_state(RunState::Running);

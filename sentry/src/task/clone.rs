@@ -69,6 +69,7 @@ struct Start {
     regs: Registers,
     fpu: Option<Vec<u8>>,
     set_child_tid: u64,
+    rseq: super::rseq::Rseq,
     vfork: Option<Arc<VforkDone>>,
 }
 
@@ -149,6 +150,11 @@ impl CurrentTask {
             return Err(errno.into());
         }
         let fpu = self.fpu()?.to_vec();
+        let rseq = if flags.contains(C::VM) {
+            super::rseq::Rseq::default()
+        } else {
+            self.rseq.for_fork(|| resources.mm.cpu_slots(kernel.cpus))
+        };
         let start = Start {
             task: Arc::clone(&task),
             resources,
@@ -156,6 +162,7 @@ impl CurrentTask {
             regs,
             fpu: Some(fpu),
             set_child_tid: if flags.contains(C::CHILD_SETTID) { args.child_tid.0 } else { 0 },
+            rseq,
             vfork: vfork.clone(),
         };
         if spawn(&kernel, start).is_err() {
@@ -344,7 +351,7 @@ fn spawn(kernel: &Arc<Kernel>, start: Start) -> std::io::Result<()> {
 }
 
 fn become_task(kernel: &Arc<Kernel>, start: Start) {
-    let Start { task, resources, creds, regs, fpu, set_child_tid, vfork } = start;
+    let Start { task, resources, creds, regs, fpu, set_child_tid, rseq, vfork } = start;
     let mut context = match kernel.platform.new_context() {
         Ok(context) => context,
         Err(error) => {
@@ -377,6 +384,7 @@ fn become_task(kernel: &Arc<Kernel>, start: Start) {
         restart_block: None,
         saved_mask: None,
         last_fault: super::current::LastFault::default(),
+        rseq,
         vfork_done: vfork,
         ended: None,
         not_send: PhantomData,
@@ -420,7 +428,16 @@ impl Kernel {
             });
         }
         let creds = task.creds();
-        let start = Start { task, resources, creds, regs, fpu: None, set_child_tid: 0, vfork: None };
+        let start = Start {
+            task,
+            resources,
+            creds,
+            regs,
+            fpu: None,
+            set_child_tid: 0,
+            rseq: Default::default(),
+            vfork: None,
+        };
         spawn(self, start)
     }
 

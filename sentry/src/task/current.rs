@@ -43,6 +43,8 @@ pub struct CurrentTask {
     pub(crate) saved_mask: Option<SigSet>,
     /// The last fault, for signal frames.
     pub(crate) last_fault: LastFault,
+    /// rseq(2).
+    pub(super) rseq: super::rseq::Rseq,
     /// The vfork parent that waits for this task.
     pub(super) vfork_done: Option<Arc<super::clone::VforkDone>>,
     /// Set by exit(2), exec and fatal signals: the run loop ends.

@@ -59,6 +59,7 @@ impl CurrentTask {
     /// Takes the thread apart.
     pub(super) fn exit(mut self, status: i32) {
         self.leave_group_stop();
+        self.forget_rseq();
         self.release_robust_futexes();
         self.clear_child_tid();
         self.signal_vfork_done();

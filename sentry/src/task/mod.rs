@@ -10,6 +10,7 @@
 mod access;
 mod block;
 mod clone;
+pub(crate) mod cpu_slots;
 mod creds;
 mod current;
 mod exec;
@@ -24,6 +25,7 @@ mod pid;
 mod pidfd;
 mod prctl_flags;
 mod process_group;
+mod rseq;
 mod run;
 mod run_clock;
 mod set_ids;

@@ -43,9 +43,13 @@ impl CurrentTask {
             if let Some(end) = self.ended {
                 break end;
             }
+            if !self.enter_cpu() {
+                continue;
+            }
             self.task.in_guest.enter(since(Instant::now()));
             let trap = self.context.run(&self.space, &mut self.regs);
             let trapped = Instant::now();
+            self.leave_cpu();
             self.task.in_guest.leave(since(trapped));
             match trap {
                 Ok(Trap::Syscall) => {
@@ -133,5 +137,7 @@ impl CurrentTask {
     }
 
     /// Before guest code runs again and something asked for a look: rseq, CPU time limits.
-    fn notified(&mut self) {}
+    fn notified(&mut self) {
+        self.reconsider_cpu();
+    }
 }

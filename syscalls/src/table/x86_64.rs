@@ -338,7 +338,7 @@ syscall_table! {
     331 pkey_free => mmap::pkey_free, Partial, "as on a processor without protection keys";
     332 statx => stat::statx, Full, "";
     333 io_pgetevents => none, None, "";
-    334 rseq => none, None, "";
+    334 rseq => rseq::rseq, Partial, "CPU numbers are those of a machine of its own for the threads that share memory: a sequence over memory shared with other processes is not protected";
     335 uretprobe => none, None, "for uprobes, which there are none of";
     336 uprobe => none, None, "for uprobes, which there are none of";
     424 pidfd_send_signal => pidfd::pidfd_send_signal, Partial, "not with a descriptor of a directory of /proc";

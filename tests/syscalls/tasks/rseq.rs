@@ -120,3 +120,67 @@ fn signal_aborts_a_critical_section() {
     }
     unregistered(body);
 }
+
+/// Adds one to the counter of the CPU that the thread is on, 64 bytes apart from each other, `times` times.
+///
+/// # Safety
+/// `area` is the calling thread's registered one, and there is a counter for every CPU.
+unsafe fn count_up(area: usize, counters: usize, times: usize) {
+    let descriptor = area + 64;
+    // SAFETY: the section ends with the one store that counts; an abort goes back to its start.
+    unsafe {
+        asm!(
+            "lea {t}, [rip + 20f]",
+            "mov [{d} + 8], {t}",
+            "lea {u}, [rip + 30f]",
+            "sub {u}, {t}",
+            "mov [{d} + 16], {u}",
+            "lea {t}, [rip + 40f]",
+            "mov [{d} + 24], {t}",
+            "50: mov [{a} + 8], {d}",
+            "20: mov {t:e}, [{a} + 4]",
+            "shl {t}, 6",
+            "mov {u}, [{c} + {t}]",
+            "inc {u}",
+            "mov [{c} + {t}], {u}",
+            "30: dec {n}",
+            "jnz 50b",
+            "jmp 60f",
+            ".long 0x53053053",
+            "40: jmp 50b",
+            "60: nop",
+            t = out(reg) _, u = out(reg) _, d = in(reg) descriptor, a = in(reg) area, c = in(reg) counters,
+            n = inout(reg) times => _,
+        );
+    }
+}
+
+case!(sections_of_many_threads_do_not_mix: rseq, clone);
+fn sections_of_many_threads_do_not_mix() {
+    const THREADS: usize = 6;
+    const ROUNDS: usize = 40;
+    const TIMES: usize = 50_000;
+    extern "C" fn body(area: usize) -> c_int {
+        ok(sys!(rseq, area, 32, 0, SIGNATURE));
+        let counters = peek64(area + 128) as usize;
+        for _ in 0..ROUNDS {
+            // SAFETY: just registered; there are 4096 counters.
+            unsafe { count_up(area, counters, TIMES) };
+            ok(sys!(sched_yield));
+        }
+        0
+    }
+    let counters = map(64 * PAGE, RW);
+    let flags = (CLONE_VM | SIGCHLD) as u64;
+    let start = |_| {
+        let area = map(PAGE, RW);
+        poke64(area + 128, counters as u64);
+        Child { pid: ok_i32(thread::clone(flags, Slots::default(), body, area)) }
+    };
+    let children: Vec<Child> = (0..THREADS).map(start).collect();
+    for child in children {
+        child.succeeds();
+    }
+    let sum: u64 = (0..4096).map(|cpu| peek64(counters + cpu * 64)).sum();
+    eq(sum, (THREADS * ROUNDS * TIMES) as u64);
+}

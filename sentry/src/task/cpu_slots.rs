@@ -1,0 +1,226 @@
+//! CPU numbers for restartable sequences (rseq(2)): which thread of an address space has which.
+//!
+//! A sequence is only right if no other thread works with the same CPU's data between its start and its commit
+//! without it being told. Linux tells it when it is preempted or moved, but the host preempts and moves guest
+//! threads without telling us, so that numbers of real CPUs would race. Instead the sandbox is a machine of its own:
+//! it has as many CPUs as sched_getaffinity(2) shows, and of the threads that share memory and use rseq at most one
+//! is in guest code on each. A thread keeps its CPU while it answers calls, so that nothing changes for it, but
+//! another may take the CPU meanwhile: then it takes one again on its way back, and a sequence it was in is aborted.
+//! With more threads in guest code than CPUs they take turns of [`SLICE_NS`], which costs nothing that the host's
+//! scheduler would not have made them wait anyway. Threads without rseq take no part.
+//!
+//! Data in memory that several address spaces share is not protected: numbers are given out for each by itself.
+//!
+//! State of a CPU: 0 when it is free, else its thread with [`IN_GUEST`] and [`WANTED`]. Going into guest code and
+//! out of it is one uncontended compare-and-swap each.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use sync::Mutex;
+
+use super::{Task, work};
+use crate::wait::Parker;
+
+/// Its thread is in guest code, or on the way there.
+const IN_GUEST: u64 = 1;
+/// Its thread has to hand it over when it leaves guest code.
+const WANTED: u64 = 2;
+
+/// How long a thread has a CPU at least while others wait for one, nanoseconds.
+const SLICE_NS: u64 = 4_000_000;
+/// How often somebody who waits looks.
+const SLICE: Duration = Duration::from_nanos(SLICE_NS);
+
+#[derive(Default)]
+struct Slot {
+    state: AtomicU64,
+    /// When its thread got it, on the sandbox's boot clock.
+    since_ns: AtomicU64,
+    /// Its thread, to get it out of guest code.
+    holder: Mutex<Weak<Task>, sync::levels::Leaf>,
+}
+
+/// Somebody who waits for a CPU.
+struct Waiter {
+    task: Arc<Task>,
+    parker: Arc<Parker>,
+}
+
+/// The CPUs of an address space.
+pub(crate) struct CpuSlots {
+    slots: Box<[Slot]>,
+    /// Length of the queue, to be read without the lock.
+    waiting: AtomicUsize,
+    queue: Mutex<VecDeque<Waiter>, sync::levels::Leaf>,
+}
+
+fn held_by(task: &Task) -> u64 {
+    (task.id + 1) << 2
+}
+
+impl CpuSlots {
+    pub(crate) fn new(cpus: u32) -> CpuSlots {
+        CpuSlots {
+            slots: (0..cpus.max(1)).map(|_| Slot::default()).collect(),
+            waiting: AtomicUsize::new(0),
+            queue: Mutex::default(),
+        }
+    }
+
+    /// Back to guest code on the CPU that the thread had: false if it has it no more.
+    pub(super) fn enter(&self, cpu: usize, task: &Task) -> bool {
+        let held = held_by(task);
+        self.change(cpu, held, held | IN_GUEST)
+    }
+
+    /// Out of guest code. The thread keeps the CPU, unless somebody waits for it and its turn is over.
+    pub(super) fn leave(&self, cpu: usize, task: &Task) {
+        let held = held_by(task);
+        if !self.change(cpu, held | IN_GUEST, held) {
+            self.slots[cpu].state.store(held, Ordering::SeqCst);
+            self.hand_over(cpu, held);
+        }
+    }
+
+    /// The thread, which is not in guest code, is going to wait: others may have the CPU at once.
+    pub(super) fn rest(&self, cpu: usize, task: &Task) {
+        if self.waiting.load(Ordering::SeqCst) != 0 {
+            self.hand_over(cpu, held_by(task));
+        }
+    }
+
+    /// The thread, which is not in guest code, needs no CPU any more.
+    pub(super) fn give_up(&self, cpu: usize, task: &Task) {
+        self.rest(cpu, task);
+        self.change(cpu, held_by(task), 0);
+    }
+
+    /// Takes a CPU, waiting for a turn: one that `allowed` likes if there is one. `None` when the thread has other
+    /// things to look at first.
+    pub(super) fn take(
+        &self,
+        last: Option<usize>,
+        task: &Arc<Task>,
+        parker: &Arc<Parker>,
+        allowed: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        if let Some(cpu) = self.try_take(last, task, &allowed) {
+            return Some(cpu);
+        }
+        {
+            let mut queue = self.queue.lock();
+            queue.push_back(Waiter { task: Arc::clone(task), parker: Arc::clone(parker) });
+            self.waiting.store(queue.len(), Ordering::SeqCst);
+        }
+        loop {
+            if let Some(cpu) = self.handed_to(task) {
+                return Some(cpu);
+            }
+            let taken = self.try_take(last, task, &allowed);
+            if taken.is_some() || task.work() != 0 {
+                self.stop_waiting(task, taken);
+                return taken;
+            }
+            parker.park(Some(SLICE));
+            self.preempt(task);
+        }
+    }
+
+    fn change(&self, cpu: usize, from: u64, to: u64) -> bool {
+        self.slots[cpu].state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Takes a CPU that nobody is using at the moment: free ones first, then those of threads that are not in guest
+    /// code.
+    fn try_take(
+        &self,
+        last: Option<usize>,
+        task: &Arc<Task>,
+        allowed: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let all = || 0..self.slots.len();
+        let free = |cpu: &usize| self.slots[*cpu].state.load(Ordering::SeqCst) == 0;
+        let liked = last.into_iter().chain(all().filter(free)).chain(all()).filter(|cpu| allowed(*cpu));
+        let cpu = liked.chain(all().filter(free)).chain(all()).find(|cpu| {
+            let state = self.slots[*cpu].state.load(Ordering::SeqCst);
+            state & IN_GUEST == 0 && self.change(*cpu, state, held_by(task) | IN_GUEST)
+        })?;
+        self.taken(cpu, task);
+        Some(cpu)
+    }
+
+    fn taken(&self, cpu: usize, task: &Arc<Task>) {
+        self.slots[cpu].since_ns.store(task.kernel().boot_ns(), Ordering::Relaxed);
+        *self.slots[cpu].holder.lock() = Arc::downgrade(task);
+    }
+
+    fn handed_to(&self, task: &Arc<Task>) -> Option<usize> {
+        let held = held_by(task) | IN_GUEST;
+        self.slots.iter().position(|slot| slot.state.load(Ordering::SeqCst) & !WANTED == held)
+    }
+
+    /// Gives a CPU whose thread is not in guest code to the first who waits.
+    fn hand_over(&self, cpu: usize, held: u64) {
+        let next = {
+            let mut queue = self.queue.lock();
+            let first = queue.front().map(|first| held_by(&first.task));
+            // Somebody may have taken it already. The one whose turn it was looks again by itself.
+            if !first.is_some_and(|first| self.change(cpu, held, first | IN_GUEST)) {
+                return;
+            }
+            let next = queue.pop_front();
+            self.waiting.store(queue.len(), Ordering::SeqCst);
+            next
+        };
+        if let Some(next) = next {
+            self.taken(cpu, &next.task);
+            next.parker.unpark();
+        }
+    }
+
+    /// Leaves the queue with the CPU `taken` or none; one that was handed over meanwhile goes to the next.
+    fn stop_waiting(&self, task: &Arc<Task>, taken: Option<usize>) {
+        let found = {
+            let mut queue = self.queue.lock();
+            let at = queue.iter().position(|waiter| Arc::ptr_eq(&waiter.task, task));
+            let found = at.and_then(|at| queue.remove(at));
+            self.waiting.store(queue.len(), Ordering::SeqCst);
+            found
+        };
+        if found.is_some() {
+            return;
+        }
+        let held = held_by(task);
+        for (cpu, slot) in self.slots.iter().enumerate().filter(|(cpu, _)| Some(*cpu) != taken) {
+            if slot.state.load(Ordering::SeqCst) & !WANTED == held | IN_GUEST {
+                slot.state.store(held, Ordering::SeqCst);
+                self.rest(cpu, task);
+            }
+        }
+    }
+
+    /// The first who waits gets the thread out of guest code that has been there longest, once its turn is over.
+    fn preempt(&self, task: &Arc<Task>) {
+        if !self.queue.lock().front().is_some_and(|first| Arc::ptr_eq(&first.task, task)) {
+            return;
+        }
+        let since = |slot: &Slot| slot.since_ns.load(Ordering::Relaxed);
+        let Some(slot) = self.slots.iter().min_by_key(|slot| since(slot)) else { return };
+        if task.kernel().boot_ns().saturating_sub(since(slot)) < SLICE_NS {
+            return;
+        }
+        let state = slot.state.load(Ordering::SeqCst);
+        if state & IN_GUEST == 0
+            || slot.state.compare_exchange(state, state | WANTED, Ordering::SeqCst, Ordering::SeqCst).is_err()
+        {
+            return;
+        }
+        let holder = slot.holder.lock().upgrade();
+        if let Some(holder) = holder {
+            holder.kick(work::NOTIFY);
+        }
+    }
+}
