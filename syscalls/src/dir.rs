@@ -294,11 +294,12 @@ pub fn unlinkat(task: &mut CurrentTask, dir: DirFd, path: UserCStr, flags: Flags
     let roots = task.fs().roots();
     let start = crate::path::start(task, &roots, dir, &path, AtFlags::empty())?;
     let caller = task.caller(&roots);
-    Ok(if flags.contains(AtFlags::REMOVEDIR) {
-        caller.rmdir(&start, &path)?
+    let removed = if flags.contains(AtFlags::REMOVEDIR) {
+        caller.rmdir(&start, &path)
     } else {
-        caller.unlink(&start, &path)?
-    })
+        caller.unlink(&start, &path)
+    };
+    Ok(removed?)
 }
 
 /// rename(2)

@@ -4,7 +4,7 @@ use abi::resource::{RLIM_INFINITY, RLIM_NLIMITS, RLimit};
 
 /// All limits of a process.
 #[derive(Clone, Debug)]
-pub struct Limits([RLimit; RLIM_NLIMITS as usize]);
+pub struct Limits([RLimit; RLIM_NLIMITS]);
 
 impl Limits {
     /// One limit. Numbers that do not exist are unlimited: handlers check before.
@@ -26,7 +26,7 @@ impl Default for Limits {
     fn default() -> Self {
         use abi::resource as r;
         let unlimited = RLimit { rlim_cur: RLIM_INFINITY, rlim_max: RLIM_INFINITY };
-        let mut limits = Limits([unlimited; RLIM_NLIMITS as usize]);
+        let mut limits = Limits([unlimited; RLIM_NLIMITS]);
         let mut set =
             |which: u32, cur: u64, max: u64| limits.set(which, RLimit { rlim_cur: cur, rlim_max: max });
         set(r::RLIMIT_STACK, 8 << 20, RLIM_INFINITY);

@@ -83,6 +83,9 @@ pub enum Blocking {
     Record,
 }
 
+/// Takes one directory entry: name, inode number, position of the next, `DT_` type; false when it has no more room.
+pub type EmitEntry<'a> = dyn FnMut(&[u8], u64, u64, u8) -> bool + 'a;
+
 /// What an open file does. No method waits; see the module. `file` is the description it is called through.
 pub trait FileOps: Send + Sync + Any {
     /// How waiting works for this kind.
@@ -177,12 +180,7 @@ pub trait FileOps: Send + Sync + Any {
     /// returns false; answers the new position. `.` and `..` are not its business: they have the positions 0 and 1,
     /// so the first call has `offset` 2, and positions of entries are at least 2. Called with the position held, not
     /// under a levelled lock; `emit` takes none.
-    fn read_dir(
-        &self,
-        _file: &File,
-        _offset: u64,
-        _emit: &mut dyn FnMut(&[u8], u64, u64, u8) -> bool,
-    ) -> Result<u64, Errno> {
+    fn read_dir(&self, _file: &File, _offset: u64, _emit: &mut EmitEntry<'_>) -> Result<u64, Errno> {
         Err(Errno::ENOTDIR)
     }
 

@@ -68,7 +68,7 @@ impl Path {
         for _ in 0..16 {
             let before = moves();
             let text = self.text_once(root);
-            if before % 2 == 0 && moves() == before {
+            if before.is_multiple_of(2) && moves() == before {
                 return text;
             }
         }

@@ -23,6 +23,7 @@ pub struct World {
 
 impl World {
     /// With a tmpfs without limits as root, used by root.
+    #[allow(clippy::new_without_default)]
     pub fn new() -> World {
         let options = tmpfs::Options { max_bytes: None, max_inodes: None, mode: 0o755, ..Default::default() };
         let memory = MemoryFile::new(None).expect("a memory file");

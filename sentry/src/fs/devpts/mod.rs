@@ -39,10 +39,13 @@ impl DevPts {
     }
 }
 
+/// Pairs and the names of their slaves, by number.
+type Pairs = BTreeMap<u32, (Arc<Pty>, Arc<Inode>)>;
+
 /// One mount's pairs.
 struct Instance {
     kernel: Weak<Kernel>,
-    ptys: Mutex<BTreeMap<u32, (Arc<Pty>, Arc<Inode>)>, sync::levels::Leaf>,
+    ptys: Mutex<Pairs, sync::levels::Leaf>,
     sb: Weak<SuperBlock>,
     me: Weak<Instance>,
     options: Options,

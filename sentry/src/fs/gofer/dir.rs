@@ -79,12 +79,7 @@ impl FileOps for Directory {
         u64::try_from(at).map_err(|_| Errno::EINVAL)
     }
 
-    fn read_dir(
-        &self,
-        file: &File,
-        offset: u64,
-        emit: &mut dyn FnMut(&[u8], u64, u64, u8) -> bool,
-    ) -> Result<u64> {
+    fn read_dir(&self, file: &File, offset: u64, emit: &mut crate::vfs::file::EmitEntry<'_>) -> Result<u64> {
         let entries = self.entries(offset == 0)?;
         let mut at = offset;
         while at < DOTS {

@@ -27,8 +27,7 @@ pub fn copy_up(inode: &Arc<Inode>, size: u64) -> Result<Arc<Inode>> {
     overlay_of(&inode.sb)?.upper_layer()?;
     // From the top down, so that each finds its directory there.
     let mut missing = vec![Arc::clone(inode)];
-    loop {
-        let Some(last) = missing.last() else { break };
+    while let Some(last) = missing.last() {
         let home = node(last)?.home.lock().clone();
         match home {
             Some(home) if node(&home.dir)?.upper.get().is_none() => missing.push(home.dir),

@@ -68,12 +68,7 @@ impl FileOps for OverlayDirFile {
         u64::try_from(offset).map_err(|_| Errno::EINVAL)
     }
 
-    fn read_dir(
-        &self,
-        _file: &File,
-        offset: u64,
-        emit: &mut dyn FnMut(&[u8], u64, u64, u8) -> bool,
-    ) -> Result<u64> {
+    fn read_dir(&self, _file: &File, offset: u64, emit: &mut crate::vfs::file::EmitEntry<'_>) -> Result<u64> {
         let listing = self.listing(offset <= FIRST)?;
         let mut position = offset.max(FIRST);
         let start = usize::try_from(position - FIRST).unwrap_or(usize::MAX);

@@ -22,7 +22,7 @@ impl Options {
         for option in split(text, b',') {
             let (key, value) = match option.iter().position(|b| *b == b'=') {
                 Some(at) => (&option[..at], Some(&option[at + 1..])),
-                None => (&option[..], None),
+                None => (option, None),
             };
             match (key, value) {
                 (b"lowerdir", Some(value)) => {

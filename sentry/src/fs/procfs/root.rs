@@ -145,21 +145,19 @@ fn cpuinfo(kernel: &Kernel) -> String {
         let _ = write!(
             out,
             "processor\t: {index}\nvendor_id\t: {}\ncpu family\t: {}\nmodel\t\t: {}\nmodel name\t: {}\n\
-             stepping\t: {}\nmicrocode\t: 0xffffffff\ncpu MHz\t\t: {}\ncache size\t: {} KB\nphysical id\t: 0\n\
+             stepping\t: {}\nmicrocode\t: 0xffffffff\ncpu MHz\t\t: 2000.000\ncache size\t: {} KB\nphysical id\t: 0\n\
              siblings\t: {cores}\ncore id\t\t: {index}\ncpu cores\t: {cores}\napicid\t\t: {index}\n\
              initial apicid\t: {index}\nfpu\t\t: yes\nfpu_exception\t: yes\ncpuid level\t: {}\nwp\t\t: yes\n\
-             flags\t\t: {}\nbugs\t\t: \nbogomips\t: {}\nclflush size\t: 64\ncache_alignment\t: 64\n\
+             flags\t\t: {}\nbugs\t\t: \nbogomips\t: 4000.00\nclflush size\t: 64\ncache_alignment\t: 64\n\
              address sizes\t: {} bits physical, {} bits virtual\npower management:\n\n",
             cpu.vendor,
             cpu.family,
             cpu.model,
             cpu.name,
             cpu.stepping,
-            "2000.000",
             512,
             cpu.level,
             cpu.flags,
-            "4000.00",
             cpu.physical_bits,
             cpu.virtual_bits,
         );

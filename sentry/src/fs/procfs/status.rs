@@ -143,9 +143,9 @@ pub(super) fn stat(task: &Arc<Task>, ns: &PidNamespace, scope: Scope) -> Result<
         sched.nice,
         ticks(task.start_ns),
     );
-    let _ = write!(
+    let _ = writeln!(
         rest,
-        " {} {} {} 0 0 {} {} {} {} 0 0 0 {} 0 {} {} 0 0 0 {} {} {} {} {} {} {} {}\n",
+        " {} {} {} 0 0 {} {} {} {} 0 0 0 {} 0 {} {} 0 0 0 {} {} {} {} {} {} {} {}",
         layout.start_code,
         layout.end_code,
         layout.start_stack,

@@ -103,12 +103,7 @@ impl<C: Children> FileOps for OpenDir<C> {
         u64::try_from(at).map_err(|_| Errno::EINVAL)
     }
 
-    fn read_dir(
-        &self,
-        file: &File,
-        offset: u64,
-        emit: &mut dyn FnMut(&[u8], u64, u64, u8) -> bool,
-    ) -> Result<u64> {
+    fn read_dir(&self, file: &File, offset: u64, emit: &mut crate::vfs::file::EmitEntry<'_>) -> Result<u64> {
         let mut at = offset;
         while at < DOTS {
             let up = || file.path.parent().map_or(self.inode.ino, |p| p.inode().ino);

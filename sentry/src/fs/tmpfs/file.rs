@@ -177,12 +177,7 @@ impl FileOps for TmpfsDirFile {
         u64::try_from(offset).map_err(|_| Errno::EINVAL)
     }
 
-    fn read_dir(
-        &self,
-        file: &File,
-        offset: u64,
-        emit: &mut dyn FnMut(&[u8], u64, u64, u8) -> bool,
-    ) -> Result<u64> {
+    fn read_dir(&self, file: &File, offset: u64, emit: &mut crate::vfs::file::EmitEntry<'_>) -> Result<u64> {
         let Some(node) = node(&self.inode) else { return Err(Errno::ENOTDIR) };
         if !no_atime(file) {
             node.read();

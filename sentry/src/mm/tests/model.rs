@@ -282,7 +282,7 @@ fn run(seed: u64, platform: &Arc<dyn Platform>) {
     let real = platform.name() != "mock";
     let mut world = World {
         random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
-        private_file: TestFile::with(FILE_PAGES, seed % 2 == 0),
+        private_file: TestFile::with(FILE_PAGES, seed.is_multiple_of(2)),
         shared_file: TestFile::new(FILE_PAGES),
         objects: vec![(0..FILE_PAGES).map(|page| page as u8 + 1).collect()],
     };
