@@ -111,7 +111,6 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     (libc::SYS_fallocate,         Allow, "freed guest memory is punched out; room in donated files"),
     (libc::SYS_ftruncate,         Allow, "the memory file grows; length of donated files"),
     (libc::SYS_memfd_create,      Allow, "more memory files"),
-    (libc::SYS_membarrier,        Allow, "guests that order memory between their threads"),
 
     // Threads of the Sentry.
     (libc::SYS_clone,             Without(0, NAMESPACES), "a host thread a guest thread"),
