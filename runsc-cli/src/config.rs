@@ -23,7 +23,7 @@ pub mod fd {
     pub const CONTROL: RawFd = 4;
     /// The connection between Sentry and Gofer.
     pub const GOFER: RawFd = 5;
-    /// A pipe from which the Gofer reads a byte once its ids are mapped.
+    /// From the Gofer to the command line: a byte comes once its ids are mapped, a line goes when it can't go on.
     pub const GO: RawFd = 6;
     /// Standard input, output and error of the program: three in a row.
     pub const STDIO: [RawFd; 3] = [6, 7, 8];
@@ -177,6 +177,14 @@ impl Text {
             Text::Utf8(text) => text.as_bytes(),
             Text::Bytes(bytes) => bytes,
         }
+    }
+
+    /// As the host's kind of string.
+    pub fn into_os_string(self) -> OsString {
+        OsString::from_vec(match self {
+            Text::Utf8(text) => text.into_bytes(),
+            Text::Bytes(bytes) => bytes,
+        })
     }
 
     /// For messages.

@@ -74,6 +74,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     match sentry_ended {
         true => bail!("{}", died("sentry", sandbox.sentry.wait()?)),
-        false => bail!("{}", died("gofer", sandbox.gofer.wait()?)),
+        false => bail!("{}", sandbox.failure(died("gofer", sandbox.gofer.wait()?))),
     }
 }

@@ -1,55 +1,86 @@
 //! The Gofer's process, as far as the command line knows it: takes its descriptors and configuration, and serves.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
-use anyhow::Context;
-use gofer::{Overflow, Refused};
+use anyhow::{Context, bail};
+use gofer::{Config, Overflow, Refused, TreeConfig};
+use rustix::net::{RecvFlags, SendFlags};
 
-use crate::config::{self, GoferConfig, Identity, fd};
+use crate::config::{self, GoferConfig, Identity, Tree, fd};
 use crate::log;
 use crate::sandbox::namespace;
 
-/// Runs as the Gofer until the Sentry is gone.
+const FOR_RUNSC: &str = "this command is for runsc itself";
+
+/// Requests that can be under way at a time.
+const CHANNELS: usize = 4;
+
+/// Directories of the root that are hidden.
+const HIDDEN: [&str; 3] = ["proc", "sys", "dev"];
+
+/// The longest line that a Gofer leaves behind.
+const LINE: usize = 4096;
+
+/// Runs as the Gofer until the Sentry is gone. An error is told to the command line, which prints it.
 pub fn serve() -> anyhow::Result<()> {
     namespace::die_with_parent()?;
-    let config =
-        host::process::inherited_fd(fd::CONFIG).context("configuration; this command is for runsc itself")?;
-    let socket =
-        host::process::inherited_fd(fd::GOFER).context("connection; this command is for runsc itself")?;
-    let go = host::process::inherited_fd(fd::GO).context("start; this command is for runsc itself")?;
+    let line = host::process::inherited_fd(fd::GO).context(FOR_RUNSC)?;
+    let served = run(&line);
+    if let Err(error) = &served {
+        tracing::error!("gofer: {error:#}");
+        let text = format!("{error:#}");
+        let _ = rustix::net::send(&line, &text.as_bytes()[..text.len().min(LINE)], SendFlags::NOSIGNAL);
+    }
+    served
+}
+
+fn run(line: &OwnedFd) -> anyhow::Result<()> {
+    let config = host::process::inherited_fd(fd::CONFIG).context(FOR_RUNSC)?;
+    let socket = host::process::inherited_fd(fd::GOFER).context(FOR_RUNSC)?;
     let config: GoferConfig = config::load(config).context("configuration")?;
     if config.log {
-        log::start(std::fs::File::from(rustix::io::dup(rustix::stdio::stderr())?));
+        log::start(File::from(rustix::io::dup(rustix::stdio::stderr())?));
     }
     host::process::setsid().context("setsid")?;
-    if rustix::io::read(&go, &mut [0; 1])? != 1 {
-        anyhow::bail!("the command line went away before the start");
+    if rustix::net::recv(line, &mut [0; 1], RecvFlags::empty())?.0 != 1 {
+        bail!("the command line went away before the start");
     }
-    drop(go);
-    gofer::serve(&server_config(&config), socket)?;
+    gofer::serve(&server_config(config), socket)?;
     Ok(())
 }
 
-/// What the server is told. The kernel's own file systems cover these directories of a root, so nobody needs what the
+/// What the server is told. The kernel's own file systems cover these directories of the root, so nobody needs what the
 /// host has there.
-fn server_config(config: &GoferConfig) -> gofer::Config {
-    let trees = config.trees.iter().map(|tree| {
-        let source = PathBuf::from(OsStr::from_bytes(tree.source.as_bytes()));
-        let hide =
-            if source == Path::new("/") { ["proc", "sys", "dev"].map(PathBuf::from).into() } else { vec![] };
-        gofer::TreeConfig { source, read_only: tree.read_only, hide, host_sockets: false, host_fifos: false }
-    });
-    gofer::Config {
-        // An ordinary user's Gofer has a name for that user only. What is left is mostly root's, and the program is to
-        // see it so.
-        overflow: match config.identity {
-            Identity::Caller { .. } => Overflow::Root,
-            Identity::Nobody { .. } => Overflow::AsItIs,
-        },
+fn server_config(config: GoferConfig) -> Config {
+    // An ordinary user's Gofer has a name for that user only. What is left is mostly root's, and the program is to see
+    // it so.
+    let overflow = match config.identity {
+        Identity::Caller { .. } => Overflow::Root,
+        Identity::Nobody { .. } => Overflow::AsItIs,
+    };
+    let tree = |(number, Tree { source, read_only }): (usize, Tree)| TreeConfig {
+        source: PathBuf::from(source.into_os_string()),
+        read_only,
+        hide: if number == 0 { HIDDEN.map(PathBuf::from).to_vec() } else { Vec::new() },
+        host_sockets: false,
+        host_fifos: false,
+    };
+    Config {
+        trees: config.trees.into_iter().enumerate().map(tree).collect(),
+        overflow,
         // With a log there is someone to read which call it was.
         refused: if config.log { Refused::Report } else { Refused::Kill },
-        ..gofer::Config::new(trees.collect())
+        channels: CHANNELS,
+    }
+}
+
+/// What a Gofer said before it ended, at the other end of its line.
+pub fn last_word(line: &OwnedFd) -> Option<String> {
+    let mut text = [0; LINE];
+    match rustix::net::recv(line, &mut text, RecvFlags::DONTWAIT) {
+        Ok((n @ 1.., _)) => Some(String::from_utf8_lossy(&text[..n]).into_owned()),
+        _ => None,
     }
 }

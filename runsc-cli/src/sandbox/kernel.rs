@@ -44,10 +44,10 @@ pub fn start(
     let kernel = new_kernel(&config, strace, platform)?;
     timeline.done("sentry: kernel");
 
-    let client = Client::connect(gofer).context("gofer")?;
+    let client = Arc::new(Client::connect(gofer).context("gofer")?);
     timeline.done("sentry: connected to the gofer");
     let namespaces = Namespaces {
-        mount: mounts::build(&kernel, &config.mounts, &Arc::new(client))?,
+        mount: mounts::build(&kernel, &config.mounts, &client)?,
         uts: Arc::clone(&kernel.uts_ns),
         pid_for_children: Arc::clone(&kernel.pid_ns),
     };
@@ -73,6 +73,9 @@ pub fn start(
             Ok(Some(Running { kernel, terminal }))
         }
         Err(not_started) => {
+            if let Some(death) = client.death() {
+                bail!("{death}; run again with --debug-log FILE, and report what it says");
+            }
             let missing = matches!(not_started, NotStarted::Missing(_));
             control.send(&Event::NotStarted { missing, why: not_started.text() })?;
             Ok(None)

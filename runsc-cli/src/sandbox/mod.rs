@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use host::process::Child;
 use host::spawn::Isolation;
+use rustix::net::SendFlags;
 
 use crate::config::{self, GoferConfig, Identity, SentryConfig, fd};
 use crate::log::Timeline;
@@ -68,6 +69,8 @@ pub struct Sandbox {
     pub gofer: Child,
     /// The line to the Sentry.
     pub control: CommandEnd,
+    /// The line to the Gofer.
+    gofer_line: OwnedFd,
 }
 
 impl Sandbox {
@@ -93,9 +96,14 @@ impl Sandbox {
         let _ = control.send(&Order::Start);
         timeline.done("ids mapped");
 
-        let gofer_process = start_gofer(gofer, gofer_config, server_end, streams)?;
+        let (gofer_process, gofer_line) = start_gofer(gofer, gofer_config, server_end, streams)?;
         timeline.done("gofer process executed");
-        Ok(Sandbox { sentry: sentry_process, gofer: gofer_process, control })
+        Ok(Sandbox { sentry: sentry_process, gofer: gofer_process, control, gofer_line })
+    }
+
+    /// The line for a sandbox that could not go on: what its Gofer said is closer to the cause than `other`.
+    pub fn failure(&self, other: String) -> String {
+        gofer::last_word(&self.gofer_line).map_or(other, |word| format!("gofer: {word}"))
     }
 }
 
@@ -118,10 +126,9 @@ fn start_gofer(
     config: OwnedFd,
     connection: OwnedFd,
     streams: &Streams<'_>,
-) -> Result<Child, SandboxError> {
-    let prepare = |what| move |errno: rustix::io::Errno| SandboxError::Prepare { what, error: errno.into() };
-    let (read_go, write_go) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(prepare("a pipe"))?;
+) -> Result<(Child, OwnedFd), SandboxError> {
+    let (own_end, its_end) =
+        socketpair().map_err(|error| SandboxError::Prepare { what: "a line to the gofer", error })?;
     let isolation = match gofer.identity {
         Identity::Caller { .. } => Isolation::UserAndPid,
         Identity::Nobody { .. } => Isolation::Pid,
@@ -129,7 +136,7 @@ fn start_gofer(
     let process = process::Start {
         command: "gofer",
         isolation,
-        fds: &[(config.as_fd(), fd::CONFIG), (connection.as_fd(), fd::GOFER), (read_go.as_fd(), fd::GO)],
+        fds: &[(config.as_fd(), fd::CONFIG), (connection.as_fd(), fd::GOFER), (its_end.as_fd(), fd::GO)],
         log: streams.log,
     }
     .start()?;
@@ -137,8 +144,8 @@ fn start_gofer(
         namespace::map_ids(process.pid(), gofer.identity)?;
     }
     // An error means that it is gone; that is seen where it is waited for.
-    let _ = rustix::io::write(&write_go, b"!");
-    Ok(process)
+    let _ = rustix::net::send(&own_end, b"!", SendFlags::NOSIGNAL);
+    Ok((process, own_end))
 }
 
 fn start_sentry(

@@ -69,7 +69,11 @@ pub fn start(
     let creds = Arc::clone(&surroundings.creds);
     let open = |path: &[u8]| -> KernelResult<Arc<File>> {
         let caller = Caller { creds: &creds, vfs: &kernel.vfs, roots: &roots, umask: 0, task: None };
-        open_exec(&caller, &roots.cwd, path, AtFlags::empty())
+        let opened = open_exec(&caller, &roots.cwd, path, AtFlags::empty());
+        if let Err(errno) = &opened {
+            tracing::debug!("program {}: {errno}", String::from_utf8_lossy(path));
+        }
+        opened
     };
     let name = process.args.first().map_or(&[][..], Text::as_bytes);
     let (path, file) = find(name, search_path(&process.env), &open)?;

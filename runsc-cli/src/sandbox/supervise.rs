@@ -52,7 +52,7 @@ pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<O
         if gofer_ended && !control_ready {
             [control_ready] = wait([sandbox.control.as_fd()], Some(LAST_WORD))?;
             if !control_ready {
-                return Ok(Outcome::Failed(died("gofer", sandbox.gofer.wait()?)));
+                return Ok(Outcome::Failed(sandbox.failure(died("gofer", sandbox.gofer.wait()?))));
             }
         }
         if !control_ready {
@@ -64,7 +64,7 @@ pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<O
             Some(Event::Stopped(signal)) => signal::stop_self(signal)?,
             Some(Event::Ended(ended)) => return Ok(Outcome::Ended(ended)),
             Some(Event::NotStarted { missing, why }) => return Ok(Outcome::NotStarted { missing, why }),
-            Some(Event::Failed(why)) => return Ok(Outcome::Failed(why)),
+            Some(Event::Failed(why)) => return Ok(Outcome::Failed(sandbox.failure(why))),
             None => return Ok(Outcome::Failed(died("sentry", sandbox.sentry.wait()?))),
         }
     }
