@@ -69,32 +69,30 @@ fn the_sentry_sees_no_file() {
     });
 }
 
-/// Descriptors of the sandbox's processes: the null device, the connections, the standard streams, no other.
+/// The Sentry holds the null device, the connections and the standard streams, and guest memory; and neither it nor the
+/// Gofer, which opens files, has what the caller had open.
 #[test]
 fn no_descriptor_leaks_into_the_sandbox() {
     // Not close-on-exec, as in a shell script that uses descriptors.
-    let stray = fs::File::open("/etc/passwd").unwrap();
-    let stray = rustix::io::dup(&stray).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let stray = rustix::io::dup(file.as_file()).unwrap();
     as_each_user(|uid| {
         let test = SelfTest::start(uid);
-        for (pid, name, expected) in
-            [(test.sentry, "sentry", &[0, 1, 2, 4, 5, 6, 7, 8, 9][..]), (test.gofer, "gofer", &[0, 1, 2, 5])]
-        {
+        for pid in [test.sentry, test.gofer] {
             let mut open: Vec<i32> = Vec::new();
             for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
                 let entry = entry.unwrap();
-                let target = fs::read_link(entry.path()).unwrap();
-                let number: i32 = entry.file_name().to_str().unwrap().parse().unwrap();
-                // Guest memory, a configuration not read to its end yet; what the file server itself has opened.
-                let memory = target.to_str().is_some_and(|target| target.starts_with("/memfd:"));
-                assert_ne!(target, Path::new("/etc/passwd"), "{name}: {number}");
-                if memory || (name == "gofer" && number > 2 && number != 5) {
-                    continue;
+                // It may be closed by now.
+                let Ok(target) = fs::read_link(entry.path()) else { continue };
+                assert_ne!(target, file.path(), "{entry:?}");
+                if !target.to_str().is_some_and(|target| target.starts_with("/memfd:")) {
+                    open.push(entry.file_name().to_str().unwrap().parse().unwrap());
                 }
-                open.push(number);
             }
             open.sort_unstable();
-            assert_eq!(open, expected, "{name}");
+            if pid == test.sentry {
+                assert_eq!(open, [0, 1, 2, 4, 5, 6, 7, 8, 9]);
+            }
         }
     });
     drop(stray);

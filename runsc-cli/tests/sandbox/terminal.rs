@@ -51,14 +51,15 @@ fn a_shell_outside_stops_and_continues_the_program() {
     on_host_and_in_sandbox(|run| {
         let mut pty = Pty::start("bash --norc --noprofile -i");
         pty.expect("$ ");
-        pty.send(&format!("{run} cat\n"));
+        pty.send(&format!("{run} sh -c 'echo ready; exec cat'\n"));
+        pty.expect("cat'\r\nready\r\n");
         pty.send("one\n");
         pty.expect("one\r\none\r\n");
         pty.send("\x1a");
         pty.expect("Stopped");
         pty.expect("$ ");
         pty.send("fg\n");
-        pty.expect("cat\r\n");
+        pty.expect("cat'\r\n");
         pty.send("two\n");
         pty.expect("two\r\ntwo\r\n");
         pty.send("\x04");
@@ -91,7 +92,8 @@ fn in_the_background_the_terminal_can_be_written_but_not_read() {
 #[test]
 fn a_shell_inside_has_job_control() {
     on_host_and_in_sandbox(|run| {
-        let mut pty = Pty::start(&format!("{run} bash --norc --noprofile -i"));
+        // No shell in between: one outside gets the signals of the terminal too.
+        let mut pty = Pty::start(&format!("exec {run} bash --norc --noprofile -i"));
         pty.expect("$ ");
         pty.send("sleep 100\n");
         pty.expect("sleep 100\r\n");
@@ -102,14 +104,18 @@ fn a_shell_inside_has_job_control() {
         pty.expect("$ ");
         pty.send("jobs -r; bg; jobs -r\n");
         pty.expect("Running");
-        pty.send("kill %1; wait; cat\n");
-        pty.expect("Terminated");
+        pty.send("kill %1; wait %1; echo status $?\n");
+        pty.expect("status 143\r\n");
+        pty.send("echo ready; cat\n");
+        pty.expect("cat\r\nready\r\n");
         pty.send("still here\n");
         pty.expect("still here\r\nstill here\r\n");
         pty.send("\x03");
-        pty.expect("$ ");
+        pty.expect("^C\r\n$ ");
+        pty.send("echo status $?\n");
+        pty.expect("status 130\r\n$ ");
         pty.send("exit 9\n");
-        assert_eq!(pty.wait().code(), Some(9));
+        assert_eq!(pty.wait().to_string(), "exit status: 9");
     });
 }
 

@@ -33,6 +33,13 @@ pub enum At {
     Offset(u64),
 }
 
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Read,
+    Write,
+}
+
 /// Whether a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
@@ -95,6 +102,38 @@ impl CurrentTask {
         }
     }
 
+    /// Does a read or write of a stream until it answers something else than EAGAIN, asking the file each time whether
+    /// the task may.
+    fn retry_io(
+        &mut self,
+        file: &Arc<File>,
+        direction: Direction,
+        patience: Patience,
+        mut operation: impl FnMut(&mut Self) -> Result<usize, Errno>,
+    ) -> SysResult<usize> {
+        let (interest, writes) = match direction {
+            Direction::Read => (READABLE, false),
+            Direction::Write => (WRITABLE, true),
+        };
+        let mut allowed = |task: &mut Self| -> SysResult<usize> {
+            file.ops().before_io(file, task, writes)?;
+            Ok(operation(task)?)
+        };
+        const NOT_NOW: SysError = SysError::Errno(Errno::EAGAIN);
+        match allowed(self) {
+            Err(error) if error == NOT_NOW && patience == Patience::AsFile && !file.nonblocking() => {}
+            done => return done,
+        }
+        let attempt = |task: &mut Self| match allowed(task) {
+            Err(error) if error == NOT_NOW => None,
+            done => Some(done),
+        };
+        match self.wait_for_file(file, interest, None, attempt) {
+            Ok(done) => done,
+            Err(end) => Err(end.into_error(Restart::Sys, Errno::EAGAIN)),
+        }
+    }
+
     /// Reads from `file` into guest memory. The file may be read; `slices` have been checked.
     pub fn read_file(
         &mut self,
@@ -109,7 +148,7 @@ impl CurrentTask {
         }
         if !ops.seekable() {
             let offset = if let At::Offset(offset) = at { offset } else { 0 };
-            return self.retry_file(file, READABLE, patience, |task| {
+            return self.retry_io(file, Direction::Read, patience, |task| {
                 ops.read(file, &mut UserSink::new(task.mm(), slices), offset)
             });
         }
@@ -171,7 +210,7 @@ impl CurrentTask {
     ) -> SysResult<usize> {
         let mut done = 0;
         loop {
-            match self.retry_file(file, WRITABLE, patience, |task| write(task, done)) {
+            match self.retry_io(file, Direction::Write, patience, |task| write(task, done)) {
                 Ok(n) => {
                     done += n;
                     if done >= total || n == 0 || file.ops().blocking() != Blocking::Stream {
@@ -193,7 +232,7 @@ impl CurrentTask {
         if file.ops().seekable() {
             return Ok(read_seekable(file, &mut BufSink::new(buffer), at)?);
         }
-        self.retry_file(file, READABLE, Patience::AsFile, |_| {
+        self.retry_io(file, Direction::Read, Patience::AsFile, |_| {
             file.ops().read(file, &mut BufSink::new(buffer), 0)
         })
     }
