@@ -1,5 +1,7 @@
 //! Builds the vDSO, an ELF object of its own, with the C compiler's driver (which is there for linking anyway).
 
+#![forbid(unsafe_code)]
+
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;

@@ -3,6 +3,8 @@
 //! Made from two things only: the system call table and the results of the conformance cases. Nobody edits the matrix by
 //! hand, and a check fails where the published one is not what these two give.
 
+#![forbid(unsafe_code)]
+
 mod html;
 mod markdown;
 mod matrix;

@@ -1,5 +1,7 @@
 //! `cargo run -p compat-matrix`: writes the matrix; with `--check`, compares instead.
 
+#![forbid(unsafe_code)]
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

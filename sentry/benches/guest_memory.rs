@@ -1,5 +1,7 @@
 //! Cost of the memory manager's hot paths: `cargo bench -p sentry --bench guest_memory`. Prints nanoseconds, checks nothing.
 
+#![forbid(unsafe_code)]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;

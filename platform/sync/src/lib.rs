@@ -5,6 +5,8 @@
 //! thread and panic with both names; release builds pay nothing. The list of levels is [`levels`]: *the* lock-order
 //! document of the project.
 
+#![forbid(unsafe_code)]
+
 pub mod levels;
 mod mutex;
 mod rwlock;

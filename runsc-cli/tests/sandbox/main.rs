@@ -1,5 +1,7 @@
 //! The processes of a sandbox, seen from outside: how they are confined, and that none outlives the others.
 
+#![forbid(unsafe_code)]
+
 mod confinement;
 mod lifetime;
 mod pty;

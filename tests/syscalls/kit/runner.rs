@@ -137,9 +137,8 @@ fn memory_parents() -> Vec<&'static str> {
     let tmpfs = ["/tmp", "/dev/shm"].into_iter().find(|dir| {
         // Type and mount flags are the words 0 and 10 of struct statfs.
         let mut st = [0u64; 15];
-        sys!(statfs, c_string(dir).as_c_str(), &mut st).is_ok_and(|_| {
-            st[0] == libc::TMPFS_MAGIC as u64 && st[10] & (libc::ST_NOEXEC | libc::ST_NODEV) == 0
-        })
+        sys!(statfs, c_string(dir).as_c_str(), &mut st)
+            .is_ok_and(|_| st[0] == libc::TMPFS_MAGIC as u64 && st[10] & libc::ST_NOEXEC == 0)
     });
     tmpfs.into_iter().chain(["/tmp", "/dev/shm"]).collect()
 }

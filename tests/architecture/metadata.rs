@@ -1,0 +1,50 @@
+//! What cargo says about the workspace.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// A crate of the workspace.
+#[derive(Debug)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Names of all it depends on, tests and build scripts included.
+    pub dependencies: Vec<String>,
+    /// The root files of its targets.
+    pub roots: Vec<PathBuf>,
+}
+
+/// All crates of the workspace.
+pub fn packages() -> Vec<Package> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(conformance::build::workspace())
+        .output()
+        .expect("cargo can be started");
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let value: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    list(&value["packages"]).iter().map(package).collect()
+}
+
+fn package(value: &Value) -> Package {
+    let manifest = PathBuf::from(text(&value["manifest_path"]));
+    Package {
+        name: text(&value["name"]),
+        folder: manifest.parent().expect("a manifest lies in a folder").to_path_buf(),
+        dependencies: list(&value["dependencies"]).iter().map(|d| text(&d["name"])).collect(),
+        roots: list(&value["targets"]).iter().map(|t| PathBuf::from(text(&t["src_path"]))).collect(),
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().expect("cargo writes a list here")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("cargo writes a string here").to_string()
+}

@@ -1,0 +1,50 @@
+//! `unsafe` lives in `platform/` and in the conformance cases, and its amount there is known.
+
+use crate::metadata::packages;
+use crate::source::{count_word, files};
+
+/// How many `unsafe` each crate that may have them has at most. Whoever needs more says why in the commit that raises the
+/// number; whoever takes some out lowers it.
+const LIMITS: &[(&str, usize)] = &[("platform", 30), ("host", 129), ("usercopy", 23)];
+
+/// The cases do what no honest program does.
+const UNCOUNTED: &[&str] = &["conformance-cases"];
+
+fn allowed(name: &str) -> bool {
+    UNCOUNTED.contains(&name) || LIMITS.iter().any(|(crate_name, _)| *crate_name == name)
+}
+
+#[test]
+fn every_other_crate_forbids_it() {
+    for package in packages().iter().filter(|p| !allowed(&p.name)) {
+        for root in &package.roots {
+            let text = std::fs::read_to_string(root).unwrap_or_else(|e| panic!("{}: {e}", root.display()));
+            assert!(
+                text.contains("#![forbid(unsafe_code)]"),
+                "{} lacks #![forbid(unsafe_code)]",
+                root.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn there_is_no_more_of_it() {
+    for package in packages() {
+        let Some((_, limit)) = LIMITS.iter().find(|(name, _)| *name == package.name) else { continue };
+        let count: usize = files(&package.folder)
+            .iter()
+            .map(|file| count_word(&std::fs::read_to_string(file).unwrap_or_default(), "unsafe"))
+            .sum();
+        assert!(
+            count <= *limit,
+            "{} has {count} `unsafe`, {limit} are agreed on: do without, or raise the number and say why",
+            package.name
+        );
+        assert!(
+            count + 5 + limit / 20 >= *limit,
+            "{} has only {count} `unsafe` left of {limit}: lower the number, so that they don't come back",
+            package.name
+        );
+    }
+}
