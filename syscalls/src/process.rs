@@ -277,14 +277,22 @@ pub fn unshare(task: &mut CurrentTask, flags: Flags<CloneFlags>) -> SysResult<()
     if flags.intersects(C::THREAD | C::SIGHAND | C::VM | C::NEWUSER) && !alone {
         return Err(Errno::EINVAL.into());
     }
-    let namespaces =
-        if flags.intersects(new - C::NEWUSER) { Some(task.unshared_namespaces(flags)?) } else { None };
-    if flags.contains(C::NEWUSER) {
-        let creds = task.creds_in_new_user_namespace()?;
+    let creds = if flags.contains(C::NEWUSER) { Some(task.creds_in_new_user_namespace()?) } else { None };
+    let user_ns = &creds.as_ref().unwrap_or(task.own_creds()).user_ns;
+    let (namespaces, mounts) = if flags.intersects(new - C::NEWUSER) {
+        let (namespaces, mounts) = task.unshared_namespaces(flags, user_ns)?;
+        (Some(namespaces), mounts)
+    } else {
+        (None, None)
+    };
+    if let Some(creds) = creds {
         task.set_creds(creds);
     }
     if flags.intersects(C::FS | C::NEWNS | C::NEWUSER) {
         let fs = task.fs().fork();
+        if let Some(mounts) = &mounts {
+            fs.translate(mounts);
+        }
         task.set_fs(fs);
     }
     if flags.contains(C::FILES) {

@@ -20,6 +20,7 @@ use crate::error::SysResult;
 use crate::mm::{UserAddr, UserRef};
 use crate::signal::{AltStack, TaskSignals};
 use crate::vfs::FsContext;
+use crate::vfs::namespace::MountMap;
 use crate::wait::Parker;
 
 /// What clone3(2) is asked for; the others are forms of it. Checked by [`CurrentTask::clone_task`].
@@ -83,11 +84,11 @@ impl CurrentTask {
         let is_thread = flags.contains(C::THREAD);
         self.check_process_limit(&kernel)?;
 
-        let namespaces = self.namespaces_for_child(flags)?;
         let mut creds = Arc::clone(&self.creds);
         if flags.contains(C::NEWUSER) {
             creds = Arc::new(self.creds_in_new_user_namespace()?);
         }
+        let (namespaces, mounts) = self.namespaces_for_child(flags, &creds)?;
         let pid_ns = Arc::clone(&namespaces.pid_for_children);
         let pid = Pid::new(&pid_ns, &args.set_tid)?;
 
@@ -100,6 +101,9 @@ impl CurrentTask {
         };
         let files = if flags.contains(C::FILES) { Arc::clone(self.files()) } else { self.files().fork() };
         let fs = if flags.contains(C::FS) { Arc::clone(self.fs()) } else { FsContext::fork(self.fs()) };
+        if let Some(mounts) = mounts {
+            fs.translate(&mounts);
+        }
         let resources = Resources { mm, files, fs, namespaces };
 
         let group = if is_thread {
@@ -198,13 +202,18 @@ impl CurrentTask {
         Ok(())
     }
 
-    fn namespaces_for_child(&self, flags: CloneFlags) -> Result<Arc<Namespaces>, Errno> {
+    fn namespaces_for_child(
+        &self,
+        flags: CloneFlags,
+        creds: &Credentials,
+    ) -> Result<(Arc<Namespaces>, Option<MountMap>), Errno> {
         use CloneFlags as C;
         let new = C::NEWNS | C::NEWUTS | C::NEWPID | C::NEWIPC | C::NEWNET | C::NEWCGROUP;
         if !flags.intersects(new) {
-            return Ok(Arc::clone(self.namespaces()));
+            return Ok((Arc::clone(self.namespaces()), None));
         }
-        Ok(Arc::new(self.unshared_namespaces(flags)?))
+        let (namespaces, mounts) = self.unshared_namespaces(flags, &creds.user_ns)?;
+        Ok((Arc::new(namespaces), mounts))
     }
 
     fn new_thread_group(&self, kernel: &Arc<Kernel>, flags: CloneFlags, pid: Arc<Pid>) -> Arc<ThreadGroup> {

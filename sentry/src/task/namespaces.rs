@@ -7,13 +7,20 @@ use abi::capability::{CAP_SYS_ADMIN, CapSet};
 use abi::clone::CloneFlags;
 
 use super::{Credentials, CurrentTask, Namespaces, PidNamespace, UserNamespace};
+use crate::vfs::namespace::MountMap;
 
 /// How deep user namespaces nest.
 const MAX_USER_NS_LEVEL: u32 = 32;
 
 impl CurrentTask {
-    /// Namespaces as `flags` (CLONE_NEW*) ask for, the others as they are. EPERM without CAP_SYS_ADMIN.
-    pub fn unshared_namespaces(&self, flags: CloneFlags) -> Result<Namespaces, Errno> {
+    /// Namespaces as `flags` (CLONE_NEW*) ask for, the others as they are; new ones belong to `user_ns`. With
+    /// CLONE_NEWNS also which mounts stand for which: root and working directory are to be translated. EPERM without
+    /// CAP_SYS_ADMIN.
+    pub fn unshared_namespaces(
+        &self,
+        flags: CloneFlags,
+        user_ns: &Arc<UserNamespace>,
+    ) -> Result<(Namespaces, Option<MountMap>), Errno> {
         use CloneFlags as C;
         // With CLONE_NEWUSER the rights come from the new user namespace.
         if !flags.contains(C::NEWUSER) && !self.own_creds().has_cap(CAP_SYS_ADMIN) {
@@ -24,7 +31,6 @@ impl CurrentTask {
             return Err(Errno::EINVAL);
         }
         let kernel = self.kernel();
-        let user_ns = &self.own_creds().user_ns;
         let mut namespaces = Namespaces::clone(self.namespaces());
         if flags.contains(C::NEWUTS) {
             namespaces.uts = namespaces.uts.copy(kernel.next_namespace_id(), Arc::clone(user_ns));
@@ -38,10 +44,13 @@ impl CurrentTask {
             namespaces.pid_for_children =
                 PidNamespace::new(id, &namespaces.pid_for_children, Arc::clone(user_ns))?;
         }
+        let mut map = None;
         if flags.contains(C::NEWNS) {
-            return Err(Errno::EINVAL);
+            let (copy, mounts) = namespaces.mount.copy(kernel.next_namespace_id(), Arc::clone(user_ns));
+            namespaces.mount = copy;
+            map = Some(mounts);
         }
-        Ok(namespaces)
+        Ok((namespaces, map))
     }
 
     /// Credentials in a new user namespace: all capabilities there.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sync::RwLock;
 
+use super::namespace::MountMap;
 use super::path::Path;
 
 /// Where paths start. Immutable, so that a walk holds it with one reference.
@@ -62,6 +63,11 @@ impl FsContext {
     pub fn replace(&self, from: &Path, to: &Path) {
         let moved = |path: &Path| if path == from { to.clone() } else { path.clone() };
         self.update(|roots| Roots { root: moved(&roots.root), cwd: moved(&roots.cwd) });
+    }
+
+    /// The process is in a copy of its mount namespace now: root and working directory are the same places there.
+    pub fn translate(&self, mounts: &MountMap) {
+        self.update(|roots| Roots { root: mounts.translate(&roots.root), cwd: mounts.translate(&roots.cwd) });
     }
 
     fn update(&self, change: impl FnOnce(&Roots) -> Roots) {

@@ -117,6 +117,11 @@ impl Mount {
         self.place.read().namespace.upgrade()
     }
 
+    /// Whether it is in this namespace. Unlike [`namespace`](Self::namespace) this never holds the last reference.
+    pub(super) fn is_in(&self, namespace: &Weak<MountNamespace>) -> bool {
+        Weak::ptr_eq(&self.place.read().namespace, namespace)
+    }
+
     /// What is mounted on `dentry` of this mount.
     pub fn child_at(&self, dentry: &Arc<Dentry>) -> Option<Arc<Mount>> {
         self.children.read().get(&key(dentry)).cloned()

@@ -89,7 +89,7 @@ impl MountNamespace {
     }
 
     fn holds(&self, mount: &Mount) -> bool {
-        mount.namespace().is_some_and(|namespace| namespace.id == self.id)
+        mount.is_in(&self.this)
     }
 
     /// Puts `mount`, which is nowhere, on `place`, together with what is mounted below it.

@@ -60,7 +60,7 @@ syscall_table! {
     53  socketpair => socket::socketpair, Full, "";
     54  setsockopt => socket::setsockopt, Partial, "AF_UNIX only, no filters";
     55  getsockopt => socket::getsockopt, Partial, "AF_UNIX only, no filters";
-    56  clone => process::clone, Partial, "no mount, IPC, network, cgroup and time namespaces, no pidfd, no CLONE_INTO_CGROUP yet";
+    56  clone => process::clone, Partial, "no IPC, network, cgroup and time namespaces, no pidfd, no CLONE_INTO_CGROUP yet";
     57  fork => process::fork, Full, "";
     58  vfork => process::vfork, Full, "";
     59  execve => exec::execve, Full, "";
@@ -276,7 +276,7 @@ syscall_table! {
     269 faccessat => stat::faccessat, Full, "";
     270 pselect6 => poll::pselect6, Full, "";
     271 ppoll => poll::ppoll, Full, "";
-    272 unshare => process::unshare, Partial, "no mount, IPC, network, cgroup and time namespaces yet";
+    272 unshare => process::unshare, Partial, "no IPC, network, cgroup and time namespaces yet";
     273 set_robust_list => futex::set_robust_list, Full, "";
     274 get_robust_list => futex::get_robust_list, Full, "";
     275 splice => splice::splice, Full, "";
@@ -352,7 +352,7 @@ syscall_table! {
     432 fsmount => none, None, "";
     433 fspick => none, None, "";
     434 pidfd_open => pidfd::pidfd_open, Full, "";
-    435 clone3 => process::clone3, Partial, "no mount, IPC, network, cgroup and time namespaces, no pidfd, no CLONE_INTO_CGROUP yet";
+    435 clone3 => process::clone3, Partial, "no IPC, network, cgroup and time namespaces, no pidfd, no CLONE_INTO_CGROUP yet";
     436 close_range => open::close_range, Full, "";
     437 openat2 => open::openat2, Full, "";
     438 pidfd_getfd => pidfd::pidfd_getfd, Full, "";

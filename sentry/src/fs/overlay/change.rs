@@ -12,7 +12,7 @@ use super::lookup::is_below;
 use super::node::{Lowers, OverlayNode, node};
 use super::{Overlay, overlay_of};
 use crate::Result;
-use crate::vfs::{Inode, Name, NewNode};
+use crate::vfs::{Inode, Name, NewKind, NewNode};
 
 /// The upper directory of `dir`, for a change of its entries.
 fn upper_dir(dir: &Arc<Inode>) -> Result<Arc<Inode>> {
@@ -44,6 +44,10 @@ pub(super) fn make_whiteout(upper: &Arc<Inode>, name: &[u8]) -> Result<()> {
 
 pub fn create(dir: &Arc<Inode>, name: &[u8], new: &NewNode<'_>) -> Result<Arc<Inode>> {
     let overlay = overlay_of(&dir.sb)?;
+    if new.kind == NewKind::CharDevice(0) {
+        // It would read as a whiteout.
+        return Err(Errno::EPERM);
+    }
     let upper = upper_dir(dir)?;
     let made = {
         let _lock = upper.lock();

@@ -261,7 +261,9 @@ impl FileSystemType for OverlayFs {
                 let (upper, work) = (directory(upper)?, directory(work)?);
                 let apart =
                     !work.dentry.is_ancestor_of(&upper.dentry) && !upper.dentry.is_ancestor_of(&work.dentry);
-                if !Arc::ptr_eq(&upper.mount, &work.mount) || !apart || upper.mount.is_read_only() {
+                // An overlay can't keep the whiteouts of another one.
+                let nested = upper.mount.sb().downcast::<Overlay>().is_some();
+                if !Arc::ptr_eq(&upper.mount, &work.mount) || !apart || nested || upper.mount.is_read_only() {
                     return Err(Errno::EINVAL);
                 }
                 Some((upper.dentry, layer::work_directory(&work, caller)?))
