@@ -4,6 +4,7 @@
 
 mod confinement;
 mod lifetime;
+mod options;
 mod pty;
 mod status;
 mod terminal;
