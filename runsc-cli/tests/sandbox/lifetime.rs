@@ -114,7 +114,7 @@ fn whichever_process_is_killed_no_guest_process_is_left() {
     as_each_user(|uid| {
         // The command itself, and each process below it, in a sandbox of its own: a guest's own process may die alone,
         // everything else takes all with it; in the end nothing is left.
-        for victim in 0..=4 {
+        for victim in 0..=4usize {
             let (mut child, processes) = crowded(uid);
             match victim.checked_sub(1).and_then(|at| processes.get(at)) {
                 None => kill(child.0.id() as i32),
