@@ -1,5 +1,7 @@
 //! Cost of the VFS itself: cached walks, opening, reading. `cargo bench -p sentry --bench paths`.
 
+#![forbid(unsafe_code)]
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
