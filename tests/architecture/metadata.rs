@@ -14,7 +14,9 @@ pub struct Package {
     pub folder: PathBuf,
     /// Names of all it depends on, tests and build scripts included.
     pub dependencies: Vec<String>,
-    /// The root files of its targets.
+    /// Those among them that the crate itself is linked with.
+    pub linked: Vec<String>,
+    /// The root files of its library and its programs.
     pub roots: Vec<PathBuf>,
 }
 
@@ -32,12 +34,18 @@ pub fn packages() -> Vec<Package> {
 }
 
 fn package(value: &Value) -> Package {
+    let dependencies = list(&value["dependencies"]);
     let manifest = PathBuf::from(text(&value["manifest_path"]));
     Package {
         name: text(&value["name"]),
         folder: manifest.parent().expect("a manifest lies in a folder").to_path_buf(),
-        dependencies: list(&value["dependencies"]).iter().map(|d| text(&d["name"])).collect(),
-        roots: list(&value["targets"]).iter().map(|t| PathBuf::from(text(&t["src_path"]))).collect(),
+        dependencies: dependencies.iter().map(|d| text(&d["name"])).collect(),
+        linked: dependencies.iter().filter(|d| d["kind"].is_null()).map(|d| text(&d["name"])).collect(),
+        roots: list(&value["targets"])
+            .iter()
+            .filter(|t| list(&t["kind"]).iter().any(|k| k == "lib" || k == "bin"))
+            .map(|t| PathBuf::from(text(&t["src_path"])))
+            .collect(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Values and layouts against the C headers of this machine. Headers older than a constant do not have it: such names are
 //! left out and listed (`--nocapture`).
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
