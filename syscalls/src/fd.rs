@@ -9,6 +9,7 @@ use abi::open::OpenFlags;
 use sentry::SysResult;
 use sentry::fs::tmpfs::memfd;
 use sentry::mm::UserRef;
+use sentry::net::Socket;
 use sentry::task::CurrentTask;
 use sentry::task::file_lock::Wait;
 use sentry::vfs::file::OwnerKind;
@@ -88,15 +89,8 @@ pub fn fcntl(task: &mut CurrentTask, fd: Fd, command: FcntlCommand, arg: FcntlAr
         f::F_OFD_GETLK => get_lock(task, &file, arg, true),
         f::F_OFD_SETLK => set_lock(task, &file, fd, arg, true, Wait::No),
         f::F_OFD_SETLKW => set_lock(task, &file, fd, arg, true, Wait::Yes),
-        f::F_SETOWN => {
-            let who = arg.0 as i32;
-            let kind = if who < 0 { OwnerKind::Group } else { OwnerKind::Process };
-            set_owner(task, &file, kind, who.checked_abs().ok_or(Errno::EINVAL)?)
-        }
-        f::F_GETOWN => {
-            let (kind, id) = owner(task, &file);
-            Ok(if kind == f::F_OWNER_PGRP { -id } else { id } as u64)
-        }
+        f::F_SETOWN => set_owner_by_number(task, &file, arg.0 as i32),
+        f::F_GETOWN => Ok(owner_as_number(task, &file) as u64),
         f::F_SETOWN_EX => {
             let owner: f::FOwnerEx = task.read_obj(UserRef::new(arg.addr()))?;
             let kind = match owner.r#type {
@@ -161,9 +155,28 @@ fn set_owner(task: &CurrentTask, file: &File, kind: OwnerKind, id: i32) -> SysRe
         0 => None,
         id => Some((kind, task.pid().namespace().find(id).ok_or(Errno::ESRCH)?)),
     };
-    let old = std::mem::replace(&mut file.owner.lock().who, who);
+    let own = task.own_creds();
+    let old = {
+        let mut owner = file.owner.lock();
+        if who.is_some() {
+            owner.by = (own.uid, own.euid);
+        }
+        std::mem::replace(&mut owner.who, who)
+    };
     drop(old);
     Ok(0)
+}
+
+/// F_SETOWN and FIOSETOWN: a process, or with a negative number a process group.
+fn set_owner_by_number(task: &CurrentTask, file: &File, who: i32) -> SysResult<u64> {
+    let kind = if who < 0 { OwnerKind::Group } else { OwnerKind::Process };
+    set_owner(task, file, kind, who.checked_abs().ok_or(Errno::EINVAL)?)
+}
+
+/// F_GETOWN and FIOGETOWN.
+fn owner_as_number(task: &CurrentTask, file: &File) -> i32 {
+    let (kind, id) = owner(task, file);
+    if kind == f::F_OWNER_PGRP { -id } else { id }
 }
 
 /// Kind and number of who gets signals, as the caller sees it; 0 for nobody.
@@ -313,7 +326,20 @@ pub fn ioctl(task: &mut CurrentTask, fd: Fd, request: IoctlRequest, arg: IoctlAr
         i::FIOCLEX => task.files().set_on_exec(fd.0, OnExec::Close)?,
         i::FIONCLEX => task.files().set_on_exec(fd.0, OnExec::Keep)?,
         i::FIONBIO => return set(task, OpenFlags::NONBLOCK),
-        i::FIOASYNC => return set(task, OpenFlags::ASYNC),
+        i::FIOASYNC => {
+            let on: i32 = task.read_obj(UserRef::new(arg.addr()))?;
+            if (on != 0) != file.flags().contains(OpenFlags::ASYNC) && !file.ops().signals_io() {
+                return Err(Errno::ENOTTY.into());
+            }
+            return set(task, OpenFlags::ASYNC);
+        }
+        i::FIOSETOWN | i::SIOCSPGRP if file.downcast::<Socket>().is_some() => {
+            let who: i32 = task.read_obj(UserRef::new(arg.addr()))?;
+            return set_owner_by_number(task, &file, who);
+        }
+        i::FIOGETOWN | i::SIOCGPGRP if file.downcast::<Socket>().is_some() => {
+            task.write_obj(UserRef::new(arg.addr()), &owner_as_number(task, &file))?;
+        }
         i::FIOQSIZE => {
             if !inode.is_regular() && !inode.is_dir() && !inode.is_symlink() {
                 return Err(Errno::ENOTTY.into());

@@ -157,6 +157,10 @@ impl Drop for Socket {
 }
 
 impl FileOps for Socket {
+    fn signals_io(&self) -> bool {
+        true
+    }
+
     fn blocking(&self) -> Blocking {
         match self.ops.kind() {
             SocketKind::Stream => Blocking::Stream,

@@ -11,7 +11,7 @@ use abi::Errno;
 use abi::capability::CAP_FSETID;
 use abi::poll::PollEvents;
 use abi::resource::{RLIM_INFINITY, RLIMIT_FSIZE};
-use abi::signal::{SigInfo, Signal};
+use abi::signal::{SI_USER, SigInfo, Signal};
 use abi::stat::{S_IALLUGO, S_ISGID, S_ISUID};
 
 use super::{CurrentTask, WaitEnd};
@@ -289,10 +289,12 @@ impl CurrentTask {
         inode.ops().set_attr(inode, &SetAttr { permissions: Some(kept & S_IALLUGO), ..SetAttr::default() })
     }
 
-    /// Sends the calling thread a signal of the kernel's.
+    /// Sends the calling thread a signal that its own call causes. It looks as if the process had sent it.
     pub fn signal_self(&self, signal: Signal) {
+        let uid = self.own_creds().user_ns.uid_inside(self.own_creds().uid);
+        let info = SigInfo::kill(signal, SI_USER, self.tgid(), uid);
         // A queue that is full drops it, as on Linux.
-        let _ = crate::signal::send_to_task(self.task(), signal, SigInfo::kernel(signal));
+        let _ = crate::signal::send_to_task(self.task(), signal, info);
     }
 
     /// The file that an open gives, waited for if need be.

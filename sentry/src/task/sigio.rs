@@ -9,22 +9,33 @@ use std::time::Instant;
 
 use abi::open::OpenFlags;
 use abi::poll::PollEvents;
-use abi::signal::{SigInfo, Signal};
+use abi::signal::{POLL_HUP, POLL_IN, POLL_OUT, POLL_PRI, SI_SIGIO, SigInfo, Signal};
 use sync::Mutex;
 
-use super::CurrentTask;
+use super::{Credentials, CurrentTask, Task, ThreadGroup};
 use crate::Kernel;
 use crate::error::Result;
-use crate::signal::{send_to_group, send_to_process_group, send_to_task};
+use crate::signal::{send_to_group, send_to_task};
 use crate::time::TimerHandle;
 use crate::vfs::File;
-use crate::vfs::file::OwnerKind;
+use crate::vfs::file::{FileOwner, OwnerKind};
 use crate::wait::Wake;
 
-/// `si_code` of a signal that tells of a file (sigaction(2)).
-const POLL_IN: i32 = 1;
-const POLL_OUT: i32 = 2;
-const POLL_HUP: i32 = 6;
+/// Signals whose codes mean something else: they say SI_SIGIO instead of what has happened.
+const OWN_CODES: [Signal; 7] = [
+    Signal::SIGILL,
+    Signal::SIGFPE,
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGTRAP,
+    Signal::SIGCHLD,
+    Signal::SIGSYS,
+];
+
+const INPUT: PollEvents = PollEvents::IN.union(PollEvents::RDNORM);
+/// How pipes tell of more room when there has been some before.
+const ROOM: PollEvents = PollEvents::MSG;
+const OUTPUT: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
 
 struct AsyncFile {
     this: Weak<AsyncFile>,
@@ -50,8 +61,7 @@ impl CurrentTask {
                 pending: AtomicU32::new(0),
                 timer: Mutex::new(None),
             });
-            let all =
-                PollEvents::IN | PollEvents::OUT | PollEvents::PRI | PollEvents::RDNORM | PollEvents::WRNORM;
+            let all = INPUT | OUTPUT | PollEvents::PRI | ROOM;
             let key = file.ops().register(file, all, waker);
             file.set_async_waker(key);
         } else if !asks {
@@ -94,29 +104,66 @@ impl Wake for Due {
     }
 }
 
-fn send(kernel: &Kernel, file: &File, fd: i32, events: PollEvents) {
+fn send(kernel: &Kernel, file: &File, fd: i32, mut events: PollEvents) {
     let owner = file.owner.lock().clone();
-    let Some((kind, pid)) = owner.who else { return };
-    let (code, band) = if events.intersects(PollEvents::IN | PollEvents::RDNORM) {
-        (POLL_IN, PollEvents::IN | PollEvents::RDNORM)
-    } else if events.intersects(PollEvents::OUT | PollEvents::WRNORM) {
-        (POLL_OUT, PollEvents::OUT | PollEvents::WRNORM | PollEvents::WRBAND)
+    let Some((kind, pid)) = &owner.who else { return };
+    // Both ends of a pipe hear of everything that happens to it.
+    let access = file.access();
+    events.set(INPUT, access.read && events.intersects(INPUT));
+    events.set(OUTPUT, access.write && events.intersects(OUTPUT | ROOM));
+    let (code, band) = if events.intersects(INPUT) {
+        (POLL_IN, INPUT)
+    } else if events.intersects(OUTPUT) {
+        (POLL_OUT, OUTPUT | PollEvents::WRBAND)
+    } else if events.intersects(PollEvents::PRI) {
+        (POLL_PRI, PollEvents::PRI | PollEvents::RDBAND)
+    } else if events.contains(PollEvents::HUP) {
+        (POLL_HUP, PollEvents::HUP | PollEvents::ERR)
     } else {
-        (POLL_HUP, PollEvents::ERR | PollEvents::HUP)
+        return;
     };
-    let (signal, info) = match u32::try_from(owner.signal).ok().and_then(Signal::new) {
-        Some(signal) => (signal, SigInfo::poll(signal, code, i64::from(band.bits()), fd)),
-        None => (Signal::SIGIO, SigInfo::kernel(Signal::SIGIO)),
-    };
-    // A full queue drops it, as on Linux (which then sends SIGIO instead).
-    let _ = match kind {
-        OwnerKind::Thread => pid.task().map(|task| send_to_task(&task, signal, info)),
-        OwnerKind::Process => pid.thread_group().map(|group| send_to_group(&group, signal, info)),
-        OwnerKind::Group => {
-            if let Some(group) = pid.process_group() {
-                send_to_process_group(kernel, &group, signal, info);
-            }
-            None
+    let detailed = u32::try_from(owner.signal).ok().and_then(Signal::new).map(|signal| {
+        let code = if OWN_CODES.contains(&signal) { SI_SIGIO } else { code };
+        (signal, SigInfo::poll(signal, code, i64::from(band.bits()), fd))
+    });
+    let tell = |task: &Arc<Task>, whole_process: bool| {
+        if !may_signal(&owner, &task.creds()) {
+            return;
+        }
+        let send = |signal, info| match whole_process {
+            true => send_to_group(task.thread_group(), signal, info),
+            false => send_to_task(task, signal, info),
+        };
+        // Where there is no room for details, there is always some for the plain signal.
+        if detailed.is_none_or(|(signal, info)| send(signal, info).is_err()) {
+            let _ = send(Signal::SIGIO, SigInfo::kernel(Signal::SIGIO));
         }
     };
+    let leader = |group: &Arc<ThreadGroup>| {
+        if let Some(task) = group.any_thread() {
+            tell(&task, true);
+        }
+    };
+    match kind {
+        OwnerKind::Thread => {
+            if let Some(task) = pid.task() {
+                tell(&task, false);
+            }
+        }
+        OwnerKind::Process => {
+            if let Some(group) = pid.thread_group() {
+                leader(&group);
+            }
+        }
+        OwnerKind::Group => {
+            let members = pid.process_group().map(|group| kernel.tree.lock().members(group.id()));
+            members.iter().flatten().for_each(leader);
+        }
+    }
+}
+
+/// Whether who named the owner may send it signals: as kill(2), but by the ids of then, and without capabilities.
+fn may_signal(owner: &FileOwner, receiver: &Credentials) -> bool {
+    let (uid, euid) = owner.by;
+    euid == 0 || [uid, euid].iter().any(|id| *id == receiver.uid || *id == receiver.suid)
 }

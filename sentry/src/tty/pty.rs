@@ -346,6 +346,10 @@ impl Master {
 }
 
 impl FileOps for Master {
+    fn signals_io(&self) -> bool {
+        true
+    }
+
     fn blocking(&self) -> Blocking {
         Blocking::Stream
     }
@@ -547,6 +551,10 @@ impl Wake for Alarm {
 }
 
 impl FileOps for Slave {
+    fn signals_io(&self) -> bool {
+        true
+    }
+
     fn blocking(&self) -> Blocking {
         Blocking::Stream
     }

@@ -159,6 +159,11 @@ pub trait FileOps: Send + Sync + Any {
         self.wait_queue().is_some()
     }
 
+    /// Whether `O_ASYNC` works for this kind: terminals, pipes, sockets.
+    fn signals_io(&self) -> bool {
+        false
+    }
+
     /// Takes [`register`](Self::register) back.
     fn unregister(&self, _file: &File, key: WaitKey) {
         if let Some(queue) = self.wait_queue() {
@@ -264,6 +269,8 @@ pub struct File {
 pub struct FileOwner {
     /// Whom F_SETOWN has named.
     pub who: Option<(OwnerKind, Arc<Pid>)>,
+    /// Real and effective user id of who has named it: on their behalf signals are sent.
+    pub by: (u32, u32),
     /// F_SETSIG; 0 is SIGIO without details.
     pub signal: i32,
 }
@@ -353,7 +360,10 @@ impl File {
     /// F_SETFL: changes what it may change (`O_APPEND`, `O_ASYNC`, `O_DIRECT`, `O_NOATIME`, `O_NONBLOCK`).
     pub fn set_flags(&self, flags: OpenFlags) -> Result<(), Errno> {
         self.ops.flags_changed(self, flags)?;
-        let settable = SETTABLE.bits();
+        let mut settable = SETTABLE.bits();
+        if !self.ops.signals_io() {
+            settable &= !OpenFlags::ASYNC.bits();
+        }
         let old = self.flags.load(Ordering::Relaxed);
         self.flags.store((old & !settable) | (flags.bits() & settable), Ordering::Relaxed);
         Ok(())

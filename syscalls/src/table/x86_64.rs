@@ -282,7 +282,7 @@ syscall_table! {
     275 splice => splice::splice, Full, "";
     276 tee => splice::tee, Full, "";
     277 sync_file_range => sync::sync_file_range, Full, "";
-    278 vmsplice => splice::vmsplice, Full, "";
+    278 vmsplice => splice::vmsplice, Partial, "bytes are copied: later changes of the memory do not show in the pipe";
     279 move_pages => none, None, "";
     280 utimensat => attr::utimensat, Full, "";
     281 epoll_pwait => epoll::epoll_pwait, Full, "";

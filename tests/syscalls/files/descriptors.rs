@@ -120,6 +120,59 @@ fn input_signal_with_details() {
     eq((info.signal(), info.code(), info.addr() as i64, info.status()), (number, 1, 0x41, r));
 }
 
+case!(output_signal: fcntl, write, read);
+fn output_signal() {
+    let [r, w] = pipe(0);
+    let number = SIGRTMIN() + 2;
+    sig::on(number, sig::record, 0);
+    ok(sys!(fcntl, w, F_SETOWN, ok(sys!(getpid))));
+    ok(sys!(fcntl, w, 10, number));
+    ok(sys!(fcntl, w, F_SETFL, O_ASYNC));
+    // The end that writes is told of room, not of its own bytes.
+    write_all(w, b"x");
+    sleep_ms(20);
+    eq(sig::count(), 0);
+    eq(read(r, 1), b"x");
+    eventually("the signal has come", || sig::count() > 0);
+    let info = sig::log()[0];
+    eq((info.signal(), info.code(), info.addr() as i64, info.status()), (number, 2, 0x304, w));
+}
+
+case!(input_signal_to_another_user: fcntl, write, setresuid);
+fn input_signal_to_another_user() {
+    let [r, w] = pipe(0);
+    let ready = pipe(0);
+    let child = fork(|| {
+        sig::on(SIGIO, sig::record, 0);
+        ok(sys!(setresuid, 1001, 1001, 1001));
+        write_all(ready[1], b"r");
+        sleep_ms(100);
+        eq(sig::count(), 0);
+    });
+    eq(read(ready[0], 1), b"r");
+    in_child(|| {
+        ok(sys!(setresuid, 1002, 1002, 1002));
+        // Naming somebody is allowed; the signal is not sent.
+        ok(sys!(fcntl, r, F_SETOWN, child.pid));
+    });
+    ok(sys!(fcntl, r, F_SETFL, O_ASYNC));
+    write_all(w, b"x");
+    child.succeeds();
+}
+
+case!(files_without_input_signals: fcntl, ioctl);
+fn files_without_input_signals() {
+    let fd = create(c"f", b"x");
+    ok(sys!(fcntl, fd, F_SETFL, O_ASYNC));
+    eq(ok_i32(sys!(fcntl, fd, F_GETFL)) & O_ASYNC, 0);
+    fails(sys!(ioctl, fd, 0x5452, &1i32), ENOTTY);
+    ok(sys!(ioctl, fd, 0x5452, &0i32));
+    let [r, _w] = pipe(0);
+    ok(sys!(ioctl, r, 0x5452, &1i32));
+    eq(ok_i32(sys!(fcntl, r, F_GETFL)) & O_ASYNC, O_ASYNC);
+    fails(sys!(ioctl, r, 0x8901, &1i32), ENOTTY);
+}
+
 case!(range_is_closed: close_range, fcntl);
 fn range_is_closed() {
     for fd in 20..30 {

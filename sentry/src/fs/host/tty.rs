@@ -116,6 +116,10 @@ impl ControllingTty for HostTty {
 }
 
 impl FileOps for HostTtyFile {
+    fn signals_io(&self) -> bool {
+        true
+    }
+
     fn blocking(&self) -> Blocking {
         Blocking::Stream
     }

@@ -89,6 +89,10 @@ impl Drop for PipeEnd {
 }
 
 impl FileOps for PipeEnd {
+    fn signals_io(&self) -> bool {
+        true
+    }
+
     fn blocking(&self) -> Blocking {
         Blocking::Stream
     }

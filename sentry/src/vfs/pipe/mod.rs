@@ -40,6 +40,8 @@ const BATCH: usize = 16;
 
 /// Events of a readable pipe.
 const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM);
+/// Events that tell of a read from a pipe that was not full: only O_ASYNC asks for them, pollers know of the room.
+const STILL_WRITABLE: PollEvents = PollEvents::MSG;
 /// Events of a writable pipe.
 const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
 
@@ -57,6 +59,11 @@ struct State {
     reader_opens: u64,
     /// How often it was opened for writing, ever.
     writer_opens: u64,
+}
+
+/// What a read tells, by whether the pipe was full before.
+fn room_after(was_full: bool) -> PollEvents {
+    if was_full { WRITABLE } else { STILL_WRITABLE }
 }
 
 impl Pipe {
@@ -133,9 +140,7 @@ impl Pipe {
                 (Some(state.slots.take(n)), 0, was_full)
             }
         };
-        if was_full {
-            self.queue.notify(WRITABLE);
-        }
+        self.queue.notify(room_after(was_full));
         match batch {
             None => match dst.put(&small[..few]) {
                 Ok(n) if n == few => Ok(few),

@@ -6,7 +6,7 @@ use abi::Errno;
 use smallvec::SmallVec;
 
 use super::buffer::{self, Slot, SlotKind};
-use super::{BATCH, Pipe, READABLE, SLOT_SIZE, WRITABLE};
+use super::{BATCH, Pipe, READABLE, SLOT_SIZE, WRITABLE, room_after};
 
 /// Moves up to `len` bytes from one pipe to another: zero when the first has no writer left, EAGAIN when it is empty
 /// or the second is full, EPIPE when nobody reads the second. The pipes must differ (EINVAL).
@@ -49,8 +49,8 @@ fn move_batch(from: &Pipe, to: &Pipe, len: usize) -> Result<usize, Errno> {
         Err(false) => (Err(Errno::EAGAIN), buffer::Batch::new()),
     };
     finish(to, reserved, batch, pages);
-    if was_full {
-        from.queue.notify(WRITABLE);
+    if answer.is_ok() {
+        from.queue.notify(room_after(was_full));
     }
     answer
 }
@@ -122,9 +122,7 @@ impl Pipe {
             state.slots.copy_out(&mut bytes);
             (bytes, was_full)
         };
-        if was_full {
-            self.queue.notify(WRITABLE);
-        }
+        self.queue.notify(room_after(was_full));
         Ok(bytes)
     }
 
