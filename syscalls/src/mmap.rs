@@ -39,7 +39,11 @@ const KNOWN: MapFlags = MapFlags::SHARED
     .union(MapFlags::NONBLOCK)
     .union(MapFlags::STACK)
     .union(MapFlags::HUGETLB)
-    .union(MapFlags::ADDR_32BIT);
+    .union(MapFlags::ADDR_32BIT)
+    .union(MapFlags::from_bits_retain(MAP_ABOVE4G | 21 << MAP_HUGE_SHIFT | 30 << MAP_HUGE_SHIFT));
+
+/// Not in the low 4 GiB, where mappings without an address never are.
+const MAP_ABOVE4G: u32 = 0x80;
 
 /// Logarithms of the sizes of huge pages on x86-64; 0 is the default size.
 const HUGE_SIZES: [u32; 3] = [0, 21, 30];
@@ -93,7 +97,7 @@ pub fn mmap(
             _ => MapBacking::Refused(Errno::EINVAL),
         }
     } else {
-        file_backing(task, fd, kind, &mut prot, map_flags, offset)?
+        file_backing(task, fd, kind, &mut prot, map_flags, offset, len)?
     };
     map_flags |= if kind == PRIVATE { MapFlags::PRIVATE } else { MapFlags::SHARED };
     let request = MapRequest { addr, len, prot, flags: map_flags, backing, limits: limits(task) };
@@ -107,12 +111,19 @@ fn file_backing(
     prot: &mut Prot,
     flags: MapFlags,
     offset: u64,
+    len: u64,
 ) -> Result<MapBacking, Errno> {
     let file = task.file(fd.0)?;
     if flags.contains(MapFlags::HUGETLB) {
         return Err(Errno::EINVAL);
     }
     let refused = |errno| Ok(MapBacking::Refused(errno));
+    // Regular files end at a signed offset, other files where the numbers do.
+    let most = if file.path.inode().is_regular() { i64::MAX as u64 } else { u64::MAX };
+    let rounded = len.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+    if most.checked_sub(rounded).is_none_or(|last| offset / PAGE > last / PAGE) {
+        return refused(Errno::EOVERFLOW);
+    }
     let shared = match kind {
         SHARED => true,
         SHARED_VALIDATE if !KNOWN.contains(flags) => return refused(Errno::EOPNOTSUPP),

@@ -112,12 +112,7 @@ impl MemoryManager {
             return Err(Errno::EINVAL);
         }
         let len = page_up(request.len).ok_or(Errno::ENOMEM)?;
-        if let MapBacking::File { offset, .. } = request.backing
-            && offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64)
-        {
-            return Err(Errno::EOVERFLOW);
-        }
-        let vma = new_vma(&request);
+        let vma = new_vma(&request, len);
         // Before the first page can be there: truncation has to find us.
         if let Some(mappings) = request_file(&request).and_then(|file| file.mappings()) {
             mappings.add(self.id, Arc::downgrade(&self.inner));
@@ -224,9 +219,14 @@ fn prepared_run<'a>(memory: &'a MemoryFile, vma: &Vma, len: u64) -> Option<HeldR
     Some(HeldRun::new(memory, run))
 }
 
-fn new_vma(request: &MapRequest) -> Result<Vma, Errno> {
+fn new_vma(request: &MapRequest, len: u64) -> Result<Vma, Errno> {
     if let MapBacking::Refused(errno) = request.backing {
         return Err(errno);
+    }
+    if let MapBacking::File { offset, .. } = request.backing
+        && offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64)
+    {
+        return Err(Errno::EOVERFLOW);
     }
     let mut flags = VmaFlags::empty();
     let shared = request.flags.contains(MapFlags::SHARED);

@@ -8,7 +8,7 @@ use abi::mman::MsyncFlags;
 use super::mappable::Mappable;
 use super::user::UserAddr;
 use super::vma::VmaFlags;
-use super::{MemoryManager, PAGE, page_up};
+use super::{MemoryManager, PAGE, page_down};
 
 /// A part of a file: offset and length in bytes.
 type FilePart = (Arc<dyn Mappable>, u64, u64);
@@ -20,7 +20,9 @@ impl MemoryManager {
         if !MsyncFlags::all().contains(flags) || !addr.0.is_multiple_of(PAGE) || flags.contains(both) {
             return Err(Errno::EINVAL);
         }
-        let end = page_up(len).and_then(|len| addr.0.checked_add(len)).ok_or(Errno::ENOMEM)?;
+        // A length that wraps around when it is rounded up is 0.
+        let len = page_down(len.wrapping_add(PAGE - 1));
+        let end = addr.0.checked_add(len).ok_or(Errno::ENOMEM)?;
         let mut at = addr.0;
         let mut result = Ok(());
         while at < end {

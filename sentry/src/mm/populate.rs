@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use platform::{Frames, Prot};
+use platform::{Frames, HostFile, Prot};
 
-use super::fault::{FaultError, Need, permits};
+use super::fault::{FaultError, Need};
+use super::mappable::Place;
 use super::ranges::Piece;
 use super::vma::{Vma, VmaFlags};
-use super::{Inner, MemoryManager};
+use super::{Inner, MemoryManager, PAGE};
 
 /// Another thread may take a page away so often before we give up.
 const ATTEMPTS: usize = 1000;
@@ -44,7 +45,9 @@ impl MemoryManager {
     /// All of a range, touched as `need` says. Denied: a mapping does not permit it.
     pub(super) fn populate_for(&self, range: Range<u64>, need: Need) -> Result<(), FaultError> {
         self.make_present(range, |vma| {
-            let refused = vma.flags.contains(VmaFlags::IO) || !permits(vma, need);
+            // Stricter than a touch: pages that can be written need not be readable here.
+            let wanted = if need.writes() { Prot::WRITE } else { Prot::READ };
+            let refused = vma.flags.contains(VmaFlags::IO) || !vma.prot.contains(wanted);
             if refused { Err(FaultError::Denied) } else { Ok(need) }
         })
     }
@@ -60,9 +63,9 @@ impl MemoryManager {
                 let inner = self.inner.read();
                 let Some((_, vma)) = inner.vmas.find(at) else { return Err(FaultError::NotMapped) };
                 let need = need(vma)?;
-                (need, inner.ready_frames(at, range.end, need))
+                (need, inner.ready_run(at, range.end, need))
             };
-            let Some((end, frames)) = ready else {
+            let Some((end, place)) = ready else {
                 attempts += 1;
                 if attempts > ATTEMPTS {
                     return Err(FaultError::NotMapped);
@@ -70,8 +73,12 @@ impl MemoryManager {
                 self.fault_in(at, need)?;
                 continue;
             };
-            if let Some(frames) = frames {
-                self.memory.populate(frames).map_err(|_| FaultError::NoMemory)?;
+            match place {
+                Place::Memory(offset) => {
+                    let frames = Frames { offset, len: end - at };
+                    self.memory.populate(frames).map_err(|_| FaultError::NoMemory)?;
+                }
+                Place::Host(file, offset) => touch(&file, offset, end - at)?,
             }
             (at, attempts) = (end, 0);
         }
@@ -79,16 +86,23 @@ impl MemoryManager {
     }
 }
 
+/// Reads a byte of each page: the host gets it, or there is none.
+fn touch(file: &HostFile, offset: u64, len: u64) -> Result<(), FaultError> {
+    for at in (offset..offset + len).step_by(PAGE as usize) {
+        file.read(at, &mut [0]).map_err(|_| FaultError::PastEnd)?;
+    }
+    Ok(())
+}
+
 impl Inner {
-    /// Where the pages at `at` that can be used for `need` end, and their frames; `None` when there are none.
-    fn ready_frames(&self, at: u64, end: u64, need: Need) -> Option<(u64, Option<Frames>)> {
+    /// Where the pages at `at` that can be used for `need` end, and where they are; `None` when there are none.
+    fn ready_run(&self, at: u64, end: u64, need: Need) -> Option<(u64, Place)> {
         let (shown, pma) = self.pages.pmas.find(at)?;
         if !self.is_ready(at, pma, need) {
             return None;
         }
-        let end = shown.end.min(end);
         let mut part = pma.clone();
         part.advance(at - shown.start);
-        Some((end, part.frames(end - at)))
+        Some((shown.end.min(end), part.place))
     }
 }

@@ -75,6 +75,7 @@ impl<T: Piece> Ranges<T> {
 
     /// The pieces that touch `range`, each cut to it, as copies.
     pub fn clipped(&self, range: Range<u64>) -> Vec<(Range<u64>, T)> {
+        debug_assert!(range.start < range.end);
         let overlapping = self.overlapping(range.clone());
         overlapping.map(|(at, value)| (clip(&at, &range), cut(&at, value, &range))).collect()
     }

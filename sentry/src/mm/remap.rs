@@ -9,9 +9,10 @@ use super::arena::Growth;
 use super::limits::{MAX_MAP_COUNT, MmLimits, overcommits};
 use super::map::EAGER_LIMIT;
 use super::ranges::Piece;
+use super::unmap::unmap_range;
 use super::user::UserAddr;
 use super::vma::{Vma, VmaFlags};
-use super::{Inner, MemoryManager, PAGE, Trash, page_up};
+use super::{Inner, MemoryManager, PAGE, TASK_SIZE, Trash, page_down};
 
 /// The arguments, checked and rounded to pages.
 struct Remap<'a> {
@@ -51,6 +52,7 @@ impl MemoryManager {
     }
 }
 
+/// The checks that need no look at the mappings, in Linux's order (check_mremap_params).
 fn check<'a>(
     addr: UserAddr,
     old_len: u64,
@@ -59,20 +61,28 @@ fn check<'a>(
     new_addr: UserAddr,
     limits: &'a MmLimits,
 ) -> Result<Remap<'a>, Errno> {
-    let moves = flags.contains(MremapFlags::MAYMOVE);
-    if !MremapFlags::all().contains(flags) || (flags.contains(MremapFlags::FIXED) && !moves) {
+    // Lengths that wrap around when they are rounded up are 0.
+    let round = |len: u64| page_down(len.wrapping_add(PAGE - 1));
+    let (old_len, new_len) = (round(old_len), round(new_len));
+    if !MremapFlags::all().contains(flags) || !addr.0.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    if flags.contains(MremapFlags::DONTUNMAP) && (!moves || old_len != new_len) {
+    if new_len == 0 || new_len > TASK_SIZE {
         return Err(Errno::EINVAL);
     }
-    if !addr.0.is_multiple_of(PAGE) {
-        return Err(Errno::EINVAL);
+    let old = addr.0..addr.0.saturating_add(old_len);
+    if flags.intersects(MremapFlags::FIXED | MremapFlags::DONTUNMAP) {
+        if new_addr.0 > TASK_SIZE - new_len || !new_addr.0.is_multiple_of(PAGE) {
+            return Err(Errno::EINVAL);
+        }
+        if !flags.contains(MremapFlags::MAYMOVE)
+            || (flags.contains(MremapFlags::DONTUNMAP) && old_len != new_len)
+            || (addr.0.wrapping_add(old_len) > new_addr.0 && new_addr.0 + new_len > addr.0)
+        {
+            return Err(Errno::EINVAL);
+        }
     }
-    let old_len = page_up(old_len).unwrap_or(0);
-    let new_len = page_up(new_len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
-    let old_end = addr.0.checked_add(old_len).ok_or(Errno::EINVAL)?;
-    Ok(Remap { old: addr.0..old_end, new_len, flags, new_addr: new_addr.0, limits })
+    Ok(Remap { old, new_len, flags, new_addr: new_addr.0, limits })
 }
 
 impl Remap<'_> {
@@ -87,23 +97,31 @@ impl Remap<'_> {
 
 impl Inner {
     fn remap(&mut self, remap: &Remap<'_>, trash: &mut Trash) -> Result<u64, Errno> {
-        let at = remap.old.start;
+        let (at, old_len, new_len) = (remap.old.start, remap.old_len(), remap.new_len);
+        let fixed = remap.has(MremapFlags::FIXED);
+        if (fixed || remap.has(MremapFlags::DONTUNMAP)) && self.vmas.len() + 5 >= MAX_MAP_COUNT {
+            return Err(Errno::ENOMEM);
+        }
+        if fixed && old_len == new_len {
+            return self.move_all(remap, trash);
+        }
         if self.vmas.find(at).is_none() {
             return Err(Errno::EFAULT);
         }
-        if remap.has(MremapFlags::FIXED) || remap.has(MremapFlags::DONTUNMAP) {
+        if fixed || remap.has(MremapFlags::DONTUNMAP) {
+            // What shrinks is checked as it will be after the cut.
+            self.check_resize(&Remap { old: at..at + old_len.min(new_len), ..*remap })?;
             return self.remap_to(remap, trash);
         }
-        let old_len = remap.old_len();
-        if old_len >= remap.new_len {
-            if old_len > remap.new_len {
-                self.unmap(at + remap.new_len..remap.old.end, trash)?;
+        if old_len >= new_len {
+            if old_len > new_len {
+                self.unmap(unmap_range(UserAddr(at + new_len), old_len - new_len)?, trash)?;
             }
             return Ok(at);
         }
         let (whole, vma) = self.check_resize(remap)?;
         if remap.old.end == whole.end && old_len > 0 {
-            let more = whole.end..at + remap.new_len;
+            let more = whole.end..at + new_len;
             if more.end <= self.user_range.end && more.end > more.start && self.vmas.is_free(more.clone()) {
                 self.expand(more, &vma, whole.end - whole.start)?;
                 return Ok(at);
@@ -112,47 +130,50 @@ impl Inner {
         if !remap.has(MremapFlags::MAYMOVE) {
             return Err(Errno::ENOMEM);
         }
-        let to = self.find_free(0, remap.new_len, false).ok_or(Errno::ENOMEM)?;
+        let to = self.find_free(0, new_len, false).ok_or(Errno::ENOMEM)?;
         self.move_to(remap, to, trash)
     }
 
-    /// Moves to a given place, or (MREMAP_DONTUNMAP) to one near a hint.
+    /// MREMAP_FIXED without a change of size: each mapping in the range goes along, and gaps stay gaps.
+    fn move_all(&mut self, remap: &Remap<'_>, trash: &mut Trash) -> Result<u64, Errno> {
+        let parts = self.vmas.clipped(remap.old.clone());
+        if parts.first().is_none_or(|(first, _)| first.start > remap.old.start) {
+            return Err(Errno::EFAULT);
+        }
+        for (part, _) in parts {
+            let new_addr = remap.new_addr + (part.start - remap.old.start);
+            let new_len = part.end - part.start;
+            let remap = Remap { old: part, new_len, new_addr, ..*remap };
+            self.check_resize(&remap)?;
+            self.remap_to(&remap, trash)?;
+        }
+        Ok(remap.new_addr)
+    }
+
+    /// Moves one mapping to a given place, or (MREMAP_DONTUNMAP) to one near a hint.
     fn remap_to(&mut self, remap: &Remap<'_>, trash: &mut Trash) -> Result<u64, Errno> {
         let (at, old_len, new_len) = (remap.old.start, remap.old_len(), remap.new_len);
-        let all = &self.user_range;
-        if !remap.new_addr.is_multiple_of(PAGE) || new_len > all.end || remap.new_addr > all.end - new_len {
-            return Err(Errno::EINVAL);
-        }
         let new = remap.new_addr..remap.new_addr + new_len;
-        if remap.old.end > new.start && new.end > at {
-            return Err(Errno::EINVAL);
-        }
-        if self.vmas.len() + 2 >= MAX_MAP_COUNT {
-            return Err(Errno::ENOMEM);
-        }
         let fixed = remap.has(MremapFlags::FIXED);
         if fixed {
-            if new.start < all.start {
-                return Err(Errno::EPERM);
-            }
             self.unmap(new.clone(), trash)?;
         }
         let mut old = remap.old.clone();
         if old_len > new_len {
-            self.unmap(at + new_len..old.end, trash)?;
+            self.unmap(unmap_range(UserAddr(at + new_len), old_len - new_len)?, trash)?;
             old.end = at + new_len;
         }
-        let remap = Remap { old, ..*remap };
-        // Several mappings may be moved together, as they are.
-        let several = fixed && remap.old_len() == new_len && !remap.has(MremapFlags::DONTUNMAP);
-        if !several {
-            let (_, vma) = self.check_resize(&remap)?;
-            if remap.has(MremapFlags::DONTUNMAP) {
-                self.check_growth(&vma, new_len, 0, remap.limits)?;
-            }
+        if remap.has(MremapFlags::DONTUNMAP) {
+            let (_, vma) = self.vmas.find(at).ok_or(Errno::EFAULT)?;
+            self.check_growth(vma, new_len, 0, remap.limits)?;
         }
-        let to = if fixed { Some(new.start) } else { self.find_free(new.start, new_len, false) };
-        self.move_to(&remap, to.ok_or(Errno::ENOMEM)?, trash)
+        let to = match fixed {
+            true if new.start < self.user_range.start => return Err(Errno::EPERM),
+            true if new.end > self.user_range.end => return Err(Errno::ENOMEM),
+            true => new.start,
+            false => self.find_free(new.start, new_len, false).ok_or(Errno::ENOMEM)?,
+        };
+        self.move_to(&Remap { old, ..*remap }, to, trash)
     }
 
     /// Checks that the mapping can have the new size. Answers it, and its whole range.
@@ -209,7 +230,7 @@ impl Inner {
     fn move_to(&mut self, remap: &Remap<'_>, to: u64, trash: &mut Trash) -> Result<u64, Errno> {
         let old = remap.old.clone();
         let moved = |at: &Range<u64>| at.start - old.start + to..at.end - old.start + to;
-        let mut vmas = self.vmas.clipped(old.clone());
+        let mut vmas = if old.is_empty() { Vec::new() } else { self.vmas.clipped(old.clone()) };
         if old.is_empty() {
             // Length 0 of a shared mapping: a second mapping of the same, from `addr` on.
             let (whole, vma) = self.vmas.find(old.start).ok_or(Errno::EFAULT)?;
@@ -221,7 +242,7 @@ impl Inner {
         {
             last.end = old.start + remap.new_len;
         }
-        let pages = self.pages.pmas.clipped(old.clone());
+        let pages = if old.is_empty() { Vec::new() } else { self.pages.pmas.clipped(old.clone()) };
         for (at, pma) in pages {
             pma.incref(&self.pages.memory, at.end - at.start);
             if let Err(error) = self.map_pages(moved(&at), pma) {
@@ -253,7 +274,9 @@ impl Inner {
     /// MREMAP_DONTUNMAP: the old mapping stays, without its pages and no longer locked.
     fn leave_behind(&mut self, old: &Range<u64>) -> Result<(), Errno> {
         self.unmap_pages(old.clone())?;
-        self.update_vmas(old.clone(), |vma| vma.flags -= VmaFlags::LOCKED | VmaFlags::LOCKONFAULT);
+        // Not only the part that was moved: the mapping is not split for that.
+        let whole = self.vmas.find(old.start).map_or(old.clone(), |(whole, _)| whole);
+        self.update_vmas(whole, |vma| vma.flags -= VmaFlags::LOCKED | VmaFlags::LOCKONFAULT);
         for (at, vma) in self.vmas.clipped(old.clone()) {
             self.show_anonymous(at, &vma)?;
         }

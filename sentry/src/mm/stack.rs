@@ -7,7 +7,8 @@ use super::limits::overcommits;
 use super::vma::VmaFlags;
 use super::{Inner, PAGE, STACK_GUARD_GAP, page_down};
 
-/// How much a stack grows at once if there is room: fewer faults on the way down.
+/// How much the first thread's stack grows at once if there is room: fewer faults on the way down. Others grow by what is
+/// touched, as on Linux, which programs can see.
 const STEP: u64 = 16 * PAGE;
 
 impl Inner {
@@ -29,7 +30,8 @@ impl Inner {
         if page < lowest {
             return Ok(false);
         }
-        let to = lowest.max(page.min(range.start.saturating_sub(STEP)));
+        let step = if range.contains(&self.layout.start_stack) { STEP } else { 0 };
+        let to = lowest.max(page.min(range.start.saturating_sub(step)));
         let vma = vma.clone();
         if overcommits(range.start - to) {
             return Err(Errno::ENOMEM);

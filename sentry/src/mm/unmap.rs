@@ -54,7 +54,7 @@ impl MemoryManager {
 }
 
 /// Checks of munmap: a page-aligned start, a length, and an end inside user addresses.
-fn unmap_range(addr: UserAddr, len: u64) -> Result<Range<u64>, Errno> {
+pub(super) fn unmap_range(addr: UserAddr, len: u64) -> Result<Range<u64>, Errno> {
     let start = addr.0;
     if !start.is_multiple_of(PAGE) || start > TASK_SIZE || len > TASK_SIZE - start {
         return Err(Errno::EINVAL);

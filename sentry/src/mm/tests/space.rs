@@ -92,14 +92,19 @@ thread_local! {
     static CONTEXT: RefCell<Option<Box<dyn Context>>> = const { RefCell::new(None) };
 }
 
-/// The calling thread runs guest code on `platform` from now on.
-pub fn enter(platform: &Arc<dyn Platform>) {
+/// The calling thread runs guest code on `platform` until the answer is dropped.
+pub fn enter(platform: &Arc<dyn Platform>) -> Entered {
     CONTEXT.set(Some(platform.new_context().expect("context")));
+    Entered(())
 }
 
-/// The calling thread runs no guest code any more.
-pub fn leave() {
-    CONTEXT.set(None);
+/// See [`enter`].
+pub struct Entered(());
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CONTEXT.set(None);
+    }
 }
 
 /// Puts guest code for loads and stores into an address space of a real platform.

@@ -13,11 +13,7 @@ use super::*;
 fn write_while_another_thread_forks(platform: &Arc<dyn Platform>) {
     let real = platform.name() != "mock";
     let mm = MemoryManager::new(platform).expect("address space");
-    let enter = || {
-        if real {
-            space::enter(platform);
-        }
-    };
+    let enter = || real.then(|| space::enter(platform));
     if real {
         space::put_code(&mm);
     }
@@ -27,7 +23,7 @@ fn write_while_another_thread_forks(platform: &Arc<dyn Platform>) {
         for thread in 0..3u64 {
             let (mm, stop) = (&mm, &stop);
             scope.spawn(move || {
-                enter();
+                let _entered = enter();
                 for round in 1..=100u8 {
                     for page in 0..64 {
                         let addr = at + page * PAGE + thread * 64;
@@ -43,18 +39,16 @@ fn write_while_another_thread_forks(platform: &Arc<dyn Platform>) {
                     }
                 }
                 stop.store(true, Ordering::Relaxed);
-                space::leave();
             });
         }
         scope.spawn(|| {
-            enter();
+            let _entered = enter();
             while !stop.load(Ordering::Relaxed) {
                 // As a guest that forks: the caller's context was here last.
                 guest_read(&mm, at, true).expect("read");
                 let child = mm.fork().expect("fork");
                 guest_write(&child, at, 255, true).expect("write");
             }
-            space::leave();
         });
     });
 }
