@@ -48,6 +48,11 @@ pub fn cases() -> Result<PathBuf> {
     static_program("cases")
 }
 
+/// The static program that makes all calls with hostile arguments.
+pub fn hostile() -> Result<PathBuf> {
+    static_program("hostile")
+}
+
 /// The static program that the benchmark runs.
 pub fn bench_guest() -> Result<PathBuf> {
     static_program("bench-guest")
