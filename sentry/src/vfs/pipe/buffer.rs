@@ -54,6 +54,11 @@ impl Slot {
         self.len
     }
 
+    /// Its memory.
+    pub fn into_page(self) -> Page {
+        self.page
+    }
+
     /// What may be done with it.
     pub fn kind(&self) -> SlotKind {
         self.kind
@@ -175,6 +180,11 @@ impl Slots {
         total.min(wanted)
     }
 
+    /// Bytes in the first slot.
+    pub fn first_len(&self) -> usize {
+        self.queue.front().map_or(0, Slot::len)
+    }
+
     /// Moves the first `into.len()` bytes out. The caller asked [`readable`](Self::readable).
     pub fn copy_out(&mut self, into: &mut [u8]) {
         let mut done = 0;
@@ -253,5 +263,5 @@ impl Slots {
 
 /// The pages of slots that have been read.
 pub fn pages(batch: impl IntoIterator<Item = Slot>) -> impl Iterator<Item = Page> {
-    batch.into_iter().map(|slot| slot.page)
+    batch.into_iter().map(Slot::into_page)
 }

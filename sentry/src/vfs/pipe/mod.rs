@@ -34,7 +34,7 @@ pub const MAX_SIZE: usize = 1 << 20;
 /// Bytes that F_SETPIPE_SZ gives at all: the contents are memory of the Sentry.
 const MAX_SIZE_PRIVILEGED: usize = 64 << 20;
 /// Transfers up to this size go through the stack.
-const SMALL: usize = 256;
+const SMALL: usize = 512;
 /// Slots filled or emptied at a time.
 const BATCH: usize = 16;
 
@@ -64,6 +64,14 @@ struct State {
 /// What a read tells, by whether the pipe was full before.
 fn room_after(was_full: bool) -> PollEvents {
     if was_full { WRITABLE } else { STILL_WRITABLE }
+}
+
+/// What a read has taken out of the queue.
+enum Taken {
+    /// So many bytes, on the stack.
+    Few(usize),
+    One(Slot),
+    Many(buffer::Batch),
 }
 
 impl Pipe {
@@ -126,31 +134,47 @@ impl Pipe {
             return Ok(0);
         }
         let mut small = [0u8; SMALL];
-        let (batch, few, was_full) = {
+        let (taken, was_full) = {
             let mut state = self.state.lock();
             if state.slots.is_empty() {
                 return if state.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
             }
             let was_full = state.slots.is_full();
             let n = state.slots.readable(wanted);
-            if n <= SMALL {
+            let taken = if n <= SMALL {
                 state.slots.copy_out(&mut small[..n]);
-                (None, n, was_full)
+                Taken::Few(n)
+            } else if state.slots.first_len() >= n {
+                state.slots.take_one(n).map_or(Taken::Few(0), Taken::One)
             } else {
-                (Some(state.slots.take(n)), 0, was_full)
-            }
+                Taken::Many(state.slots.take(n))
+            };
+            (taken, was_full)
         };
         self.queue.notify(room_after(was_full));
-        match batch {
-            None => match dst.put(&small[..few]) {
+        match taken {
+            Taken::Few(few) => match dst.put(&small[..few]) {
                 Ok(n) if n == few => Ok(few),
                 _ => {
                     self.put_back_bytes(&small[..few]);
                     Err(Errno::EFAULT)
                 }
             },
-            Some(batch) => self.deliver(dst, batch),
+            Taken::One(slot) => self.deliver_one(dst, slot),
+            Taken::Many(batch) => self.deliver(dst, batch),
         }
+    }
+
+    /// As [`deliver`](Self::deliver), for one slot.
+    fn deliver_one(&self, dst: &mut dyn IoSink, slot: Slot) -> Result<usize, Errno> {
+        let len = slot.len();
+        if dst.put(slot.bytes()) == Ok(len) {
+            self.state.lock().slots.recycle(std::iter::once(slot.into_page()));
+            return Ok(len);
+        }
+        self.state.lock().slots.put_back(std::iter::once(slot));
+        self.queue.notify(READABLE);
+        Err(Errno::EFAULT)
     }
 
     /// Copies slots that were taken out; what can't be copied goes back.
@@ -204,6 +228,9 @@ impl Pipe {
             self.queue.notify(READABLE);
             return Ok(added);
         }
+        if total <= SLOT_SIZE {
+            return self.write_one(src, kind, total);
+        }
         let mut done = self.fill_last(src)?;
         while src.remaining() > 0 {
             match self.write_slots(src, kind) {
@@ -239,6 +266,39 @@ impl Pipe {
         page[..bytes.len()].copy_from_slice(bytes);
         state.slots.push(Slot::new(page, bytes.len(), kind));
         Ok(bytes.len())
+    }
+
+    /// Adds up to a page, through a page: whole or not at all.
+    fn write_one(&self, src: &mut dyn IoSource, kind: SlotKind, len: usize) -> Result<usize, Errno> {
+        let mut page = {
+            let mut state = self.state.lock();
+            if state.readers == 0 {
+                return Err(Errno::EPIPE);
+            }
+            if state.slots.is_full() && !state.slots.can_merge(len) {
+                return Err(Errno::EAGAIN);
+            }
+            state.slots.page()
+        };
+        let copied = src.peek(&mut page[..len]) == Ok(len);
+        {
+            let mut state = self.state.lock();
+            // Another writer may have been faster.
+            let added = copied && state.slots.merge(&page[..len]);
+            if !added && copied && !state.slots.is_full() {
+                state.slots.push(Slot::new(page, len, kind));
+            } else {
+                state.slots.recycle(std::iter::once(page));
+                match (copied, added) {
+                    (false, _) => return Err(Errno::EFAULT),
+                    (true, false) => return Err(Errno::EAGAIN),
+                    (true, true) => {}
+                }
+            }
+        }
+        src.advance(len);
+        self.queue.notify(READABLE);
+        Ok(len)
     }
 
     /// The part of a large write that is not a multiple of a page goes first, into the last slot if it fits there.
