@@ -12,6 +12,7 @@ mod splice;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use abi::Errno;
 use abi::poll::PollEvents;
@@ -33,6 +34,13 @@ pub const DEFAULT_SLOTS: usize = 16;
 pub const MAX_SIZE: usize = 1 << 20;
 /// Bytes that F_SETPIPE_SZ gives at all: the contents are memory of the Sentry.
 const MAX_SIZE_PRIVILEGED: usize = 64 << 20;
+/// Slots of all pipes together above which a new one gets few, so that pipes can't fill the Sentry's memory. Linux
+/// counts per user (/proc/sys/fs/pipe-user-pages-soft); here all are one.
+const MANY_SLOTS: usize = 1 << 16;
+/// What a pipe gets then.
+const FEW_SLOTS: usize = 2;
+/// Slots of all pipes.
+static ALL_SLOTS: AtomicUsize = AtomicUsize::new(0);
 /// Transfers up to this size go through the stack.
 const SMALL: usize = 512;
 /// Slots filled or emptied at a time.
@@ -66,6 +74,17 @@ fn room_after(was_full: bool) -> PollEvents {
     if was_full { WRITABLE } else { STILL_WRITABLE }
 }
 
+/// Slots of a new pipe, when all others have so many.
+fn capacity_for(all: usize) -> usize {
+    if all >= MANY_SLOTS { FEW_SLOTS } else { DEFAULT_SLOTS }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        ALL_SLOTS.fetch_sub(self.state.get_mut().slots.capacity(), Ordering::Relaxed);
+    }
+}
+
 /// What a read has taken out of the queue.
 enum Taken {
     /// So many bytes, on the stack.
@@ -77,13 +96,9 @@ enum Taken {
 impl Pipe {
     /// A pipe without ends.
     pub fn new() -> Arc<Pipe> {
-        let state = State {
-            slots: Slots::new(DEFAULT_SLOTS),
-            readers: 0,
-            writers: 0,
-            reader_opens: 0,
-            writer_opens: 0,
-        };
+        let slots = Slots::new(capacity_for(ALL_SLOTS.load(Ordering::Relaxed)));
+        ALL_SLOTS.fetch_add(slots.capacity(), Ordering::Relaxed);
+        let state = State { slots, readers: 0, writers: 0, reader_opens: 0, writer_opens: 0 };
         Arc::new(Pipe { state: Mutex::new(state), queue: WaitQueue::new() })
     }
 
@@ -117,9 +132,15 @@ impl Pipe {
         if size > MAX_SIZE_PRIVILEGED {
             return Err(Errno::ENOMEM);
         }
-        if !state.slots.set_capacity(size / SLOT_SIZE) {
+        let (slots, before) = (size / SLOT_SIZE, state.slots.capacity());
+        if growing && !privileged && ALL_SLOTS.load(Ordering::Relaxed) + slots - before > MANY_SLOTS {
+            return Err(Errno::EPERM);
+        }
+        if !state.slots.set_capacity(slots) {
             return Err(Errno::EBUSY);
         }
+        ALL_SLOTS.fetch_add(slots, Ordering::Relaxed);
+        ALL_SLOTS.fetch_sub(before, Ordering::Relaxed);
         drop(state);
         if growing {
             self.queue.notify(WRITABLE);

@@ -260,3 +260,15 @@ fn an_abandoned_open_leaves_no_end() {
     let pipe = Pipe::new();
     assert_eq!(pipe.poll(false, true, u64::MAX), PollEvents::OUT | PollEvents::WRNORM | PollEvents::ERR);
 }
+
+#[test]
+fn many_pipes_are_small() {
+    assert_eq!(super::capacity_for(super::MANY_SLOTS - 1), 16);
+    assert_eq!(super::capacity_for(super::MANY_SLOTS), 2);
+    // Other tests have pipes at the same time, but none that are this large.
+    let pipe = Pipe::new();
+    pipe.set_size(64 << 20, true).unwrap();
+    assert!(super::ALL_SLOTS.load(Ordering::Relaxed) >= 1 << 14);
+    drop(pipe);
+    assert!(super::ALL_SLOTS.load(Ordering::Relaxed) < 1 << 14);
+}
