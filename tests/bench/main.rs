@@ -8,6 +8,7 @@
 mod memory;
 mod report;
 
+use std::io::{IsTerminal, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -124,21 +125,24 @@ fn run() -> Result<()> {
     for round in 0..options.rounds {
         for (m, metric) in metrics.iter().enumerate() {
             for (s, subject) in subjects.iter().enumerate() {
-                eprint!(
-                    "\rround {}/{}: {} on {}\x1b[K",
+                progress(&format!(
+                    "round {}/{}: {} on {}",
                     round + 1,
                     options.rounds,
                     metric.name,
                     subject.name
-                );
+                ));
                 match measure(subject, metric, &guest.to_string_lossy()) {
                     Ok(value) => results.add(m, s, value),
-                    Err(error) => eprintln!("\r{} on {}: {error:#}\x1b[K", metric.name, subject.name),
+                    Err(error) => {
+                        progress("");
+                        eprintln!("bench: {} on {}: {error:#}", metric.name, subject.name);
+                    }
                 }
             }
         }
     }
-    eprint!("\r\x1b[K");
+    progress("");
     print!("{}", results.table());
     if let Some(path) = options.json {
         std::fs::write(&path, results.json()?).with_context(|| format!("can't write {path}"))?;
@@ -147,6 +151,15 @@ fn run() -> Result<()> {
         std::fs::write(&path, results.svg()).with_context(|| format!("can't write {path}"))?;
     }
     Ok(())
+}
+
+/// One line that is written over and over, on a terminal.
+fn progress(text: &str) {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        // Nothing depends on it.
+        let _ = write!(stderr, "\r{text}\x1b[K");
+    }
 }
 
 /// The command that runs `program` on a subject.

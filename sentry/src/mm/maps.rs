@@ -65,7 +65,11 @@ impl MemoryManager {
         let inner = self.inner.read();
         let layout = &inner.layout;
         let line = |(range, vma): (Range<u64>, &super::vma::Vma)| {
-            let (device, inode) = vma.file().map_or((0, 0), |file| file.device_and_inode());
+            let (device, inode) = match &vma.source {
+                // What was opened, not the layer below that holds the bytes.
+                Source::File { name: MapName::File(opened), .. } => opened.device_and_inode(),
+                _ => vma.file().map_or((0, 0), |file| file.device_and_inode()),
+            };
             let is_heap =
                 range.start < layout.brk && range.end > layout.start_brk && layout.brk > layout.start_brk;
             let is_stack = range.contains(&layout.start_stack);

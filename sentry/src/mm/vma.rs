@@ -25,6 +25,8 @@ pub enum MapName {
 pub trait MappedFile: Any + Send + Sync {
     /// Its path as /proc/PID/maps shows it now.
     fn path(&self) -> Vec<u8>;
+    /// Device and inode number, as stat(2) tells them.
+    fn device_and_inode(&self) -> (u64, u64);
 }
 
 impl MapName {

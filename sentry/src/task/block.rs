@@ -119,7 +119,9 @@ impl CurrentTask {
         };
         self.rest_cpu();
         self.task.set_state(state);
+        let parked = Instant::now();
         self.parker.park(timeout);
+        self.waited += parked.elapsed();
         self.task.set_state(RunState::Running);
         self.task.voluntary_switches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(())

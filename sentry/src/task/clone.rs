@@ -394,6 +394,7 @@ fn become_task(kernel: &Arc<Kernel>, start: Start) {
         saved_mask: None,
         last_fault: super::current::LastFault::default(),
         rseq,
+        waited: std::time::Duration::ZERO,
         vfork_done: vfork,
         ended: None,
         not_send: PhantomData,

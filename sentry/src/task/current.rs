@@ -45,6 +45,8 @@ pub struct CurrentTask {
     pub(crate) last_fault: LastFault,
     /// rseq(2).
     pub(super) rseq: super::rseq::Rseq,
+    /// How long the current call has been waiting: not processor time.
+    pub(super) waited: std::time::Duration,
     /// The vfork parent that waits for this task.
     pub(super) vfork_done: Option<Arc<super::clone::VforkDone>>,
     /// Set by exit(2), exec and fatal signals: the run loop ends.

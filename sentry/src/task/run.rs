@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use abi::Errno;
 use abi::signal::{SigInfo, Signal};
@@ -53,8 +53,10 @@ impl CurrentTask {
             self.task.in_guest.leave(since(trapped));
             match trap {
                 Ok(Trap::Syscall) => {
+                    self.waited = Duration::ZERO;
                     self.system_call();
-                    self.task.system_ns.fetch_add(trapped.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                    let busy = trapped.elapsed().saturating_sub(self.waited);
+                    self.task.system_ns.fetch_add(busy.as_nanos() as u64, Ordering::Relaxed);
                 }
                 Ok(Trap::Interrupted) => {
                     self.task.involuntary_switches.fetch_add(1, Ordering::Relaxed);

@@ -435,6 +435,11 @@ pub(crate) fn test_file(ops: impl FileOps) -> Arc<File> {
 }
 
 impl crate::mm::MappedFile for File {
+    fn device_and_inode(&self) -> (u64, u64) {
+        let inode = self.path.inode();
+        (inode.sb.dev, inode.ino)
+    }
+
     fn path(&self) -> Vec<u8> {
         match self.path.mount.namespace() {
             Some(namespace) => self.path.text(&namespace.root()).for_proc(),

@@ -6,6 +6,7 @@
 mod fd;
 mod link;
 mod maps;
+mod mem;
 mod mounts;
 mod root;
 mod status;

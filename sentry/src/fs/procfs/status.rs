@@ -201,7 +201,13 @@ pub(super) fn status(task: &Arc<Task>, ns: &PidNamespace) -> Result<Vec<u8>> {
         RunState::Dead => "dead",
     };
     let mut out = b"Name:\t".to_vec();
-    out.extend(task.comm());
+    for byte in task.comm() {
+        match byte {
+            b'\n' => out.extend(b"\\n"),
+            b'\\' => out.extend(b"\\\\"),
+            byte => out.push(byte),
+        }
+    }
     out.push(b'\n');
     let mut text = String::new();
     let resources = task.resources();

@@ -6,6 +6,8 @@ use abi::Errno;
 use abi::capability::CAP_SYS_ADMIN;
 
 use crate::fs::pseudo::{PseudoDir, StaticDir, Text, TextFile};
+use crate::task::current_task;
+use crate::uts::UtsNamespace;
 use crate::vfs::{File, Inode, SuperBlock};
 use crate::{Kernel, Result};
 
@@ -121,9 +123,17 @@ struct Name {
     domain: bool,
 }
 
+impl Name {
+    /// The namespace of whoever reads or writes.
+    fn uts(&self) -> Arc<UtsNamespace> {
+        let resources = current_task().and_then(|task| task.resources());
+        resources.map_or_else(|| Arc::clone(&self.kernel.uts_ns), |r| Arc::clone(&r.namespaces.uts))
+    }
+}
+
 impl Text for Name {
     fn read(&self, _file: &File) -> Result<Vec<u8>> {
-        let uts = &self.kernel.uts_ns;
+        let uts = self.uts();
         let mut name = if self.domain { uts.domainname() } else { uts.hostname() };
         name.push(b'\n');
         Ok(name)
@@ -135,9 +145,9 @@ impl Text for Name {
         }
         let name: Vec<u8> = text.iter().copied().take_while(|b| *b != b'\n' && *b != 0).take(64).collect();
         if self.domain {
-            self.kernel.uts_ns.set_domainname(name);
+            self.uts().set_domainname(name);
         } else {
-            self.kernel.uts_ns.set_hostname(name);
+            self.uts().set_hostname(name);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use abi::Errno;
 use sync::Mutex;
 
 use super::fd::{FdDir, FdInfoDir};
+use super::mem::MemNode;
 use super::root::number;
 use super::status::{self, Scope};
 use super::write::{What, Writable};
@@ -103,6 +104,7 @@ impl TaskDir {
         ] {
             files.add(name, TextFile::inode(sb, Writable { task: Weak::clone(&weak), what }));
         }
+        files.add("mem", MemNode::inode(sb, task));
         files.add("cwd", link::place(sb, task, |r| Ok(r.fs.roots().cwd.clone())));
         files.add("root", link::place(sb, task, |r| Ok(r.fs.roots().root.clone())));
         files.add("exe", link::place(sb, task, link::exe));

@@ -10,7 +10,7 @@ use abi::stat::S_IFDIR;
 
 use super::attr;
 use crate::Result;
-use crate::vfs::{Attr, Blocking, Caller, File, FileOps, Inode, InodeOps, SeekFrom};
+use crate::vfs::{Attr, Blocking, Caller, File, FileOps, Inode, InodeOps, NewNode, SeekFrom};
 
 const DT_DIR: u8 = 4;
 /// Positions of `.` and `..`; entries follow.
@@ -69,6 +69,11 @@ impl<C: Children> InodeOps for PseudoDir<C> {
 
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8], caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
         self.0.find(dir, name, caller)
+    }
+
+    fn create(&self, _dir: &Arc<Inode>, _name: &[u8], _node: &NewNode<'_>) -> Result<Arc<Inode>> {
+        // As procfs says it: such a name is not there, and never will be.
+        Err(Errno::ENOENT)
     }
 
     fn open(&self, inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {

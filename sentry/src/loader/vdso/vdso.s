@@ -1,4 +1,4 @@
-# The vDSO of guests (vdso(7)): time and CPU number without a system call.
+# The vDSO of guests (vdso(7)): time without a system call.
 #
 # The page in front of this object (`vvar`) is written by the Sentry and can only be read here; its layout is that of
 # `time/vdso_clock.rs`:
@@ -15,7 +15,6 @@
 	.set	TIME, 201
 	.set	GETCPU, 309
 	.set	NS_PER_SEC, 1000000000
-	.set	CPU_SEGMENT, 0x7b
 
 	.hidden	vvar
 
@@ -150,22 +149,9 @@ __vdso_clock_getres:
 	.type	__vdso_getcpu, @function
 __vdso_getcpu:
 	.cfi_startproc
-	# The host keeps CPU (12 bits) and node in the limit of a segment.
-	mov	$CPU_SEGMENT, %ecx
-	lsl	%ecx, %ecx
-	jnz	3f
-	test	%rdi, %rdi
-	jz	1f
-	mov	%ecx, %eax
-	and	$0xfff, %eax
-	mov	%eax, (%rdi)
-1:	test	%rsi, %rsi
-	jz	2f
-	shr	$12, %ecx
-	mov	%ecx, (%rsi)
-2:	xor	%eax, %eax
-	ret
-3:	mov	$GETCPU, %eax
+	# CPU numbers are the sandbox's own (rseq(2)): the host's, which could be had without a call, mean nothing here.
+	# The C library reads them from its rseq area, which costs none.
+	mov	$GETCPU, %eax
 	syscall
 	ret
 	.cfi_endproc
