@@ -46,6 +46,7 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
             cases.map_or(2, |cases| kit::runner::run(&cases, args[0]))
         }
         [_, "probe", _, ..] => kit::probe::run(&args[2..], &env),
+        [_, "transcript", "memory", rest @ ..] => memory::transcript::run(rest),
         // An interpreter of scripts: `#!cases argv`.
         [_, word, ..] if word.starts_with("argv") => kit::probe::interpret(&args, &words),
         [_, "exec", name, rest @ ..] => match find(name) {

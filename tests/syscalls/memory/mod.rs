@@ -11,3 +11,4 @@ mod random;
 mod residency;
 mod segv;
 mod stack;
+pub mod transcript;
