@@ -35,7 +35,7 @@ pub enum At {
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
+pub(super) enum Direction {
     Read,
     Write,
 }
@@ -104,28 +104,28 @@ impl CurrentTask {
 
     /// Does a read or write of a stream until it answers something else than EAGAIN, asking the file each time whether
     /// the task may.
-    fn retry_io(
+    pub(super) fn retry_io<T>(
         &mut self,
         file: &Arc<File>,
         direction: Direction,
         patience: Patience,
-        mut operation: impl FnMut(&mut Self) -> Result<usize, Errno>,
-    ) -> SysResult<usize> {
+        mut operation: impl FnMut(&mut Self) -> Result<T, Errno>,
+    ) -> SysResult<T> {
         let (interest, writes) = match direction {
             Direction::Read => (READABLE, false),
             Direction::Write => (WRITABLE, true),
         };
-        let mut allowed = |task: &mut Self| -> SysResult<usize> {
+        let mut allowed = |task: &mut Self| -> SysResult<T> {
             file.ops().before_io(file, task, writes)?;
             Ok(operation(task)?)
         };
-        const NOT_NOW: SysError = SysError::Errno(Errno::EAGAIN);
+        let not_now = |error: &SysError| *error == SysError::Errno(Errno::EAGAIN);
         match allowed(self) {
-            Err(error) if error == NOT_NOW && patience == Patience::AsFile && !file.nonblocking() => {}
+            Err(error) if not_now(&error) && patience == Patience::AsFile && !file.nonblocking() => {}
             done => return done,
         }
         let attempt = |task: &mut Self| match allowed(task) {
-            Err(error) if error == NOT_NOW => None,
+            Err(error) if not_now(&error) => None,
             done => Some(done),
         };
         match self.wait_for_file(file, interest, None, attempt) {

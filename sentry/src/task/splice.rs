@@ -7,11 +7,11 @@ use abi::open::OpenFlags;
 use abi::signal::Signal;
 
 use super::CurrentTask;
-use super::io::{At, Patience, READABLE, WRITABLE};
+use super::io::{At, Direction, Patience, READABLE, WRITABLE, read_seekable};
 use crate::error::{Restart, SysError, SysResult};
 use crate::mm::{UserSink, UserSlice, UserSource};
-use crate::vfs::File;
-use crate::vfs::pipe::{Pipe, PipeEnd, splice_between, tee};
+use crate::vfs::pipe::{Filled, Pipe, PipeEnd, splice_between, tee};
+use crate::vfs::{BufSink, File};
 
 /// The pipe that a file is an end of.
 fn pipe_of(file: &File) -> Option<Arc<Pipe>> {
@@ -130,27 +130,24 @@ impl CurrentTask {
         patience: Patience,
     ) -> SysResult<usize> {
         let Some(pipe) = pipe_of(to) else { return Err(Errno::EINVAL.into()) };
-        let room = match self.retry_file(to, WRITABLE, patience, |_| pipe.room()) {
-            Err(SysError::Errno(Errno::EPIPE)) => {
-                self.signal_self(Signal::SIGPIPE);
-                return Err(Errno::EPIPE.into());
-            }
-            room => room?,
-        };
-        let mut bytes = vec![0; len.min(room)];
-        let read = self.read_into(from, &mut bytes, at)?;
-        let wrote = self.retry_file(to, WRITABLE, patience, |_| {
-            to.ops().write(to, &mut crate::vfs::BufSource::new(&bytes[..read]), &mut 0)
-        });
-        match wrote {
-            Ok(wrote) => {
-                // Somebody else has filled the pipe meanwhile: what did not fit is read again next time.
-                if wrote < read && at == At::Position && from.ops().seekable() {
-                    *from.position() -= (read - wrote) as u64;
+        loop {
+            match self.retry_file(to, WRITABLE, patience, |_| pipe.room()) {
+                Err(SysError::Errno(Errno::EPIPE)) => {
+                    self.signal_self(Signal::SIGPIPE);
+                    return Err(Errno::EPIPE.into());
                 }
-                Ok(wrote)
+                room => room?,
+            };
+            let read = |buffer: &mut [u8]| match from.ops().seekable() {
+                true => read_seekable(from, &mut BufSink::new(buffer), at),
+                false => from.ops().read(from, &mut BufSink::new(buffer), 0),
+            };
+            let filled = self.retry_io(from, Direction::Read, Patience::AsFile, |_| pipe.fill(len, read));
+            match filled? {
+                Filled::Bytes(done) => return Ok(done),
+                // Another writer was faster.
+                Filled::NoRoom => {}
             }
-            Err(error) => Err(error),
         }
     }
 

@@ -125,3 +125,25 @@ fn memory_into_a_pipe() {
     eq(ok(sys!(vmsplice, r, &part, 1, 0)), 4);
     eq(&bytes, b"backry");
 }
+
+case!(splice_from_a_stream_loses_nothing: splice);
+fn splice_from_a_stream_loses_nothing() {
+    let ([r, w], mut pair) = (pipe(0), [0i32; 2]);
+    ok(sys!(socketpair, AF_UNIX, SOCK_STREAM, 0, &mut pair));
+    // A pipe with little room: the rest stays in the socket.
+    ok(sys!(fcntl, w, F_SETPIPE_SZ, 4096));
+    let data: Vec<u8> = (0..20_000u32).map(|i| (i % 251) as u8).collect();
+    write_all(pair[0], &data);
+    close(pair[0]);
+    let mut seen = Vec::new();
+    loop {
+        let moved = ok(sys!(splice, pair[1], 0, w, 0, 20_000, 0)) as usize;
+        if moved == 0 {
+            break;
+        }
+        check(moved <= 4096, "what there is room for");
+        fails(sys!(splice, pair[1], 0, w, 0, 1, SPLICE_F_NONBLOCK), EAGAIN);
+        seen.extend(read(r, 4096));
+    }
+    check(seen == data, "the same bytes");
+}

@@ -107,7 +107,42 @@ fn finish(to: &Pipe, reserved: usize, batch: buffer::Batch, pages: SmallVec<[buf
     to.queue.notify(if filled { READABLE } else { WRITABLE });
 }
 
+/// What [`Pipe::fill`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// So many bytes were added; zero is the end of where they come from.
+    Bytes(usize),
+    /// The pipe is full: nothing was read.
+    NoRoom,
+}
+
 impl Pipe {
+    /// Adds up to `len` bytes that `read` gives. The room for them is reserved before, so that none is lost. An error
+    /// of `read`'s is that of the call; EPIPE when nobody reads the pipe.
+    pub fn fill(
+        &self,
+        len: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
+    ) -> Result<Filled, Errno> {
+        let mut pages = SmallVec::new();
+        let reserved = match reserve(self, len.div_ceil(SLOT_SIZE).min(BATCH), &mut pages) {
+            Err(Errno::EAGAIN) => return Ok(Filled::NoRoom),
+            reserved => reserved?,
+        };
+        let mut bytes = vec![0; len.min(reserved * SLOT_SIZE)];
+        let answer = read(&mut bytes);
+        let mut batch = buffer::Batch::new();
+        if let Ok(done) = answer {
+            for chunk in bytes[..done].chunks(SLOT_SIZE) {
+                let mut page = pages.pop().unwrap_or_else(|| Box::new([0; SLOT_SIZE]));
+                page[..chunk.len()].copy_from_slice(chunk);
+                batch.push(Slot::new(page, chunk.len(), SlotKind::Stream));
+            }
+        }
+        finish(self, reserved, batch, pages);
+        answer.map(Filled::Bytes)
+    }
+
     /// Takes up to `len` bytes out for a splice to something else; [`restore`](Pipe::restore) gives back what was not
     /// used. Errors as [`read`](Pipe::read).
     pub fn take(&self, len: usize) -> Result<Vec<u8>, Errno> {
