@@ -68,7 +68,11 @@ impl<C: Children> InodeOps for PseudoDir<C> {
     }
 
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8], caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
-        self.0.find(dir, name, caller)
+        match self.0.find(dir, name, caller)? {
+            // proc answers so to those who would make something: there is not even a name that is not there.
+            None if dir.sb.kind() == "proc" => Err(Errno::ENOENT),
+            found => Ok(found),
+        }
     }
 
     fn create(&self, _dir: &Arc<Inode>, _name: &[u8], _node: &NewNode<'_>) -> Result<Arc<Inode>> {
