@@ -91,11 +91,16 @@ impl TmpfsNode {
         }
     }
 
-    /// Changes the number of names.
+    /// Changes the number of names. Each beyond the first counts as an inode, so that they have a bound: what has been
+    /// taken for one is given back with it.
     fn add_links(&self, by: i32, now: Timestamp) {
         let mut state = self.state.lock();
-        state.attr.nlink = state.attr.nlink.saturating_add_signed(by);
+        let before = state.attr.nlink;
+        state.attr.nlink = before.saturating_add_signed(by);
         state.attr.ctime = now;
+        if by < 0 && before > 1 && !matches!(self.body, Body::Directory(_)) {
+            self.shared.budget.give_inode();
+        }
     }
 
     /// Entries of the directory have changed.
@@ -215,8 +220,15 @@ impl InodeOps for TmpfsNode {
     }
 
     fn link(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
-        expect_node(target)?;
-        self.insert(dir, name, target)
+        let extra = expect_node(target)?.state.lock().attr.nlink > 0;
+        if extra && !self.shared.budget.take_inode() {
+            return Err(Errno::ENOSPC);
+        }
+        let linked = self.insert(dir, name, target);
+        if linked.is_err() && extra {
+            self.shared.budget.give_inode();
+        }
+        linked
     }
 
     fn unlink(&self, _dir: &Arc<Inode>, name: &[u8], victim: &Arc<Inode>) -> Result<()> {

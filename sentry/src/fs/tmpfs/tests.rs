@@ -253,7 +253,11 @@ fn a_full_file_system_says_so_and_recovers() {
         w.write(name, b"").unwrap();
     }
     assert_eq!(w.write("d", b"").err(), Some(Errno::ENOSPC));
+    assert_eq!(w.link("b", "e").err(), Some(Errno::ENOSPC));
     w.unlink("a").unwrap();
+    w.link("b", "e").unwrap();
+    assert_eq!(w.write("d", b"").err(), Some(Errno::ENOSPC));
+    w.unlink("b").unwrap();
     w.write("d", b"").unwrap();
     drop(file);
     w.unlink("f").unwrap();

@@ -7,84 +7,26 @@
 //! Locks: `stable` is held by readers while they copy, and by whoever takes pages away; `pages` (level `InodeData`) for
 //! the map itself. Writers, truncation and hole punching come one at a time: they hold the inode's lock.
 
+mod chunk;
+mod map;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Errno;
 use abi::fcntl::Seals;
-use platform::{Frames, MemoryFile, PAGE_SIZE, Prot};
+use platform::{Frames, MemoryFile, PAGE_SIZE};
 use sync::{RwLock, SleepRwLock};
 
 use super::budget::Budget;
 use crate::Result;
-use crate::mm::{FileMappings, Mappable, Place, Run, next_futex_id};
+use crate::mm::{FileMappings, next_futex_id};
 use crate::vfs::{IoSink, IoSource};
+use chunk::{Chunk, chunk_of};
 
 /// Largest size of a file (MAX_LFS_FILESIZE).
 pub const MAX_SIZE: u64 = i64::MAX as u64;
-
-/// Pages of the chunks of a big file.
-const BIG: u64 = 512;
-
-/// Where the small chunks at the beginning of a file start, and the first big one.
-const STEPS: [u64; 6] = [0, 1, 4, 16, 64, BIG];
-
-/// First page and number of pages of the chunk that `page` is in.
-fn chunk_of(page: u64) -> (u64, u64) {
-    match STEPS.windows(2).find(|step| page < step[1]) {
-        Some(step) => (step[0], step[1] - step[0]),
-        None => (page / BIG * BIG, BIG),
-    }
-}
-
-struct Chunk {
-    frames: Frames,
-    /// One bit a page.
-    present: Box<[u64]>,
-}
-
-impl Chunk {
-    fn is_present(&self, index: u64) -> bool {
-        self.present[(index / 64) as usize] >> (index % 64) & 1 == 1
-    }
-
-    /// Sets or clears the bits of `[from, to)`; answers how many have changed.
-    fn mark(&mut self, from: u64, to: u64, present: bool) -> u64 {
-        let mut changed = 0;
-        let mut at = from;
-        while at < to {
-            let end = to.min((at / 64 + 1) * 64);
-            let mask = (u64::MAX >> (64 - (end - at))) << (at % 64);
-            let word = &mut self.present[(at / 64) as usize];
-            let new = if present { *word | mask } else { *word & !mask };
-            changed += u64::from((*word ^ new).count_ones());
-            *word = new;
-            at = end;
-        }
-        changed
-    }
-
-    fn count(&self) -> u64 {
-        self.present.iter().map(|word| u64::from(word.count_ones())).sum()
-    }
-
-    /// The end of the run of pages from `index` on that are all present or all not; at most `to`.
-    fn run_end(&self, index: u64, to: u64) -> u64 {
-        let present = self.is_present(index);
-        let mut at = index;
-        while at < to {
-            let word = self.present[(at / 64) as usize];
-            let word = if present { !word } else { word };
-            let rest = word >> (at % 64);
-            if rest != 0 {
-                return (at + u64::from(rest.trailing_zeros())).min(to);
-            }
-            at = (at / 64 + 1) * 64;
-        }
-        to
-    }
-}
 
 #[derive(Default)]
 struct Pages {
@@ -260,7 +202,7 @@ impl FileData {
                 std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
                 std::collections::btree_map::Entry::Vacant(slot) => {
                     let frames = self.memory.allocate(count * PAGE_SIZE).map_err(|_| Errno::ENOMEM)?;
-                    slot.insert(Chunk { frames, present: vec![0; count.div_ceil(64) as usize].into() })
+                    slot.insert(Chunk::new(frames, count))
                 }
             };
             let mut end = to;
@@ -418,50 +360,6 @@ impl FileData {
                 Some(Piece::Data(_, len)) => at += len,
             }
         }
-    }
-}
-
-impl Mappable for FileData {
-    fn translate(&self, offset: u64, len: u64, _write: bool) -> Result<Run> {
-        // Nobody may take the pages away before they have a reference more.
-        let _stable = self.stable.read();
-        let size = self.size();
-        if offset >= size {
-            return Err(Errno::EFAULT);
-        }
-        let len = len.min(size.next_multiple_of(PAGE_SIZE) - offset);
-        let (at, made) = self.make_pages(offset, len)?;
-        let frames = Frames { offset: at, len: made.next_multiple_of(PAGE_SIZE) };
-        self.memory.incref(frames);
-        Ok(Run { place: Place::Memory(at), len: frames.len })
-    }
-
-    fn mappings(&self) -> Option<&FileMappings> {
-        Some(&self.mappings)
-    }
-
-    fn sync(&self, _offset: u64, _len: u64) -> Result<()> {
-        Ok(())
-    }
-
-    fn may_map(&self, shared: bool, prot: Prot) -> Result<Prot> {
-        if !shared || !self.seals().intersects(Seals::WRITE | Seals::FUTURE_WRITE) {
-            return Ok(Prot::all());
-        }
-        if prot.contains(Prot::WRITE) { Err(Errno::EPERM) } else { Ok(Prot::all() - Prot::WRITE) }
-    }
-
-    fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
-        self.punch(offset, len);
-        Ok(())
-    }
-
-    fn device_and_inode(&self) -> (u64, u64) {
-        (self.dev, self.ino)
-    }
-
-    fn futex_id(&self) -> u64 {
-        self.futex_id
     }
 }
 
