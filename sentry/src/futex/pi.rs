@@ -63,6 +63,13 @@ impl Owned {
         self.count.store(maps.owner_of.len(), Ordering::Relaxed);
     }
 
+    /// A task that waited gets a lock. It may take a while to notice, and must not count as waiting meanwhile: it would
+    /// look like a circle.
+    fn give(&self, key: FutexKey, task: u64) {
+        self.set_owner(key, Some(task));
+        self.set_waits(task, None);
+    }
+
     fn set_waits(&self, task: u64, key: Option<FutexKey>) {
         let mut maps = self.maps.lock();
         match key {
@@ -174,17 +181,21 @@ impl CurrentTask {
         let kernel = Arc::clone(self.kernel());
         let me = self.pi_waiter(None);
         let waiter = Waiter::new(self.waker());
-        let key = loop {
+        loop {
             let key = self.mm().futex_key(word.addr, word.private)?;
-            let check = || self.take_pi(word.addr, key, &me, false).map(|taken| taken == Taken::No);
+            let check = || {
+                let must_wait = self.take_pi(word.addr, key, &me, false)? == Taken::No;
+                // Under the bucket's lock, as whoever gives it the lock takes this back.
+                kernel.futexes.owned.set_waits(me.task, must_wait.then_some(key));
+                Ok(must_wait)
+            };
             match kernel.futexes.enqueue(key, FUTEX_BITSET_MATCH_ANY, &waiter, Some(me), check) {
-                Ok(true) => break key,
+                Ok(true) => break,
                 Ok(false) => return Ok(Ok(())),
                 Err(Look::NotThere) => self.touch(word.addr)?,
                 Err(Look::Errno(errno)) => return Err(errno),
             }
-        };
-        kernel.futexes.owned.set_waits(me.task, Some(key));
+        }
         let result = self.park_on_pi(&waiter, word.addr, deadline);
         kernel.futexes.owned.set_waits(me.task, None);
         Ok(result.map_err(|(end, _)| end))
@@ -229,7 +240,7 @@ impl CurrentTask {
                 let done = mm.try_compare_exchange_u32(word.addr, seen, new).is_ok_and(|swap| swap.is_ok());
                 if done && let Some((at, waiter)) = next {
                     pair.take_first(at, &mut woken);
-                    kernel.futexes.owned.set_owner(key, Some(waiter.task));
+                    kernel.futexes.owned.give(key, waiter.task);
                     kernel.futexes.forget_unwaited(pair, key);
                 }
                 done
@@ -341,7 +352,7 @@ impl CurrentTask {
             if count == 0 && self.take_pi(to_addr, to, &waiter, requeue > 0)? == Taken::Yes {
                 pair.take_first(at, woken);
                 // For those that are moved behind it; forgotten below if there are none.
-                table.owned.set_owner(to, Some(waiter.task));
+                table.owned.give(to, waiter.task);
                 count += 1;
                 continue;
             }
@@ -400,7 +411,7 @@ impl CurrentTask {
                 if let Some((at, waiter)) = first_waiter(pair.first(), key) {
                     pair.first()[at].waiter.set_owner_died();
                     pair.take_first(at, &mut woken);
-                    table.owned.set_owner(key, Some(waiter.task));
+                    table.owned.give(key, waiter.task);
                 }
                 table.forget_unwaited(pair, key);
             }
@@ -440,5 +451,37 @@ impl FutexTable {
         if first_waiter(pair.second(), key).is_none() {
             self.owned.set_owner(key, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(addr: u64) -> FutexKey {
+        FutexKey::Private { space: 1, addr }
+    }
+
+    #[test]
+    fn circles_of_owners_are_found() {
+        let owned = Owned::default();
+        // 1 has lock 8 and waits for 16, which 2 has.
+        owned.set_owner(key(8), Some(1));
+        owned.set_owner(key(16), Some(2));
+        owned.set_waits(1, Some(key(16)));
+        assert!(owned.closes_circle(1, 2));
+        assert!(!owned.closes_circle(1, 3));
+        assert_eq!(owned.of_task(1), [key(8)]);
+    }
+
+    /// A waiter that has been given the lock, and has not noticed, once looked as if it waited for itself.
+    #[test]
+    fn who_gets_a_lock_does_not_wait_for_it() {
+        let owned = Owned::default();
+        owned.set_owner(key(8), Some(1));
+        owned.set_waits(2, Some(key(8)));
+        owned.give(key(8), 2);
+        assert!(!owned.closes_circle(2, 3));
+        assert_eq!(owned.owner(&key(8)), Some(2));
     }
 }
