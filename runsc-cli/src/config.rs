@@ -48,9 +48,8 @@ pub struct SentryConfig {
     pub strace: bool,
     /// Mounts besides those every sandbox has, parents first. The root comes first.
     pub mounts: Vec<Mount>,
-    /// Status flags (`O_*`) of the standard streams, as the caller has them: the Sentry may have got descriptions of its
-    /// own with other flags.
-    pub stream_flags: [u32; 3],
+    /// What the caller knows of the standard streams.
+    pub streams: [Stream; 3],
     /// What to run; none in a self-test.
     pub process: Option<Process>,
 }
@@ -105,6 +104,18 @@ pub enum Identity {
         /// The gid.
         gid: u32,
     },
+}
+
+/// A standard stream as the caller sees it: the Sentry may have a description of its own with other flags, and its user
+/// namespace has no names for most owners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Owner of the file.
+    pub uid: u32,
+    /// Group of the file.
+    pub gid: u32,
+    /// Whether it is non-blocking.
+    pub nonblocking: bool,
 }
 
 /// The program and how it starts.

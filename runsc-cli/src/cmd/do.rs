@@ -117,7 +117,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         hostname: hostname(&args),
         strace: args.strace,
         mounts,
-        stream_flags: [0; 3],
+        streams: Default::default(),
         process: Some(process),
     };
     timeline.done("command line understood");
@@ -137,7 +137,7 @@ fn run_sandbox(
 ) -> anyhow::Result<Outcome> {
     let stdio = streams::for_sandbox()?;
     let strace = log.map_or(stdio[2].fd.as_fd(), File::as_fd);
-    sentry.stream_flags = stdio.each_ref().map(|stream| stream.flags);
+    sentry.streams = stdio.each_ref().map(|stream| stream.seen);
     let fds = Streams { stdio: stdio.each_ref().map(|stream| stream.fd.as_fd()), strace, log };
     let sandbox = Sandbox::start(sentry, gofer, &fds, timeline)?;
     drop(stdio);

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         hostname: Text::Utf8("self-test".to_owned()),
         strace: false,
         mounts: Vec::new(),
-        stream_flags: [0; 3],
+        streams: Default::default(),
         process: None,
     };
     let root = Tree { source: Text::Utf8("/".to_owned()), read_only: true };

@@ -8,7 +8,7 @@ use abi::signal::Signal;
 use anyhow::{Context, bail};
 use gofer_protocol::Client;
 use platform::Platform;
-use sentry::fs::host::{HostFs, HostTty};
+use sentry::fs::host::{HostFs, HostTty, Inherited};
 use sentry::signal::External;
 use sentry::task::{ControllingTty, Credentials, Namespaces};
 use sentry::vfs::resolve::{LookupFlags, lookup};
@@ -16,7 +16,7 @@ use sentry::vfs::{Caller, FdTable, FsContext, OnExec};
 use sentry::{Kernel, KernelConfig, KernelEvent};
 use syscalls::Dispatcher;
 
-use crate::config::{SentryConfig, Text};
+use crate::config::{self, SentryConfig, Text};
 use crate::log::Timeline;
 use crate::sandbox::boot::Inheritance;
 use crate::sandbox::control::{Ended, Event, Order, SentryEnd, Target};
@@ -58,7 +58,7 @@ pub fn start(
     let creds = Arc::new(creds);
     let fs = FsContext::new(namespaces.mount.root(), process.umask);
     enter_directory(&kernel, &fs, &creds, &process.cwd)?;
-    let (files, terminal) = standard_streams(stdio, &creds)?;
+    let (files, terminal) = standard_streams(&kernel, &fs, &creds, stdio, &config.streams)?;
     if let Some(terminal) = &terminal {
         terminal.jobs.set_all_background(!process.foreground);
     }
@@ -169,14 +169,24 @@ fn enter_directory(
 
 /// The program's files, and the terminal among them.
 fn standard_streams(
-    stdio: [OwnedFd; 3],
+    kernel: &Kernel,
+    fs: &FsContext,
     creds: &Arc<Credentials>,
+    stdio: [OwnedFd; 3],
+    seen: &[config::Stream; 3],
 ) -> anyhow::Result<(Arc<FdTable>, Option<Arc<HostTty>>)> {
     let host = HostFs::new().context("the thread that watches host descriptors; see ulimit -u")?;
+    let roots = fs.roots();
+    let caller = Caller { creds, vfs: &kernel.vfs, roots: &roots, umask: 0, task: None };
+    // A bare root may have no place for it: then the terminal has no name.
+    let terminals = lookup(&caller, &roots.root, b"/dev/pts", LookupFlags::FOLLOW).ok();
     let files = FdTable::new();
     let mut terminal = None;
-    for fd in stdio {
-        let (file, tty) = host.import(fd, creds).context("standard streams")?;
+    for (fd, seen) in stdio.into_iter().zip(seen) {
+        let inherited = Inherited { fd, owner: (seen.uid, seen.gid), nonblocking: seen.nonblocking };
+        let (file, tty) = host
+            .import(inherited, &caller, terminals.as_ref())
+            .context("standard streams; please report this")?;
         terminal = terminal.or(tty);
         files
             .add(file, u64::MAX, OnExec::Keep)

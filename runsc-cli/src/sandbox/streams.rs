@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
+use crate::config;
+
 /// Why a stream can't be passed on.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
@@ -30,8 +32,8 @@ pub enum StreamError {
 pub struct Stream {
     /// The descriptor for the Sentry.
     pub fd: OwnedFd,
-    /// Status flags that the program is to see.
-    pub flags: u32,
+    /// What the caller sees.
+    pub seen: config::Stream,
 }
 
 /// Duplicates of the three standard descriptors.
@@ -59,7 +61,9 @@ fn prepare(fd: io::Result<OwnedFd>, name: &'static str) -> Result<Stream, Stream
         FileType::CharacterDevice if rustix::termios::isatty(&fd) => reopen(&fd, flags),
         _ => None,
     };
-    Ok(Stream { fd: reopened.unwrap_or(fd), flags: flags.bits() })
+    let nonblocking = flags.contains(OFlags::NONBLOCK);
+    let seen = config::Stream { uid: stat.st_uid, gid: stat.st_gid, nonblocking };
+    Ok(Stream { fd: reopened.unwrap_or(fd), seen })
 }
 
 /// A description of its own, where the host allows it: a terminal can belong to another user, after su(1).
@@ -87,7 +91,7 @@ mod tests {
         let stream = prepare(Ok(read.try_clone().unwrap()), "input").unwrap();
         assert!(rustix::fs::fcntl_getfl(&stream.fd).unwrap().contains(OFlags::NONBLOCK));
         assert!(!rustix::fs::fcntl_getfl(&read).unwrap().contains(OFlags::NONBLOCK));
-        assert_eq!(stream.flags & OFlags::NONBLOCK.bits(), 0);
+        assert!(!stream.seen.nonblocking);
         assert_eq!(rustix::io::read(&stream.fd, &mut [0; 4]), Err(rustix::io::Errno::AGAIN));
         rustix::io::write(&write, b"abc").unwrap();
         assert_eq!(rustix::io::read(&stream.fd, &mut [0; 4]), Ok(3));

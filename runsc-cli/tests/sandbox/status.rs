@@ -114,3 +114,27 @@ fn a_directory_as_standard_input_is_refused() {
     let line = String::from_utf8(output.stderr).unwrap();
     assert_eq!(line, "runsc: do: standard input: a directory of the host; give a file\n");
 }
+
+#[test]
+fn redirected_streams_are_the_callers_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "cat; stat -L -c '%u %g %a %F' /dev/stdin /dev/stdout; echo end";
+    let mut results = Vec::new();
+    for (place, mut command) in both(&["sh", "-c", script]).into_iter().enumerate() {
+        let (input, output) = (dir.path().join("in"), dir.path().join(format!("out{place}")));
+        std::fs::write(&input, "text\n").unwrap();
+        // What is there stays, and what the caller writes later comes behind.
+        let mut out = std::fs::File::create(&output).unwrap();
+        std::io::Write::write_all(&mut out, b"before\n").unwrap();
+        let status = command
+            .stdin(std::fs::File::open(&input).unwrap())
+            .stdout(out.try_clone().unwrap())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        std::io::Write::write_all(&mut out, b"after\n").unwrap();
+        results.push(std::fs::read_to_string(&output).unwrap());
+    }
+    assert!(results[0].starts_with("before\ntext\n") && results[0].ends_with("end\nafter\n"), "{results:?}");
+    assert_eq!(results[0], results[1]);
+}

@@ -19,6 +19,17 @@ fn size_of_the_window() {
 }
 
 #[test]
+fn the_terminal_has_a_name_that_can_be_opened() {
+    on_host_and_in_sandbox(|run| {
+        let script =
+            r#"case $(tty) in /dev/pts/*) echo by name >$(tty) ;; *) tty ;; esac; echo own >/dev/tty"#;
+        let mut pty = Pty::start(&format!("{run} sh -c '{script}'"));
+        pty.expect("by name\r\nown\r\n");
+        assert_eq!(pty.wait().code(), Some(0));
+    });
+}
+
+#[test]
 fn control_c_ends_the_program() {
     on_host_and_in_sandbox(|run| {
         let mut pty = Pty::start(&format!("{run} cat; echo status $?"));

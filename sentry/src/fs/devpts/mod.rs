@@ -6,11 +6,12 @@ use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use abi::open::OpenFlags;
-use abi::stat::{S_IFCHR, makedev};
+use abi::stat::{S_IFCHR, makedev, minor};
 use sync::Mutex;
 
 use crate::Kernel;
 use crate::Result;
+use crate::fs::host::HostTty;
 use crate::fs::pseudo::{Children, Entry, PseudoDir, PseudoSuper, attr};
 use crate::tty::{Pty, SLAVE_MAJOR};
 use crate::vfs::{Attr, Caller, Dentry, FileOps, Inode, InodeOps, SetAttr, SuperBlock};
@@ -39,8 +40,15 @@ impl DevPts {
     }
 }
 
+/// A name: that of a slave, whose pair it keeps, or that of the terminal outside.
+struct Named {
+    inode: Arc<Inode>,
+    #[allow(dead_code, reason = "lives as long as its name")]
+    pty: Option<Arc<Pty>>,
+}
+
 /// Pairs and the names of their slaves, by number.
-type Pairs = BTreeMap<u32, (Arc<Pty>, Arc<Inode>)>;
+type Pairs = BTreeMap<u32, Named>;
 
 /// One mount's pairs.
 struct Instance {
@@ -115,7 +123,6 @@ impl FileSystemType for DevPts {
 impl Instance {
     /// A new pair: its master.
     fn new_pair(&self, caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
-        static NEXT_INO: AtomicU32 = AtomicU32::new(3);
         let kernel = self.kernel.upgrade().ok_or(Errno::EIO)?;
         let sb = self.sb.upgrade().ok_or(Errno::EIO)?;
         let mut ptys = self.ptys.lock();
@@ -133,12 +140,36 @@ impl Instance {
         let gid = self.options.gid.unwrap_or(caller.creds.fsgid);
         let slave = attr(ino, S_IFCHR | self.options.mode, 1, uid, gid);
         let slave = Attr { rdev: makedev(SLAVE_MAJOR, index), ..slave };
-        let ops = SlaveNode { pty: Arc::downgrade(&pty), attr: Mutex::new(slave) };
+        let ops = SlaveNode { terminal: Terminal::Slave(Arc::downgrade(&pty)), attr: Mutex::new(slave) };
         let inode = Inode::new(&sb, &slave, Box::new(ops));
         let master = pty.master();
-        ptys.insert(index, (pty, inode));
+        ptys.insert(index, Named { inode, pty: Some(pty) });
         Ok(master)
     }
+
+    /// Gives the terminal outside a name, its own number if that is free.
+    fn show(&self, tty: &Arc<HostTty>, like: &Attr) -> Result<u64> {
+        let sb = self.sb.upgrade().ok_or(Errno::EIO)?;
+        let mut ptys = self.ptys.lock();
+        let own = minor(like.rdev);
+        let index = Some(own).filter(|own| !ptys.contains_key(own));
+        let index = index.or_else(|| (0..).find(|i| !ptys.contains_key(i))).ok_or(Errno::ENOSPC)?;
+        let ino = u64::from(NEXT_INO.fetch_add(1, Ordering::Relaxed));
+        let slave = Attr { rdev: makedev(SLAVE_MAJOR, index), ..attr(ino, like.mode, 1, like.uid, like.gid) };
+        let ops = SlaveNode { terminal: Terminal::Host(Arc::clone(tty)), attr: Mutex::new(slave) };
+        ptys.insert(index, Named { inode: Inode::new(&sb, &slave, Box::new(ops)), pty: None });
+        Ok(slave.rdev)
+    }
+}
+
+/// Inode numbers: the root has 1, ptmx 2.
+static NEXT_INO: AtomicU32 = AtomicU32::new(3);
+
+/// Shows the terminal that `runsc` was started on in the devpts whose root `dir` is: its device number there, the minor
+/// part of which is its name.
+pub fn show_host_terminal(dir: &Inode, tty: &Arc<HostTty>, like: &Attr) -> Result<u64> {
+    let root = dir.downcast::<PseudoDir<Root>>().ok_or(Errno::EINVAL)?;
+    root.0.instance.show(tty, like)
 }
 
 struct Root {
@@ -154,7 +185,7 @@ impl Children for Root {
         let index =
             std::str::from_utf8(name).ok().and_then(|n| n.parse::<u32>().ok().filter(|i| i.to_string() == n));
         let ptys = self.instance.ptys.lock();
-        Ok(index.and_then(|i| ptys.get(&i)).map(|(_, inode)| Arc::clone(inode)))
+        Ok(index.and_then(|i| ptys.get(&i)).map(|named| Arc::clone(&named.inode)))
     }
 
     fn list(&self, _dir: &Arc<Inode>, position: u64) -> Result<Vec<Entry>> {
@@ -165,8 +196,8 @@ impl Children for Root {
             list.push(entry("ptmx".to_owned(), self.ptmx.ino, 0));
         }
         let ptys = self.instance.ptys.lock();
-        for (index, (_, inode)) in ptys.range(position.saturating_sub(1) as u32..) {
-            list.push(entry(index.to_string(), inode.ino, u64::from(*index) + 1));
+        for (index, named) in ptys.range(position.saturating_sub(1) as u32..) {
+            list.push(entry(index.to_string(), named.inode.ino, u64::from(*index) + 1));
         }
         Ok(list)
     }
@@ -203,9 +234,15 @@ impl InodeOps for Ptmx {
     }
 }
 
-/// The name of a slave.
+/// What a name stands for.
+enum Terminal {
+    Slave(Weak<Pty>),
+    Host(Arc<HostTty>),
+}
+
+/// The name of a terminal.
 struct SlaveNode {
-    pty: Weak<Pty>,
+    terminal: Terminal,
     attr: Mutex<Attr, sync::levels::Inode>,
 }
 
@@ -224,7 +261,10 @@ impl InodeOps for SlaveNode {
     }
 
     fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
-        self.pty.upgrade().ok_or(Errno::EIO)?.open_slave()
+        match &self.terminal {
+            Terminal::Slave(pty) => pty.upgrade().ok_or(Errno::EIO)?.open_slave(),
+            Terminal::Host(tty) => tty.open(),
+        }
     }
 }
 

@@ -21,11 +21,21 @@ pub use reactor::Reactor;
 pub use tty::HostTty;
 
 use crate::Result;
-use crate::task::{ControllingTty, Credentials};
 use crate::vfs::{
     Attr, Caller, Dentry, File, FileOps, Inode, InodeOps, Mount, MountFlags, Path, SetAttr, StatFs,
     SuperBlock, SuperBlockOps, Timestamp,
 };
+
+/// A descriptor that the process was started with.
+pub struct Inherited {
+    /// The descriptor.
+    pub fd: OwnedFd,
+    /// User and group of the file as the caller sees them: the Sentry's user namespace has no names for most.
+    pub owner: (u32, u32),
+    /// Whether the caller's description is non-blocking. What is said of `fd` means nothing: the Sentry may have got a
+    /// description of its own.
+    pub nonblocking: bool,
+}
 
 /// The file system that host files have their inodes in; mounted nowhere.
 pub struct HostFs {
@@ -45,37 +55,47 @@ impl HostFs {
         Ok(HostFs { mount, reactor: Reactor::start()?, ttys: Mutex::default() })
     }
 
-    /// A guest file for `fd`; with the terminal behind it, if it is one.
+    /// A guest file for a descriptor, opened by `caller`; with the terminal behind it, if it is one. A terminal is given a name in the devpts
+    /// at `terminals`.
     pub fn import(
         &self,
-        fd: OwnedFd,
-        creds: &Arc<Credentials>,
+        inherited: Inherited,
+        caller: &Caller<'_>,
+        terminals: Option<&Path>,
     ) -> std::io::Result<(Arc<File>, Option<Arc<HostTty>>)> {
+        let Inherited { fd, owner, nonblocking } = inherited;
         let stat = host::file::stat(&fd)?;
         let flags = OpenFlags::from_bits_truncate(host::file::status_flags(&fd)?);
         let writable = flags.bits() & abi::open::O_ACCMODE != abi::open::O_RDONLY;
         let is_tty = host::tty::attributes(&fd).is_ok();
         let host = Arc::new(HostFile::new(fd, writable));
         let sb = self.mount.sb();
-        let mut attr = attr_of(&stat);
-        attr.ino = sb.next_ino();
-        let inode = Inode::new(sb, &attr, Box::new(HostInode { host: Some((Arc::clone(&host), attr.ino)) }));
+        let attr = Attr { ino: sb.next_ino(), uid: owner.0, gid: owner.1, ..attr_of(&stat) };
         let (ops, tty): (Box<dyn FileOps>, _) = if is_tty {
             let tty = self.tty(stat.rdev);
             (Box::new(tty::HostTtyFile::new(&tty, &host, &self.reactor)), Some(tty))
         } else {
-            (Box::new(file::HostStream::new(host, &stat, &self.reactor)), None)
+            (Box::new(file::HostStream::new(Arc::clone(&host), &stat, &self.reactor)), None)
         };
-        let name = ops.anonymous_name();
-        let path = Path::new(Arc::clone(&self.mount), Dentry::new_unnamed(inode, None, name.as_bytes()));
-        // Waiting is the guest's business: whether the host's description is non-blocking says nothing to it.
-        Ok((File::new(ops, path, flags - OpenFlags::NONBLOCK, Arc::clone(creds)), tty))
+        let named = match (terminals, &tty) {
+            (Some(dir), Some(tty)) => tty.name_in(dir, &attr, caller),
+            _ => None,
+        };
+        let path = named.unwrap_or_else(|| {
+            let name = ops.anonymous_name();
+            let ops = HostInode { host: Some((host, attr)) };
+            let inode = Inode::new(sb, &attr, Box::new(ops));
+            Path::new(Arc::clone(&self.mount), Dentry::new_unnamed(inode, None, name.as_bytes()))
+        });
+        let mut flags = flags;
+        flags.set(OpenFlags::NONBLOCK, nonblocking);
+        Ok((File::new(ops, path, flags, Arc::clone(caller.creds)), tty))
     }
 
     /// The terminal with this device number.
     fn tty(&self, device: u64) -> Arc<HostTty> {
         let mut ttys = self.ttys.lock();
-        let known = ttys.iter().filter_map(Weak::upgrade).find(|tty| tty.device() == device);
+        let known = ttys.iter().filter_map(Weak::upgrade).find(|tty| tty.host_device == device);
         known.unwrap_or_else(|| {
             let tty = HostTty::new(device);
             ttys.retain(|tty| tty.strong_count() > 0);
@@ -126,15 +146,15 @@ impl SuperBlockOps for HostSuper {
 }
 
 struct HostInode {
-    /// The file and its number here.
-    host: Option<(Arc<HostFile>, u64)>,
+    /// The file, and what it is here: its number and owner stay.
+    host: Option<(Arc<HostFile>, Attr)>,
 }
 
 impl InodeOps for HostInode {
     fn attr(&self, inode: &Inode) -> Result<Attr> {
-        let Some((host, ino)) = &self.host else { return Ok(Attr::new(inode.ino, S_IFDIR | 0o500, 0, 0)) };
+        let Some((host, here)) = &self.host else { return Ok(Attr::new(inode.ino, S_IFDIR | 0o500, 0, 0)) };
         let stat = host::file::stat(host.fd()).map_err(crate::vfs::io::host_errno)?;
-        Ok(Attr { ino: *ino, ..attr_of(&stat) })
+        Ok(Attr { ino: here.ino, uid: here.uid, gid: here.gid, ..attr_of(&stat) })
     }
 
     fn set_attr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<()> {

@@ -20,10 +20,12 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::file::poll_host;
 use super::reactor::Reactor;
 use crate::SysResult;
+use crate::fs::devpts;
 use crate::mm::{UserAddr, UserRef};
 use crate::task::{ControllingTty, CurrentTask, ProcessGroup, Session};
 use crate::tty::{Background, JobControl};
 use crate::vfs::io::host_errno;
+use crate::vfs::{Attr, Caller, Path};
 use crate::vfs::{Blocking, File, FileOps, IoSink, IoSource};
 use crate::wait::WaitQueue;
 
@@ -34,14 +36,36 @@ const CHUNK: usize = 2048;
 pub struct HostTty {
     /// Session and foreground group in the sandbox.
     pub jobs: JobControl,
-    device: u64,
+    /// Device number outside.
+    pub(super) host_device: u64,
+    /// Device number here, once it has a name.
+    device: OnceLock<u64>,
     /// The first descriptor that can be read and written: /dev/tty stands for it.
     first: OnceLock<(Arc<HostFile>, Arc<WaitQueue>)>,
 }
 
 impl HostTty {
-    pub(super) fn new(device: u64) -> Arc<HostTty> {
-        Arc::new(HostTty { jobs: JobControl::default(), device, first: OnceLock::new() })
+    pub(super) fn new(host_device: u64) -> Arc<HostTty> {
+        Arc::new(HostTty {
+            jobs: JobControl::default(),
+            host_device,
+            device: OnceLock::new(),
+            first: OnceLock::new(),
+        })
+    }
+
+    /// Gives it a name in the devpts at `dir`; `None` when that is none.
+    pub(super) fn name_in(self: &Arc<Self>, dir: &Path, like: &Attr, caller: &Caller<'_>) -> Option<Path> {
+        let device = match self.device.get() {
+            Some(device) => *device,
+            None => {
+                let made = devpts::show_host_terminal(dir.inode(), self, like).ok()?;
+                *self.device.get_or_init(|| made)
+            }
+        };
+        let name = abi::stat::minor(device).to_string();
+        let dentry = dir.dentry.lookup(name.as_bytes(), caller).ok()??;
+        Some(Path::new(Arc::clone(&dir.mount), dentry))
     }
 
     /// One more file of it, over a descriptor that is there already; ENXIO when none can be read and written.
@@ -107,7 +131,7 @@ impl ControllingTty for HostTty {
     }
 
     fn device(&self) -> u64 {
-        self.device
+        self.device.get().copied().unwrap_or(self.host_device)
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -229,7 +253,7 @@ impl FileOps for HostTtyFile {
     }
 
     fn anonymous_name(&self) -> String {
-        format!("/dev/pts/{}", abi::stat::minor(self.tty.device))
+        format!("/dev/pts/{}", abi::stat::minor(self.tty.device()))
     }
 }
 
