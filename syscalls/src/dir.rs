@@ -16,7 +16,7 @@ use sentry::task::CurrentTask;
 use sentry::vfs::resolve::{LookupFlags, lookup};
 use sentry::vfs::{File, NewKind, Path, Want};
 
-use crate::arg::{Dev, DirFd, Fd, Flags, Mode, OutBuf, OutString};
+use crate::arg::{Dev, DirFd, Fd, Flags, Mode, OutDirents, OutString};
 
 /// What one call gives at most.
 const MAX_LISTING: usize = 64 * 1024;
@@ -31,12 +31,12 @@ enum Layout {
 }
 
 /// getdents64(2)
-pub fn getdents64(task: &mut CurrentTask, fd: Fd, buf: OutBuf, count: u32) -> SysResult<usize> {
+pub fn getdents64(task: &mut CurrentTask, fd: Fd, buf: OutDirents, count: u32) -> SysResult<usize> {
     list(task, fd, *buf, count, Layout::New)
 }
 
 /// getdents(2)
-pub fn getdents(task: &mut CurrentTask, fd: Fd, buf: OutBuf, count: u32) -> SysResult<usize> {
+pub fn getdents(task: &mut CurrentTask, fd: Fd, buf: OutDirents, count: u32) -> SysResult<usize> {
     list(task, fd, *buf, count, Layout::Old)
 }
 

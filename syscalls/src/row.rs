@@ -62,6 +62,8 @@ pub enum When {
     Entry,
     /// After it: what the kernel writes.
     Exit,
+    /// Before and, where that is something else, after it: what the kernel reads and writes.
+    Both,
 }
 
 /// How to show an argument.

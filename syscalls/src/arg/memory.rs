@@ -66,7 +66,6 @@ macro_rules! references {
         }
         impl<T: Show> Arg for $name<T> {
             const WHEN: When = When::$when;
-            const AFTER: Option<fn(&mut ShowCx<'_>, usize)> = references!(@after $name T);
             fn decode(raw: u64) -> Self {
                 $name(UserRef::new(UserAddr(raw)))
             }
@@ -75,8 +74,6 @@ macro_rules! references {
             }
         }
     )*};
-    (@after InOut $t:ident) => { Some(|cx, index| structure::<$t>(cx, cx.args[index])) };
-    (@after $name:ident $t:ident) => { None };
 }
 
 references! {
@@ -85,7 +82,7 @@ references! {
     /// A structure that the call writes.
     Out, Exit;
     /// A structure that the call reads and writes.
-    InOut, Entry;
+    InOut, Both;
 }
 
 macro_rules! addresses {
@@ -122,6 +119,8 @@ addresses! {
     InBuf, Entry, |cx, index, addr| cx.buffer(addr, next(cx, index));
     /// Bytes that the call writes, as many as it answers.
     OutBuf, Exit, |cx, _, addr| cx.buffer(addr, cx.result.unwrap_or(0));
+    /// Directory entries that the call writes, as many bytes as it answers.
+    OutDirents, Exit, |cx, _, addr| file::directory_entries(cx, addr, cx.result.unwrap_or(0));
     /// A string that the call reads and that may be long.
     InString, Entry, |cx, _, addr| cx.c_string(addr, crate::show::STRING_LIMIT);
     /// A NUL-terminated string that the call writes.
@@ -187,10 +186,9 @@ arrays! {
 pub struct PollFds(pub UserRef<PollFd>);
 
 impl Arg for PollFds {
-    const AFTER: Option<fn(&mut ShowCx<'_>, usize)> = Some(|cx, index| {
-        if cx.result.is_some_and(|ready| ready > 0) {
-            event::polled_fds(cx, cx.args[index], next(cx, index) & 0xffff_ffff);
-        }
+    const AFTER: Option<fn(&mut ShowCx<'_>, usize)> = Some(|cx, index| match cx.result {
+        Some(0) => cx.text("Timeout"),
+        _ => event::polled_fds(cx, cx.args[index], next(cx, index) & 0xffff_ffff),
     });
     fn decode(raw: u64) -> Self {
         PollFds(UserRef::new(UserAddr(raw)))

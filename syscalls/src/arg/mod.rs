@@ -14,7 +14,8 @@ pub use file::{
     UserId,
 };
 pub use memory::{
-    FdSet, In, InArray, InBuf, InOut, InString, IoVecs, IoVecsOut, Out, OutArray, OutBuf, OutString, PollFds,
+    FdSet, In, InArray, InBuf, InOut, InString, IoVecs, IoVecsOut, Out, OutArray, OutBuf, OutDirents,
+    OutString, PollFds,
 };
 pub use named::*;
 pub use process::{CloneArg, ExitCode, FutexOp, MapArg, OutStatus, PersonalityArg, Sig, StringArray};

@@ -1,5 +1,6 @@
 //! What files tell about themselves, and vectors of buffers.
 
+use abi::dirent::DIRENT_RECLEN_OFFSET;
 use abi::fcntl::{FOwnerEx, Flock, LOCK_TYPES, OWNER_TYPES};
 use abi::inotify::{InotifyEvent, InotifyMask};
 use abi::ioctl::WinSize;
@@ -115,6 +116,22 @@ impl Show for InotifyEvent {
         bits::flags::<InotifyMask>(&mut cx.out, u64::from(self.mask), "0");
         cx.write(format_args!(", cookie={}, len={}}}", self.cookie, self.len));
     }
+}
+
+/// Writes how many entries of getdents(2) or getdents64(2) there are in `bytes` bytes.
+pub fn directory_entries(cx: &mut ShowCx<'_>, addr: u64, bytes: u64) {
+    let mut entries = 0;
+    let mut at = 0;
+    while at < bytes {
+        let length = cx.read_obj::<u16>(addr.wrapping_add(at + DIRENT_RECLEN_OFFSET as u64)).unwrap_or(0);
+        if length == 0 {
+            break;
+        }
+        entries += 1;
+        at += u64::from(length);
+    }
+    let plural = if entries == 1 { "y" } else { "ies" };
+    cx.write(format_args!("{addr:#x} /* {entries} entr{plural} */"));
 }
 
 /// Writes a vector of buffers; `bytes` of them in all are shown, as strings.

@@ -12,8 +12,6 @@ pub struct Entry {
     args: [u64; 6],
     /// Name, parenthesis and the arguments up to the first one that the call writes.
     pub head: String,
-    /// Whether the head holds an argument.
-    comma: bool,
     /// What comes behind, from the first argument on that the call writes.
     tail: Vec<Later>,
 }
@@ -24,6 +22,8 @@ enum Later {
     Read(String),
     /// Written by the call: its index.
     Written(usize),
+    /// Read and written: its index, and what it was before.
+    Changed(usize, String),
 }
 
 impl Entry {
@@ -42,28 +42,29 @@ impl Entry {
             Some(infos) => {
                 let mut cx = ShowCx::new(args, memory);
                 for (index, info) in infos.iter().enumerate() {
-                    if info.when == When::Exit {
-                        tail.push(Later::Written(index));
-                        continue;
-                    }
                     (info.show)(&mut cx, index);
                     let text = std::mem::take(&mut cx.out);
                     if std::mem::take(&mut cx.omit) {
                         continue;
                     }
-                    if tail.is_empty() {
-                        if !head.ends_with('(') {
-                            head.push_str(", ");
+                    match info.when {
+                        When::Exit => tail.push(Later::Written(index)),
+                        When::Both => tail.push(Later::Changed(index, text)),
+                        When::Entry if !tail.is_empty() => tail.push(Later::Read(text)),
+                        When::Entry => {
+                            if !head.ends_with('(') {
+                                head.push_str(", ");
+                            }
+                            head.push_str(&text);
                         }
-                        head.push_str(&text);
-                    } else {
-                        tail.push(Later::Read(text));
                     }
                 }
             }
         }
-        let comma = !head.ends_with('(');
-        Entry { row, number, args, head, comma, tail }
+        if !tail.is_empty() && !head.ends_with('(') {
+            head.push_str(", ");
+        }
+        Entry { row, number, args, head, tail }
     }
 
     /// The name of the call.
@@ -88,20 +89,23 @@ impl Entry {
                         (Ok(_), Some(info)) => (info.show)(&mut cx, index),
                         _ => cx.address(self.args[index]),
                     }
-                    if std::mem::take(&mut cx.omit) {
-                        continue;
-                    }
                     std::mem::take(&mut cx.out)
+                }
+                Later::Changed(index, mut before) => {
+                    if let (Ok(_), Some(info)) = (&result, infos.get(index)) {
+                        (info.show)(&mut cx, index);
+                        let after = std::mem::take(&mut cx.out);
+                        if after != before {
+                            merge(&mut before, &after);
+                        }
+                    }
+                    before
                 }
             };
             if !out.is_empty() {
                 out.push_str(", ");
             }
             out.push_str(&text);
-        }
-        // The head ends where the tail begins: with the comma only where something follows.
-        if !out.is_empty() && self.comma {
-            out.insert_str(0, ", ");
         }
         out.push_str(") = ");
         out.push_str(&result_text(self.row.map_or(ResultFormat::Decimal, |row| row.result), result));
@@ -115,6 +119,17 @@ impl Entry {
             }
         }
         out
+    }
+}
+
+/// Appends what became of an argument: `[128]` and `[2]` give `[128 => 2]`, structures follow each other.
+fn merge(before: &mut String, after: &str) {
+    match (before.strip_suffix(']'), after.strip_prefix('[')) {
+        (Some(start), Some(end)) if !start.contains(',') => *before = format!("{start} => {end}"),
+        _ => {
+            before.push_str(" => ");
+            before.push_str(after);
+        }
     }
 }
 

@@ -133,8 +133,21 @@ fn what_became_of_an_argument_comes_behind_the_result() {
         line(poll, &[0x1000, 2, u64::MAX], &memory, Ok(1)),
         "poll([{fd=3, events=POLLIN}, {fd=4, events=POLLOUT}], 2, -1) = 1 ([{fd=4, revents=POLLOUT}])"
     );
+    assert_eq!(line(poll, &[0x1000, 0, 5], &memory, Ok(0)), "poll([], 0, 5) = 0 (Timeout)");
     let length = row!(length(InOut<i32>) -> ());
-    assert_eq!(line(length, &[0x1000], &memory, Ok(0)), "length([3]) = 0 ([3])");
+    let before = Entry::new(Some(length), 0, [0x1000; 6], &memory);
+    let changed = FakeMemory(vec![(0x1000, vec![7, 0, 0, 0])]);
+    assert_eq!(before.head.clone() + &before.finish(&Ok(0), &changed), "length([3 => 7]) = 0");
+    assert_eq!(line(length, &[0x1000], &memory, Ok(0)), "length([3]) = 0");
+    assert_eq!(line(length, &[0], &memory, Ok(0)), "length(NULL) = 0");
+    let adjust = row!(adjust(InOut<abi::time::Timeval>, i32) -> ());
+    let memory = FakeMemory(vec![(0x1000, vec![0; 16])]);
+    let before = Entry::new(Some(adjust), 0, [0x1000; 6], &memory);
+    assert_eq!(before.head, "adjust(");
+    let changed = FakeMemory(vec![(0x1000, vec![1; 16])]);
+    let expected =
+        "{tv_sec=0, tv_usec=0} => {tv_sec=72340172838076673, tv_usec=72340172838076673}, 4096) = 0";
+    assert_eq!(before.finish(&Ok(0), &changed), expected);
 }
 
 #[test]
