@@ -1,0 +1,186 @@
+//! Real programs give the same output, exit status and files in the sandbox as natively.
+//!
+//! Each script in `scripts/` runs in an empty folder, first natively, then in the sandbox on a volume at the same path.
+//! Its first line names the programs that it needs; without them it is skipped, loudly.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use conformance::build;
+
+/// The longest that one script may take.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// What a run left behind.
+#[derive(PartialEq)]
+struct Outcome {
+    status: String,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    /// By path: mode, and contents or the target of a link.
+    files: BTreeMap<PathBuf, (u32, Vec<u8>)>,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("programs: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<usize> {
+    let filters: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let runsc = build::runsc()?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/scripts");
+    let mut scripts: Vec<PathBuf> = fs::read_dir(&folder)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
+    scripts.sort();
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for script in &scripts {
+        let name = script.file_stem().and_then(|n| n.to_str()).context("a script's name is not text")?;
+        if !filters.is_empty() && !filters.iter().any(|f| name.contains(f.as_str())) {
+            continue;
+        }
+        let text = fs::read_to_string(script)?;
+        if let Some(missing) = missing(&text)? {
+            println!("programs: SKIPPED {name}: {missing} is not installed");
+            skipped += 1;
+            continue;
+        }
+        let begun = Instant::now();
+        match compare(&runsc, script, name)? {
+            None => {
+                println!("programs: pass {name} ({:.1} s)", begun.elapsed().as_secs_f32());
+                passed += 1;
+            }
+            Some(difference) => {
+                println!("programs: FAILED {name}\n{difference}");
+                failed += 1;
+            }
+        }
+    }
+    println!("programs: {passed} passed, {failed} failed, {skipped} skipped");
+    Ok(failed)
+}
+
+/// A program that the script needs and that is not there.
+fn missing(script: &str) -> Result<Option<String>> {
+    let needs = script.lines().next().and_then(|l| l.strip_prefix("# needs: "));
+    let needs = needs.context("the first line of a script is `# needs: PROGRAM…`")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    Ok(needs.split_whitespace().find(|name| !there(name)).map(str::to_owned))
+}
+
+/// `None` when both runs are alike.
+fn compare(runsc: &Path, script: &Path, name: &str) -> Result<Option<String>> {
+    let work = std::env::temp_dir().join(format!("runsc-programs-{}-{name}", std::process::id()));
+    let native = outcome(Command::new("bash"), script, &work)?;
+    let volume = format!("--volume={0}:{0}", work.display());
+    let mut sandboxed = Command::new(runsc);
+    sandboxed.args(["do", &volume, "--", "bash"]);
+    let sandbox = outcome(sandboxed, script, &work)?;
+    if native == sandbox {
+        return Ok(None);
+    }
+    let mut out = String::new();
+    let mut note = |what: &str, a: String, b: String| {
+        if a != b {
+            out.push_str(&format!("--- {what}, native\n{a}\n--- {what}, sandbox\n{b}\n"));
+        }
+    };
+    note("status", native.status, sandbox.status);
+    note(
+        "stdout",
+        String::from_utf8_lossy(&native.stdout).into(),
+        String::from_utf8_lossy(&sandbox.stdout).into(),
+    );
+    note(
+        "stderr",
+        String::from_utf8_lossy(&native.stderr).into(),
+        String::from_utf8_lossy(&sandbox.stderr).into(),
+    );
+    let list = |files: &BTreeMap<PathBuf, (u32, Vec<u8>)>| {
+        let line = |(path, (mode, bytes)): (&PathBuf, &(u32, Vec<u8>))| {
+            format!("{mode:o} {} {} bytes\n", path.display(), bytes.len())
+        };
+        files.iter().map(line).collect::<String>()
+    };
+    note("files", list(&native.files), list(&sandbox.files));
+    if out.is_empty() {
+        out.push_str("the contents of files differ\n");
+    }
+    Ok(Some(out))
+}
+
+/// Runs the script in a new, empty `work` and takes what it left.
+fn outcome(mut shell: Command, script: &Path, work: &Path) -> Result<Outcome> {
+    if work.exists() {
+        fs::remove_dir_all(work)?;
+    }
+    fs::create_dir_all(work).with_context(|| format!("can't make {}", work.display()))?;
+    let output_folder = work.with_extension("output");
+    fs::create_dir_all(&output_folder)?;
+    let (out, err) = (output_folder.join("stdout"), output_folder.join("stderr"));
+    shell
+        .arg(script)
+        .current_dir(work)
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&out)?)
+        .stderr(fs::File::create(&err)?);
+    let mut child = shell.spawn().with_context(|| format!("can't start {shell:?}"))?;
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status.to_string();
+        }
+        if begun.elapsed() > LIMIT {
+            child.kill()?;
+            child.wait()?;
+            break format!("no end after {LIMIT:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let mut files = BTreeMap::new();
+    collect(work, work, &mut files)?;
+    let outcome = Outcome { status, stdout: fs::read(&out)?, stderr: fs::read(&err)?, files };
+    fs::remove_dir_all(work)?;
+    fs::remove_dir_all(&output_folder)?;
+    Ok(outcome)
+}
+
+fn collect(top: &Path, folder: &Path, files: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let meta = fs::symlink_metadata(&path)?;
+        let kind = meta.file_type();
+        let contents = if kind.is_symlink() {
+            fs::read_link(&path)?.into_os_string().into_encoded_bytes()
+        } else if kind.is_file() {
+            fs::read(&path)?
+        } else {
+            Vec::new()
+        };
+        files.insert(path.strip_prefix(top)?.to_path_buf(), (meta.permissions().mode(), contents));
+        if kind.is_dir() {
+            collect(top, &path, files)?;
+        }
+        if files.len() > 100_000 {
+            bail!("{} holds too many files", top.display());
+        }
+    }
+    Ok(())
+}
