@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
+use abi::capability::CAP_SYS_PTRACE;
 
 use crate::Result;
 use crate::fs::pseudo::PseudoLink;
@@ -15,6 +16,19 @@ pub(super) fn text_of(file: &Arc<File>, caller: &Caller<'_>) -> Vec<u8> {
     file.path.text(&caller.roots.root).for_proc()
 }
 
+/// Whether the caller may see what a task is working with (ptrace(2), "Ptrace access mode checking"): EACCES.
+pub(super) fn may_look_into(caller: &Caller<'_>, task: &Task) -> Result<()> {
+    if caller.task.is_some_and(|own| own.thread_group().id() == task.thread_group().id()) {
+        return Ok(());
+    }
+    let theirs = task.creds();
+    let (uid, gid) = (caller.creds.fsuid, caller.creds.fsgid);
+    let same = [theirs.uid, theirs.euid, theirs.suid].iter().all(|id| *id == uid)
+        && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|id| *id == gid)
+        && task.resources().is_none_or(|r| r.mm.dumpable() == 1);
+    if same || caller.creds.has_cap_in(CAP_SYS_PTRACE, &theirs.user_ns) { Ok(()) } else { Err(Errno::EACCES) }
+}
+
 /// A link to a place that `find` takes from what the task uses.
 pub(super) fn place(
     sb: &Arc<SuperBlock>,
@@ -23,9 +37,10 @@ pub(super) fn place(
 ) -> Arc<Inode> {
     let creds = task.creds();
     let task = Arc::downgrade(task);
-    let at = move |task: &Weak<Task>| {
-        let resources = task.upgrade().and_then(|t| t.resources()).ok_or(Errno::ENOENT)?;
-        find(&resources)
+    let at = move |task: &Weak<Task>, caller: &Caller<'_>| {
+        let task = task.upgrade().ok_or(Errno::ENOENT)?;
+        may_look_into(caller, &task)?;
+        find(&task.resources().ok_or(Errno::ENOENT)?)
     };
     let (followed, read) = (Weak::clone(&task), task);
     let say = at.clone();
@@ -33,8 +48,8 @@ pub(super) fn place(
         sb,
         0o777,
         (creds.euid, creds.egid),
-        move |_| Ok(Link::Place(at(&followed)?)),
-        move |caller| Ok(say(&read)?.text(&caller.roots.root).for_proc()),
+        move |caller| Ok(Link::Place(at(&followed, caller)?)),
+        move |caller| Ok(say(&read, caller)?.text(&caller.roots.root).for_proc()),
     )
 }
 
@@ -49,8 +64,9 @@ pub(super) fn exe(resources: &Resources) -> Result<Path> {
 pub(super) fn namespace(sb: &Arc<SuperBlock>, task: &Arc<Task>, kind: &'static str) -> Arc<Inode> {
     let creds = task.creds();
     let task = Arc::downgrade(task);
-    let say = move |_: &Caller<'_>| -> Result<Vec<u8>> {
+    let say = move |caller: &Caller<'_>| -> Result<Vec<u8>> {
         let task = task.upgrade().ok_or(Errno::ENOENT)?;
+        may_look_into(caller, &task)?;
         let resources = task.resources().ok_or(Errno::ENOENT)?;
         let id = match kind {
             "mnt" => resources.namespaces.mount.id,

@@ -44,12 +44,7 @@ impl InodeOps for MemNode {
 
     fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
         let task = self.0.upgrade().ok_or(Errno::ESRCH)?;
-        let theirs = task.creds();
-        let same = [theirs.uid, theirs.euid, theirs.suid].iter().all(|id| *id == caller.creds.uid);
-        let own = caller.task.is_some_and(|t| t.thread_group().id() == task.thread_group().id());
-        if !own && !same && !caller.creds.has_cap_in(abi::capability::CAP_SYS_PTRACE, &theirs.user_ns) {
-            return Err(Errno::EACCES);
-        }
+        super::link::may_look_into(caller, &task)?;
         // The memory as it is now: after an exec the file still shows the old one, which is gone then.
         let mm = task.resources().map(|r| Arc::downgrade(&r.mm)).unwrap_or_default();
         Ok(Box::new(MemFile(mm)))
