@@ -72,7 +72,7 @@ pub struct Args {
 /// Kinds of network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Network {
-    /// A loopback interface only.
+    /// No network.
     None,
 }
 
