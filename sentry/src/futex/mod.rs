@@ -7,6 +7,7 @@
 //! The word is looked at under the bucket's lock, so that a wait and a wake that belong together can't miss each other.
 //! That look never waits: a page that is not there is brought in without the lock, and the wait starts again.
 
+mod owned;
 mod pi;
 mod requeue;
 mod robust;

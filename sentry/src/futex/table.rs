@@ -26,7 +26,7 @@ pub(super) type Woken = SmallVec<[Arc<Waiter>; 8]>;
 pub struct FutexTable {
     buckets: Box<[Bucket]>,
     /// Which PI futexes tasks own that others wait for.
-    pub(super) owned: super::pi::Owned,
+    pub(super) owned: super::owned::Owned,
 }
 
 #[derive(Default)]

@@ -7,20 +7,20 @@
 mod buffer;
 mod end;
 mod fifo;
+mod read;
 mod splice;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use abi::Errno;
 use abi::poll::PollEvents;
-use smallvec::SmallVec;
 use sync::Mutex;
 
-use self::buffer::{Page, Slot, SlotKind, Slots};
-use super::io::{IoSink, IoSource};
+use self::buffer::Slots;
 use crate::wait::WaitQueue;
 
 pub use self::buffer::SLOT_SIZE;
@@ -85,14 +85,6 @@ impl Drop for Pipe {
     }
 }
 
-/// What a read has taken out of the queue.
-enum Taken {
-    /// So many bytes, on the stack.
-    Few(usize),
-    One(Slot),
-    Many(buffer::Batch),
-}
-
 impl Pipe {
     /// A pipe without ends.
     pub fn new() -> Arc<Pipe> {
@@ -146,246 +138,6 @@ impl Pipe {
             self.queue.notify(WRITABLE);
         }
         Ok(size)
-    }
-
-    /// Reads what there is; zero when no writer is left, EAGAIN when one is.
-    pub fn read(&self, dst: &mut dyn IoSink) -> Result<usize, Errno> {
-        let wanted = dst.remaining();
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let mut small = [0u8; SMALL];
-        let (taken, was_full) = {
-            let mut state = self.state.lock();
-            if state.slots.is_empty() {
-                return if state.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN) };
-            }
-            let was_full = state.slots.is_full();
-            let n = state.slots.readable(wanted);
-            let taken = if n <= SMALL {
-                state.slots.copy_out(&mut small[..n]);
-                Taken::Few(n)
-            } else if state.slots.first_len() >= n {
-                state.slots.take_one(n).map_or(Taken::Few(0), Taken::One)
-            } else {
-                Taken::Many(state.slots.take(n))
-            };
-            (taken, was_full)
-        };
-        self.queue.notify(room_after(was_full));
-        match taken {
-            Taken::Few(few) => match dst.put(&small[..few]) {
-                Ok(n) if n == few => Ok(few),
-                _ => {
-                    self.put_back_bytes(&small[..few]);
-                    Err(Errno::EFAULT)
-                }
-            },
-            Taken::One(slot) => self.deliver_one(dst, slot),
-            Taken::Many(batch) => self.deliver(dst, batch),
-        }
-    }
-
-    /// As [`deliver`](Self::deliver), for one slot.
-    fn deliver_one(&self, dst: &mut dyn IoSink, slot: Slot) -> Result<usize, Errno> {
-        let len = slot.len();
-        if dst.put(slot.bytes()) == Ok(len) {
-            self.state.lock().slots.recycle(std::iter::once(slot.into_page()));
-            return Ok(len);
-        }
-        self.state.lock().slots.put_back(std::iter::once(slot));
-        self.queue.notify(READABLE);
-        Err(Errno::EFAULT)
-    }
-
-    /// Copies slots that were taken out; what can't be copied goes back.
-    fn deliver(&self, dst: &mut dyn IoSink, batch: buffer::Batch) -> Result<usize, Errno> {
-        let mut done = 0;
-        let mut whole = 0;
-        for slot in &batch {
-            match dst.put(slot.bytes()) {
-                Ok(n) if n == slot.len() => done += n,
-                _ => break,
-            }
-            whole += 1;
-        }
-        let mut slots = batch.into_iter();
-        let read: SmallVec<[Slot; BATCH]> = slots.by_ref().take(whole).collect();
-        let failed = slots.len() > 0;
-        {
-            let mut state = self.state.lock();
-            state.slots.put_back(slots);
-            state.slots.recycle(buffer::pages(read));
-        }
-        if failed {
-            self.queue.notify(READABLE);
-        }
-        if done == 0 { Err(Errno::EFAULT) } else { Ok(done) }
-    }
-
-    fn put_back_bytes(&self, bytes: &[u8]) {
-        {
-            let mut state = self.state.lock();
-            let mut page = state.slots.page();
-            page[..bytes.len()].copy_from_slice(bytes);
-            state.slots.put_back(std::iter::once(Slot::new(page, bytes.len(), SlotKind::Stream)));
-        }
-        self.queue.notify(READABLE);
-    }
-
-    /// Writes as much as there is room for. EAGAIN when that is nothing, EPIPE without readers. With `Packet`, each
-    /// page is a packet.
-    pub fn write(&self, src: &mut dyn IoSource, kind: SlotKind) -> Result<usize, Errno> {
-        let total = src.remaining();
-        if total == 0 {
-            return Ok(0);
-        }
-        if total <= SMALL {
-            let mut bytes = [0u8; SMALL];
-            let bytes = &mut bytes[..total];
-            let copied = src.peek(bytes);
-            let added = self.add_small(bytes, kind, copied.is_ok_and(|n| n == total))?;
-            src.advance(added);
-            self.queue.notify(READABLE);
-            return Ok(added);
-        }
-        if total <= SLOT_SIZE {
-            return self.write_one(src, kind, total);
-        }
-        let mut done = self.fill_last(src)?;
-        while src.remaining() > 0 {
-            match self.write_slots(src, kind) {
-                Ok((n, more)) => {
-                    done += n;
-                    if !more {
-                        break;
-                    }
-                }
-                Err(_) if done > 0 => break,
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(done)
-    }
-
-    /// Adds up to a page. `copied` is false when the bytes could not be read: the error that Linux reports first wins.
-    fn add_small(&self, bytes: &[u8], kind: SlotKind, copied: bool) -> Result<usize, Errno> {
-        let mut state = self.state.lock();
-        if state.readers == 0 {
-            return Err(Errno::EPIPE);
-        }
-        if copied && state.slots.merge(bytes) {
-            return Ok(bytes.len());
-        }
-        if state.slots.is_full() && !state.slots.can_merge(bytes.len()) {
-            return Err(Errno::EAGAIN);
-        }
-        if !copied {
-            return Err(Errno::EFAULT);
-        }
-        let mut page = state.slots.page();
-        page[..bytes.len()].copy_from_slice(bytes);
-        state.slots.push(Slot::new(page, bytes.len(), kind));
-        Ok(bytes.len())
-    }
-
-    /// Adds up to a page, through a page: whole or not at all.
-    fn write_one(&self, src: &mut dyn IoSource, kind: SlotKind, len: usize) -> Result<usize, Errno> {
-        let mut page = {
-            let mut state = self.state.lock();
-            if state.readers == 0 {
-                return Err(Errno::EPIPE);
-            }
-            if state.slots.is_full() && !state.slots.can_merge(len) {
-                return Err(Errno::EAGAIN);
-            }
-            state.slots.page()
-        };
-        let copied = src.peek(&mut page[..len]) == Ok(len);
-        {
-            let mut state = self.state.lock();
-            // Another writer may have been faster.
-            let added = copied && state.slots.merge(&page[..len]);
-            if !added && copied && !state.slots.is_full() {
-                state.slots.push(Slot::new(page, len, kind));
-            } else {
-                state.slots.recycle(std::iter::once(page));
-                match (copied, added) {
-                    (false, _) => return Err(Errno::EFAULT),
-                    (true, false) => return Err(Errno::EAGAIN),
-                    (true, true) => {}
-                }
-            }
-        }
-        src.advance(len);
-        self.queue.notify(READABLE);
-        Ok(len)
-    }
-
-    /// The part of a large write that is not a multiple of a page goes first, into the last slot if it fits there.
-    fn fill_last(&self, src: &mut dyn IoSource) -> Result<usize, Errno> {
-        let odd = src.remaining() % SLOT_SIZE;
-        let mut page = {
-            let mut state = self.state.lock();
-            if state.readers == 0 {
-                return Err(Errno::EPIPE);
-            }
-            if odd == 0 || !state.slots.can_merge(odd) {
-                return Ok(0);
-            }
-            state.slots.page()
-        };
-        let copied = src.peek(&mut page[..odd]);
-        let merged = {
-            let mut state = self.state.lock();
-            let merged = copied.is_ok_and(|n| n == odd) && state.slots.merge(&page[..odd]);
-            state.slots.recycle(std::iter::once(page));
-            merged
-        };
-        if merged {
-            src.advance(odd);
-            self.queue.notify(READABLE);
-            return Ok(odd);
-        }
-        if copied == Ok(odd) { Ok(0) } else { Err(Errno::EFAULT) }
-    }
-
-    /// Fills free slots. Answers how many bytes went in, and whether it makes sense to go on.
-    fn write_slots(&self, src: &mut dyn IoSource, kind: SlotKind) -> Result<(usize, bool), Errno> {
-        let mut pages: SmallVec<[Page; 16]> = SmallVec::new();
-        let reserved = {
-            let mut state = self.state.lock();
-            if state.readers == 0 {
-                return Err(Errno::EPIPE);
-            }
-            let wanted = src.remaining().div_ceil(SLOT_SIZE).min(BATCH);
-            state.slots.reserve(wanted, &mut pages)
-        };
-        if reserved == 0 {
-            return Err(Errno::EAGAIN);
-        }
-        let mut batch = buffer::Batch::new();
-        let mut done = 0;
-        let mut fault = false;
-        while batch.len() < reserved && src.remaining() > 0 {
-            let mut page = pages.pop().unwrap_or_else(|| Box::new([0; SLOT_SIZE]));
-            let len = src.remaining().min(SLOT_SIZE);
-            fault = src.take(&mut page[..len]) != Ok(len);
-            if fault {
-                pages.push(page);
-                break;
-            }
-            done += len;
-            batch.push(Slot::new(page, len, kind));
-        }
-        {
-            let mut state = self.state.lock();
-            state.slots.commit(reserved, batch);
-            state.slots.recycle(pages.into_iter());
-        }
-        // Slots that were reserved for nothing are free again, which another writer may wait for.
-        self.queue.notify(if fault { READABLE | WRITABLE } else { READABLE });
-        if fault && done == 0 { Err(Errno::EFAULT) } else { Ok((done, !fault)) }
     }
 
     /// What is ready for an end with these rights. `seen_writers`: how often it had been opened for writing when this
