@@ -216,6 +216,7 @@ impl MemoryManager {
         if len == 0 || !addr.access_ok(len) {
             return 0;
         }
+        sync::assert_no_locks_held("copy of guest memory");
         let mut done = 0;
         let mut attempts = 0;
         while attempts < ATTEMPTS {

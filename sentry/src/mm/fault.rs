@@ -9,7 +9,7 @@ use abi::signal::{BUS_ADRERR, SEGV_ACCERR, SEGV_MAPERR, Signal};
 use platform::{Access, Prot};
 
 use super::arena::Growth;
-use super::map::HeldRun;
+use super::held_run::HeldRun;
 use super::mappable::Mappable;
 use super::pma::Pma;
 use super::vma::{Source, Vma, VmaFlags};

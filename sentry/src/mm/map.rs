@@ -8,13 +8,14 @@ use abi::mman::MapFlags;
 use platform::{MemoryFile, Prot};
 
 use super::arena::Growth;
+use super::held_run::HeldRun;
 use super::limits::{MAX_MAP_COUNT, MmLimits, overcommits};
-use super::mappable::{Mappable, Place, Run};
+use super::mappable::Mappable;
 use super::pma::Pma;
 use super::shmem::Shmem;
 use super::user::UserAddr;
 use super::vma::{MapName, SHARED_ANONYMOUS, Source, Vma, VmaFlags};
-use super::{Inner, MemoryManager, PAGE, Trash, page_down, page_up};
+use super::{Inner, MemoryManager, PAGE, Trash, page_up};
 
 /// Private writable file mappings up to this size are copied at once: relocations write to them anyway, and a copy
 /// costs less than a fault.
@@ -70,41 +71,6 @@ pub enum MapBacking {
     },
 }
 
-/// A run whose reference is given back unless it is taken out.
-pub(super) struct HeldRun<'a> {
-    memory: &'a MemoryFile,
-    run: Option<Run>,
-}
-
-impl<'a> HeldRun<'a> {
-    pub fn new(memory: &'a MemoryFile, run: Run) -> Self {
-        HeldRun { memory, run: Some(run) }
-    }
-
-    pub fn len(&self) -> u64 {
-        self.run.as_ref().map_or(0, |run| run.len)
-    }
-
-    /// The first `len` bytes of the run; the caller owns their references now.
-    pub fn take(&mut self, len: u64) -> Option<Place> {
-        let run = self.run.take()?;
-        if let Place::Memory(offset) = run.place
-            && len < run.len
-        {
-            self.memory.decref(platform::Frames { offset: offset + len, len: run.len - len });
-        }
-        Some(run.place)
-    }
-}
-
-impl Drop for HeldRun<'_> {
-    fn drop(&mut self) {
-        if let Some(Run { place: Place::Memory(offset), len }) = self.run {
-            self.memory.decref(platform::Frames { offset, len });
-        }
-    }
-}
-
 impl MemoryManager {
     /// Maps what `request` says and answers where.
     pub fn mmap(&self, request: MapRequest) -> Result<UserAddr, Errno> {
@@ -143,48 +109,6 @@ impl MemoryManager {
             self.populate(at..at + len);
         }
         Ok(UserAddr(at))
-    }
-
-    /// Shows other pages of the file that is mapped shared at `addr`: those from page number `page` on. What
-    /// remap_file_pages(2) has been since Linux 4.0: mappings in place of mappings.
-    pub fn remap_file_pages(
-        &self,
-        addr: UserAddr,
-        len: u64,
-        page: u64,
-        nonblock: bool,
-        limits: MmLimits,
-    ) -> Result<(), Errno> {
-        let start = page_down(addr.0);
-        let len = page_down(len);
-        let offset = page.checked_mul(PAGE).ok_or(Errno::EINVAL)?;
-        if len == 0 || start.checked_add(len).is_none() || offset.checked_add(len).is_none() {
-            return Err(Errno::EINVAL);
-        }
-        let (prot, max_prot, locked, file, name) = {
-            let inner = self.inner.read();
-            let found = inner.vmas.find(start).filter(|(_, vma)| vma.is_shared());
-            let Some((first, vma)) = found else { return Err(Errno::EINVAL) };
-            let Source::File { file, name } = &vma.source else { return Err(Errno::EINVAL) };
-            // Several mappings will do if they are of one file, without holes.
-            let mut end = first.start;
-            for (at, other) in inner.vmas.overlapping(start..start + len) {
-                if at.start > end || !other.same_source(vma) || other.prot != vma.prot {
-                    return Err(Errno::EINVAL);
-                }
-                end = at.end;
-            }
-            if end < start + len {
-                return Err(Errno::EINVAL);
-            }
-            let locked = vma.flags.contains(VmaFlags::LOCKED);
-            (vma.prot, vma.max_prot, locked, Arc::clone(file), name.clone())
-        };
-        let mut flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::POPULATE;
-        flags.set(MapFlags::NONBLOCK, nonblock);
-        flags.set(MapFlags::LOCKED, locked);
-        let backing = MapBacking::File { file, offset, max_prot, name };
-        self.mmap(MapRequest { addr: UserAddr(start), len, prot, flags, backing, limits }).map(drop)
     }
 
     /// Finds where a file's bytes are before the lock is taken (the file has locks of its own, of a lower level).
