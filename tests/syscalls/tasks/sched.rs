@@ -150,3 +150,27 @@ fn cpu_and_node() {
     ok(sys!(getcpu, 0, 0, 0));
     fails(sys!(getcpu, 8, 0, 0), EFAULT);
 }
+
+const WHO_PROCESS: c_int = 1;
+
+/// A class and a level.
+fn io(class: i64, level: i64) -> i64 {
+    class << 13 | level
+}
+
+case!(io_priority: ioprio_set, ioprio_get);
+fn io_priority() {
+    eq(ok(sys!(ioprio_get, WHO_PROCESS, 0)), 0);
+    ok(sys!(ioprio_set, WHO_PROCESS, 0, io(2, 6)));
+    eq(ok(sys!(ioprio_get, WHO_PROCESS, 0)), io(2, 6));
+    in_child(|| eq(ok(sys!(ioprio_get, WHO_PROCESS, 0)), io(2, 6)));
+    ok(sys!(ioprio_set, WHO_PROCESS, 0, io(3, 0)));
+    eq(ok(sys!(ioprio_get, WHO_PROCESS, 0)), io(3, 0));
+    fails(sys!(ioprio_set, WHO_PROCESS, 0, io(0, 1)), EINVAL);
+    fails(sys!(ioprio_set, WHO_PROCESS, 0, io(5, 0)), EINVAL);
+    fails(sys!(ioprio_set, 9, 0, io(2, 0)), EINVAL);
+    fails(sys!(ioprio_get, 9, 0), EINVAL);
+    fails(sys!(ioprio_get, WHO_PROCESS, 0x3fff_fff0), ESRCH);
+    fails(sys!(ioprio_set, WHO_PROCESS, 0x3fff_fff0, io(2, 0)), ESRCH);
+    unprivileged(|| fails(sys!(ioprio_set, WHO_PROCESS, 0, io(1, 0)), EPERM));
+}
