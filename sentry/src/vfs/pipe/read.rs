@@ -10,6 +10,7 @@ use super::{BATCH, Pipe, READABLE, SMALL, room_after};
 use crate::vfs::io::IoSink;
 
 /// What a read has taken out of the queue.
+#[allow(clippy::large_enum_variant, reason = "one on the stack, for one call")]
 enum Taken {
     /// So many bytes, on the stack.
     Few(usize),
