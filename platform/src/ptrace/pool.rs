@@ -1,5 +1,6 @@
 //! Guest processes that show nothing yet, and the master that they are forked from.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sync::Mutex;
@@ -16,7 +17,7 @@ use crate::api::PlatformError;
 const MAX_BARE: usize = 4;
 
 /// Dead processes that may wait to be reaped.
-const MAX_ZOMBIES: usize = 32;
+const MAX_ZOMBIES: usize = 64;
 
 /// A guest process: its threads that nobody traces are parked in the stub.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ struct Pool {
     master: i32,
     bare: Vec<Process>,
     /// Killed, not yet reaped.
-    zombies: Vec<i32>,
+    zombies: VecDeque<i32>,
 }
 
 impl Shared {
@@ -55,7 +56,7 @@ impl Shared {
         let layout = Layout::from_area(&area);
         host::ptrace::detach(master).map_err(host("release the first stub process"))?;
         let sentry = std::process::id() as i32;
-        let pool = Mutex::new(Pool { master, bare: Vec::new(), zombies: Vec::new() });
+        let pool = Mutex::new(Pool { master, bare: Vec::new(), zombies: VecDeque::new() });
         Ok(Shared { memory, stub, layout, sentry, placement: Placement::new(), pool })
     }
 
@@ -96,14 +97,19 @@ impl Shared {
         // An error means that it is dead already.
         let _ = host::process::kill_child(pid);
         let mut pool = self.pool.lock();
-        pool.zombies.push(pid);
-        let wait_for_oldest = pool.zombies.len() > MAX_ZOMBIES;
-        let mut first = true;
-        pool.zombies.retain(|&pid| {
-            let block = std::mem::replace(&mut first, false) && wait_for_oldest;
-            let options = libc::__WALL | if block { 0 } else { libc::WNOHANG };
-            matches!(host::process::wait(pid, options), Ok(None))
-        });
+        pool.zombies.push_back(pid);
+        // They go roughly in turn.
+        while let Some(&oldest) = pool.zombies.front()
+            && !matches!(host::process::wait(oldest, libc::__WALL | libc::WNOHANG), Ok(None))
+        {
+            pool.zombies.pop_front();
+        }
+        // When the host is slower to end them than guests are to make them, guests have to wait.
+        let oldest = if pool.zombies.len() > MAX_ZOMBIES { pool.zombies.pop_front() } else { None };
+        drop(pool);
+        if let Some(pid) = oldest {
+            let _ = host::process::wait(pid, libc::__WALL);
+        }
     }
 }
 
