@@ -73,13 +73,19 @@ fn allow_log_and_trace() {
 
 case!(kill: seccomp);
 fn kill() {
-    filtered(KILL_PROCESS, || drop(sys!(getpgrp))).dies_of(SIGSYS);
-    filtered(KILL_THREAD, || drop(sys!(getpgrp))).dies_of(SIGSYS);
+    filtered(KILL_PROCESS, || {
+        let _ = sys!(getpgrp);
+    })
+    .dies_of(SIGSYS);
+    filtered(KILL_THREAD, || {
+        let _ = sys!(getpgrp);
+    })
+    .dies_of(SIGSYS);
     // An action that is none kills, and no handler or mask helps.
     let handled = || {
         sig::on(SIGSYS, sig::record, 0);
         sig::block(sig::bit(SIGSYS));
-        drop(sys!(getpgrp));
+        let _ = sys!(getpgrp);
     };
     filtered(0x1234_0000, handled).dies_of(SIGSYS);
 }
@@ -123,7 +129,10 @@ fn trap() {
     })
     .succeeds();
     // Without a handler it is deadly.
-    filtered(TRAP, || drop(sys!(getpgrp))).dies_of(SIGSYS);
+    filtered(TRAP, || {
+        let _ = sys!(getpgrp);
+    })
+    .dies_of(SIGSYS);
 }
 
 case!(sees_all_of_the_arguments: seccomp);
