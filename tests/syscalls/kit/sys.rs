@@ -129,11 +129,11 @@ macro_rules! sys {
 macro_rules! sys_number {
     ($number:expr $(, $arg:expr)* $(,)?) => {{
         // `match` keeps temporaries of the arguments alive until the call has returned.
-        match &[$($crate::kit::sys::Arg::arg($arg)),*] as &[u64] {
-            given => {
+        match ($number, &[$($crate::kit::sys::Arg::arg($arg)),*] as &[u64]) {
+            (number, given) => {
                 // SAFETY: a case passes memory that it owns and that lives until the call returns, or memory that is
                 // wrong on purpose in a process of its own; nothing but that case is at risk.
-                $crate::kit::sys::answer(unsafe { $crate::kit::sys::invoke($number, given) })
+                $crate::kit::sys::answer(unsafe { $crate::kit::sys::invoke(number, given) })
             }
         }
     }};
