@@ -63,7 +63,7 @@ case!(processes: fork, prlimit64; root);
 fn processes() {
     in_child(|| {
         // An id that nobody else has.
-        become_user(54_322);
+        become_user(54_321);
         let limit = rlimit { rlim_cur: 10, rlim_max: 10 };
         ok(sys!(prlimit64, 0, RLIMIT_NPROC, &limit, 0));
         let mut children = Vec::new();

@@ -275,8 +275,6 @@ fn as_stranger(body: impl FnOnce()) {
 /// Prints a line a call: number, list, outcome. The calls are made without privileges and namespaces, so that it is the
 /// same everywhere.
 pub fn record(first: i64, last: i64) -> c_int {
-    // Whoever started this may have been nice.
-    let _ = sys!(setpriority, 0, 0, 0);
     let Some(dir) = super::runner::scratch() else { fail("no directory for scratch files") };
     let name = std::ffi::CString::new(dir.as_str()).unwrap_or_default();
     ok(sys!(chdir, name.as_c_str()));
