@@ -11,9 +11,9 @@
 
 mod kit;
 
-mod abuse;
 mod clocks;
 mod files;
+mod hostile;
 mod loader;
 mod memory;
 mod pseudo;
@@ -49,6 +49,7 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
         }
         [_, "probe", _, ..] => kit::probe::run(&args[2..], &env),
         [_, "transcript", "memory", rest @ ..] => memory::transcript::run(rest),
+        [_, "walk", first, last] => match (first.parse(), last.parse()) {
         [_, "calls"] => {
             let lines = kit::numbers::ALL.iter().map(|(name, number)| format!("{number} {name}\n"));
             kit::files::write_all(1, lines.collect::<String>().as_bytes());
