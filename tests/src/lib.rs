@@ -9,4 +9,3 @@ pub mod catalog;
 pub mod place;
 pub mod results;
 pub mod session;
-pub mod walk;

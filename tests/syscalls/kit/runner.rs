@@ -147,11 +147,6 @@ fn memory_parents() -> Vec<&'static str> {
     tmpfs.into_iter().chain(["/tmp", "/dev/shm"]).collect()
 }
 
-/// A fresh directory, in memory if possible.
-pub fn scratch() -> Option<String> {
-    scratch_base(&memory_parents())
-}
-
 /// A fresh directory in the first of the parents where that goes.
 fn scratch_base(parents: &[&str]) -> Option<String> {
     let pid = sys!(getpid).unwrap_or(0);
