@@ -2,7 +2,6 @@
 //!
 //! - `cases list` prints a line a run of a case: name, covered calls, flags, separated by tabs;
 //! - `cases run NAME…` runs them one by one, see [`kit::runner`];
-//! - `cases walk FIRST LAST` makes all system calls of those numbers with hostile arguments and prints what became of them;
 //! - `cases exec NAME [DIRECTORY]` runs one in this very process, for a debugger or strace.
 //!
 //! There is no Rust runtime before `main`: nothing ignores SIGPIPE, handles SIGSEGV or has opened anything.
@@ -13,7 +12,6 @@ mod kit;
 
 mod clocks;
 mod files;
-mod hostile;
 mod loader;
 mod memory;
 mod pseudo;
@@ -49,10 +47,6 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
         }
         [_, "probe", _, ..] => kit::probe::run(&args[2..], &env),
         [_, "transcript", "memory", rest @ ..] => memory::transcript::run(rest),
-        [_, "walk", first, last] => match (first.parse(), last.parse()) {
-            (Ok(first), Ok(last)) => kit::walk::record(first, last),
-            _ => 2,
-        },
         // An interpreter of scripts: `#!cases argv`.
         [_, word, ..] if word.starts_with("argv") => kit::probe::interpret(&args, &words),
         [_, "exec", name, rest @ ..] => match find(name) {

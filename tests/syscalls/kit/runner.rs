@@ -9,16 +9,13 @@ use libc::{EINTR, O_APPEND, O_CREAT, O_RDWR, O_TRUNC, SIGALRM, SIGKILL, c_int, s
 use super::case::{Run, Scratch};
 use super::check::{SKIPPED, exit_now, say};
 use super::child::describe;
-use super::files::{close, open, read, write_all};
+use super::files::{close, open, read_to_end, write_all};
 use super::signal;
 use super::wait::now_ns;
 use crate::sys;
 
 /// A case that takes longer has hung.
 const LIMIT_SECONDS: u64 = 15;
-
-/// Bytes of output that are kept.
-const MOST_OUTPUT: usize = 64 << 10;
 
 static TIMED_OUT: AtomicBool = AtomicBool::new(false);
 
@@ -70,8 +67,7 @@ fn run_one(run: &Run, program: &CStr, dir: &str, base: &str) -> (&'static str, V
     let mut none: c_int = 0;
     while matches!(sys!(wait4, -1, &mut none, libc::WNOHANG, 0), Ok(1..)) {}
     let _ = sys!(lseek, out, 0, libc::SEEK_SET);
-    // What a case does to its own output must not hurt this process.
-    let mut output = read(out, MOST_OUTPUT);
+    let mut output = read_to_end(out);
     close(out);
     let word = if timed_out {
         output.extend(format!("no end after {LIMIT_SECONDS} seconds\n").bytes());
