@@ -76,6 +76,8 @@ impl CurrentTask {
             }
         }
         if let Some(signal) = report {
+            // Whoever is told looks at it next, and is to find it stopped.
+            self.task().set_state(RunState::Stopped);
             notify_parent_stopped(&group, signal);
         }
         loop {
@@ -88,6 +90,7 @@ impl CurrentTask {
                     }
             };
             if !stopped || self.killed() {
+                self.task().set_state(RunState::Running);
                 return;
             }
             // A stop has no deadline: only time-outs end this with an error.
