@@ -39,6 +39,7 @@ mod memfd;
 mod message;
 mod mmap;
 mod mount;
+mod numa;
 mod open;
 mod path;
 mod pidfd;
