@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use abi::poll::PollEvents;
-use abi::signal::{
-    CLD_DUMPED, CLD_EXITED, CLD_KILLED, SI_KERNEL, SI_USER, SIG_IGN, SaFlags, SigInfo, Signal,
-};
+use abi::signal::{SI_KERNEL, SI_USER, SIG_IGN, SaFlags, SigInfo, Signal};
 
 use super::run::End;
 use super::{CurrentTask, ProcessGroup, RunState, Task, ThreadGroup, Tree};
@@ -203,11 +201,7 @@ fn notify_parent(
 }
 
 fn child_info(parent: &ThreadGroup, child: &Arc<ThreadGroup>, signal: Signal, status: i32) -> SigInfo {
-    let (code, value) = match status & 0x7f {
-        0 => (CLD_EXITED, status >> 8 & 0xff),
-        killed if status & 0x80 != 0 => (CLD_DUMPED, killed),
-        killed => (CLD_KILLED, killed),
-    };
+    let (code, value) = abi::wait::ended(status);
     let usage = *child.dead_threads.lock();
     let ticks = |ns: u64| (ns / 10_000_000) as i64;
     let pid = child.pid.number_in(parent.pid.namespace());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use abi::Errno;
 use abi::poll::PollEvents;
-use abi::signal::{CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, Signal};
+use abi::signal::{CLD_CONTINUED, CLD_STOPPED, Signal};
 use abi::wait::WaitOptions;
 
 use super::{CurrentTask, Node, ProcessGroup, Tree, Usage};
@@ -126,11 +126,7 @@ impl CurrentTask {
             if !options.contains(WaitOptions::WEXITED) {
                 return None;
             }
-            let (code, value) = match status & 0x7f {
-                0 => (CLD_EXITED, status >> 8 & 0xff),
-                signal if status & 0x80 != 0 => (CLD_DUMPED, signal),
-                signal => (CLD_KILLED, signal),
-            };
+            let (code, value) = abi::wait::ended(status);
             return make(status, code, value);
         }
         let state = child.group.signals.lock();

@@ -140,15 +140,7 @@ impl Pty {
         let to = UserAddr(arg);
         match number {
             request::TCGETS => {
-                let t = self.state.lock().line.termios;
-                let old = Termios {
-                    c_iflag: t.c_iflag,
-                    c_oflag: t.c_oflag,
-                    c_cflag: t.c_cflag,
-                    c_lflag: t.c_lflag,
-                    c_line: t.c_line,
-                    c_cc: t.c_cc,
-                };
+                let old = self.state.lock().line.termios.without_speeds();
                 task.write_obj(UserRef::new(to), &old)?;
             }
             request::TCGETS2 => {
@@ -157,16 +149,7 @@ impl Pty {
             }
             request::TCSETS | request::TCSETSW | request::TCSETSF => {
                 let t: Termios = task.read_obj(UserRef::new(to))?;
-                let old = self.state.lock().line.termios;
-                let new = Termios2 {
-                    c_iflag: t.c_iflag,
-                    c_oflag: t.c_oflag,
-                    c_cflag: t.c_cflag,
-                    c_lflag: t.c_lflag,
-                    c_line: t.c_line,
-                    c_cc: t.c_cc,
-                    ..old
-                };
+                let new = self.state.lock().line.termios.with_all_but_speeds(&t);
                 self.set_termios(new, number == request::TCSETSF);
             }
             request::TCSETS2 | request::TCSETSW2 | request::TCSETSF2 => {

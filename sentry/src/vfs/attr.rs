@@ -211,3 +211,10 @@ pub struct StatFs {
     /// Longest name.
     pub name_max: u64,
 }
+
+impl StatFs {
+    /// What a file system without blocks and inodes of its own to count says (simple_statfs of Linux).
+    pub fn uncounted(magic: i64) -> StatFs {
+        StatFs { magic, block_size: 4096, name_max: 255, ..StatFs::default() }
+    }
+}

@@ -69,6 +69,19 @@ pub enum SeekFrom {
     Hole(i64),
 }
 
+impl SeekFrom {
+    /// The new position in a file without an end to count from (a listing, a text that is made as it is read):
+    /// EINVAL for anything but SEEK_SET and SEEK_CUR, and for a place before the beginning.
+    pub fn without_end(self, current: u64) -> Result<u64, Errno> {
+        let at = match self {
+            SeekFrom::Start(offset) => offset,
+            SeekFrom::Current(by) => (current as i64).checked_add(by).ok_or(Errno::EOVERFLOW)?,
+            _ => return Err(Errno::EINVAL),
+        };
+        u64::try_from(at).map_err(|_| Errno::EINVAL)
+    }
+}
+
 /// Offset of a write that goes to the end of the file (RWF_APPEND); real offsets are below 2⁶³.
 pub const AT_END: u64 = u64::MAX;
 

@@ -27,6 +27,20 @@ wire! {
     }
 }
 
+impl Termios2 {
+    /// What TCGETS tells of these attributes.
+    pub const fn without_speeds(&self) -> Termios {
+        let Termios2 { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc, .. } = *self;
+        Termios { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc }
+    }
+
+    /// What TCSETS makes of these attributes: the old structure has no speeds of its own, so those stay.
+    pub const fn with_all_but_speeds(&self, new: &Termios) -> Termios2 {
+        let Termios { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc } = *new;
+        Termios2 { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc, ..*self }
+    }
+}
+
 flags! {
     /// `c_iflag`.
     pub struct InputFlags: u32, "" {

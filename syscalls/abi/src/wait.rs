@@ -1,5 +1,7 @@
 //! Waiting for children: wait4(2), waitid(2), and the status they give.
 
+use crate::signal::{CLD_DUMPED, CLD_EXITED, CLD_KILLED};
+
 flags! {
     /// Options of wait4(2) and waitid(2).
     pub struct WaitOptions: u32, "" {
@@ -33,6 +35,16 @@ pub const fn exited(code: i32) -> i32 {
 /// Status of a process that a signal killed.
 pub const fn killed(signal: u32, dumped_core: bool) -> i32 {
     signal as i32 | (dumped_core as i32) << 7
+}
+
+/// How SIGCHLD and waitid(2) tell the status of a process that is gone: the `CLD_*` code, and what it exited with or
+/// the signal that killed it.
+pub const fn ended(status: i32) -> (i32, i32) {
+    match status & 0x7f {
+        0 => (CLD_EXITED, status >> 8 & 0xff),
+        signal if status & 0x80 != 0 => (CLD_DUMPED, signal),
+        signal => (CLD_KILLED, signal),
+    }
 }
 
 /// Status of a process that a signal (or a ptrace event in bits 8 and up) stopped.

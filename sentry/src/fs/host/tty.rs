@@ -103,18 +103,6 @@ impl HostTtyFile {
         bytes.copy_from_slice(termios.as_bytes());
         host::tty::set_attributes(self.host.fd(), when, &bytes).map_err(host_errno)
     }
-
-    /// The old structure has no speeds of its own: those stay.
-    fn set_old_attributes(&self, when: When, termios: &Termios) -> Result<(), Errno> {
-        let mut new = self.attributes()?;
-        new.c_iflag = termios.c_iflag;
-        new.c_oflag = termios.c_oflag;
-        new.c_cflag = termios.c_cflag;
-        new.c_lflag = termios.c_lflag;
-        new.c_line = termios.c_line;
-        new.c_cc = termios.c_cc;
-        self.set_attributes(when, &new)
-    }
 }
 
 impl ControllingTty for HostTty {
@@ -197,21 +185,13 @@ impl FileOps for HostTtyFile {
         }
         match number {
             request::TCGETS => {
-                let t = self.attributes()?;
-                let old = Termios {
-                    c_iflag: t.c_iflag,
-                    c_oflag: t.c_oflag,
-                    c_cflag: t.c_cflag,
-                    c_lflag: t.c_lflag,
-                    c_line: t.c_line,
-                    c_cc: t.c_cc,
-                };
-                task.write_obj(UserRef::new(to), &old)?;
+                task.write_obj(UserRef::new(to), &self.attributes()?.without_speeds())?;
             }
             request::TCGETS2 => task.write_obj(UserRef::new(to), &self.attributes()?)?,
             request::TCSETS | request::TCSETSW | request::TCSETSF => {
                 let termios: Termios = task.read_obj(UserRef::new(to))?;
-                self.set_old_attributes(when(number - request::TCSETS), &termios)?;
+                let new = self.attributes()?.with_all_but_speeds(&termios);
+                self.set_attributes(when(number - request::TCSETS), &new)?;
             }
             request::TCSETS2 | request::TCSETSW2 | request::TCSETSF2 => {
                 let termios: Termios2 = task.read_obj(UserRef::new(to))?;

@@ -60,12 +60,7 @@ impl FileOps for OverlayDirFile {
     }
 
     fn seek(&self, _file: &File, current: u64, to: SeekFrom) -> Result<u64> {
-        let offset = match to {
-            SeekFrom::Start(offset) => offset,
-            SeekFrom::Current(by) => (current as i64).checked_add(by).ok_or(Errno::EOVERFLOW)?,
-            _ => return Err(Errno::EINVAL),
-        };
-        u64::try_from(offset).map_err(|_| Errno::EINVAL)
+        to.without_end(current)
     }
 
     fn read_dir(&self, _file: &File, offset: u64, emit: &mut crate::vfs::file::EmitEntry<'_>) -> Result<u64> {

@@ -104,12 +104,7 @@ impl<C: Children> FileOps for OpenDir<C> {
     }
 
     fn seek(&self, _file: &File, current: u64, to: SeekFrom) -> Result<u64> {
-        let at = match to {
-            SeekFrom::Start(offset) => offset,
-            SeekFrom::Current(offset) => (current as i64).checked_add(offset).ok_or(Errno::EOVERFLOW)?,
-            _ => return Err(Errno::EINVAL),
-        };
-        u64::try_from(at).map_err(|_| Errno::EINVAL)
+        to.without_end(current)
     }
 
     fn read_dir(&self, file: &File, offset: u64, emit: &mut crate::vfs::file::EmitEntry<'_>) -> Result<u64> {

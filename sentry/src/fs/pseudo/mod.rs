@@ -27,16 +27,7 @@ impl SuperBlockOps for PseudoSuper {
     }
 
     fn statfs(&self) -> Result<StatFs> {
-        Ok(StatFs {
-            magic: self.magic,
-            block_size: 4096,
-            blocks: 0,
-            blocks_free: 0,
-            blocks_available: 0,
-            files: 0,
-            files_free: 0,
-            name_max: 255,
-        })
+        Ok(StatFs::uncounted(self.magic))
     }
 
     fn revalidate(&self) -> bool {
