@@ -138,3 +138,19 @@ fn redirected_streams_are_the_callers_files() {
     assert!(results[0].starts_with("before\ntext\n") && results[0].ends_with("end\nafter\n"), "{results:?}");
     assert_eq!(results[0], results[1]);
 }
+
+/// A container's or a job's first process: the parent, the session and the group have no number here.
+#[test]
+fn parent_session_and_group_outside_of_the_pid_namespace() {
+    if !crate::root() {
+        eprintln!("SKIPPED: only root makes a PID namespace without a user namespace");
+        return;
+    }
+    for shell in ["", "sh -c '\"$0\" \"$@\"; exit $?' "] {
+        let program = runsc().get_program().to_str().unwrap().to_owned();
+        let line = format!("exec unshare --fork --pid {shell}{program} do -- sh -c 'echo ran; exit 42'");
+        let output = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(42), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stdout, b"ran\n", "{line}");
+    }
+}
