@@ -148,7 +148,9 @@ fn parent_session_and_group_outside_of_the_pid_namespace() {
     }
     for shell in ["", "sh -c '\"$0\" \"$@\"; exit $?' "] {
         let program = runsc().get_program().to_str().unwrap().to_owned();
-        let line = format!("exec unshare --fork --pid --mount-proc {shell}{program} do -- sh -c 'echo ran; exit 42'");
+        let line = format!(
+            "exec unshare --fork --pid --mount-proc {shell}{program} do -- sh -c 'echo ran; exit 42'"
+        );
         let output = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).output().unwrap();
         assert_eq!(output.status.code(), Some(42), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.stdout, b"ran\n", "{line}");
