@@ -34,7 +34,7 @@ pub fn clock_nanosleep(
     time: In<Timespec>,
     remaining: Out<Timespec>,
 ) -> SysResult<()> {
-    let clocks = task.kernel().clocks;
+    let clocks = task.kernel().clocks.clone();
     let cpu = match clocks.now_ns(clock.0) {
         Some(_) => None,
         None => Some(CpuClock::find(task, clock.0)?),
