@@ -57,6 +57,8 @@ fn list(task: &mut CurrentTask, fd: Fd, buf: UserAddr, count: u32, layout: Layou
     }
     task.copy_out(buf, &entries.bytes)?;
     *position = next;
+    drop(position);
+    file.listed();
     Ok(entries.bytes.len())
 }
 

@@ -347,7 +347,7 @@ pub fn ioctl(task: &mut CurrentTask, fd: Fd, request: IoctlRequest, arg: IoctlAr
             task.write_obj(UserRef::new(arg.addr()), &(inode.attr()?.size as i64))?;
         }
         i::FIGETBSZ => task.write_obj(UserRef::new(arg.addr()), &(inode.attr()?.block_size as i32))?,
-        i::FIONREAD if inode.is_regular() => {
+        i::FIONREAD if inode.is_regular() && file.ops().seekable() => {
             let left = inode.attr()?.size as i64 - *file.position() as i64;
             task.write_obj(UserRef::new(arg.addr()), &(left as i32))?;
         }

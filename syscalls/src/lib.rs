@@ -31,6 +31,7 @@ mod eventfd;
 mod exec;
 mod fd;
 mod info;
+mod inotify;
 mod inspect;
 mod iovec;
 mod limit;

@@ -32,7 +32,7 @@ pub fn ftruncate(task: &mut CurrentTask, fd: Fd, length: i64) -> SysResult<()> {
     }
     task.check_new_size(length, inode.attr()?.size)?;
     task.drop_set_id(&file)?;
-    Ok(file.ops().truncate(&file, length)?)
+    Ok(file.truncate(length)?)
 }
 
 /// fallocate(2)
@@ -76,7 +76,7 @@ pub fn fallocate(
         task.check_new_size(end, file.path.inode().attr()?.size)?;
     }
     task.drop_set_id(&file)?;
-    Ok(file.ops().allocate(&file, mode.bits(), offset, len)?)
+    Ok(file.allocate(mode.bits(), offset, len)?)
 }
 
 /// fsync(2)

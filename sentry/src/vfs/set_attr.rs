@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use abi::Errno;
 use abi::capability::{CAP_CHOWN, CAP_FSETID};
+use abi::inotify::InotifyMask;
 use abi::stat::{S_IALLUGO, S_ISGID, S_ISUID};
 
 use super::attr::{SetAttr, Timestamp};
 use super::caller::Caller;
 use super::inode::Inode;
+use super::inotify::notify;
 use super::path::Path;
 use super::permission::{Want, without_set_id};
 use crate::Result;
@@ -40,7 +42,9 @@ impl Caller<'_> {
         if !self.creds.in_group(gid) && !inode.capable(self.creds, CAP_FSETID) {
             permissions &= !S_ISGID;
         }
-        inode.ops().set_attr(inode, &SetAttr { permissions: Some(permissions), ..SetAttr::default() })
+        inode.ops().set_attr(inode, &SetAttr { permissions: Some(permissions), ..SetAttr::default() })?;
+        notify(&place.dentry, InotifyMask::ATTRIB);
+        Ok(())
     }
 
     /// Sets owner, group or both.
@@ -67,7 +71,9 @@ impl Caller<'_> {
                 change.permissions = Some(kept & S_IALLUGO);
             }
         }
-        inode.ops().set_attr(inode, &change)
+        inode.ops().set_attr(inode, &change)?;
+        notify(&place.dentry, InotifyMask::ATTRIB);
+        Ok(())
     }
 
     /// Sets the times of last access and last modification.
@@ -88,7 +94,13 @@ impl Caller<'_> {
             NewTime::At(time) => Some(time),
         };
         (change.atime, change.mtime) = (value(atime), value(mtime));
-        inode.ops().set_attr(inode, &change)
+        inode.ops().set_attr(inode, &change)?;
+        let mut events = InotifyMask::ATTRIB;
+        if change.atime.is_some() != change.mtime.is_some() {
+            events = if change.atime.is_some() { InotifyMask::ACCESS } else { InotifyMask::MODIFY };
+        }
+        notify(&place.dentry, events);
+        Ok(())
     }
 
     /// truncate(2). `size` is below the caller's limit of file sizes.
@@ -108,6 +120,9 @@ impl Caller<'_> {
         self.drop_set_id(inode, &mut change);
         let done = inode.ops().set_attr(inode, &change);
         inode.put_write();
+        if done.is_ok() {
+            notify(&place.dentry, InotifyMask::MODIFY);
+        }
         done
     }
 

@@ -257,9 +257,9 @@ syscall_table! {
     250 keyctl => none, None, "";
     251 ioprio_set => sched::ioprio_set, Full, "";
     252 ioprio_get => sched::ioprio_get, Full, "";
-    253 inotify_init => none, None, "";
-    254 inotify_add_watch => none, None, "";
-    255 inotify_rm_watch => none, None, "";
+    253 inotify_init => inotify::inotify_init, Full, "";
+    254 inotify_add_watch => inotify::inotify_add_watch, Full, "";
+    255 inotify_rm_watch => inotify::inotify_rm_watch, Full, "";
     256 migrate_pages => none, None, "";
     257 openat => open::openat, Full, "";
     258 mkdirat => dir::mkdirat, Full, "";
@@ -298,7 +298,7 @@ syscall_table! {
     291 epoll_create1 => epoll::epoll_create1, Full, "";
     292 dup3 => fd::dup3, Full, "";
     293 pipe2 => pipe::pipe2, Full, "";
-    294 inotify_init1 => none, None, "";
+    294 inotify_init1 => inotify::inotify_init1, Full, "";
     295 preadv => read_write::preadv, Full, "";
     296 pwritev => read_write::pwritev, Full, "";
     297 rt_tgsigqueueinfo => signal::rt_tgsigqueueinfo, Full, "";
