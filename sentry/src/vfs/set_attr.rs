@@ -72,7 +72,9 @@ impl Caller<'_> {
             }
         }
         inode.ops().set_attr(inode, &change)?;
-        notify(&place.dentry, InotifyMask::ATTRIB);
+        if uid.is_some() || gid.is_some() {
+            notify(&place.dentry, InotifyMask::ATTRIB);
+        }
         Ok(())
     }
 
