@@ -40,6 +40,7 @@ mod memfd;
 mod message;
 mod mmap;
 mod mount;
+mod numa;
 mod open;
 mod path;
 mod pidfd;

@@ -123,6 +123,7 @@ impl CurrentTask {
         task.timer_slack_ns.store(self.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         task.prctl_flags.store(self.prctl_flags.load(Ordering::Relaxed), Ordering::Relaxed);
         task.personality.store(self.personality.load(Ordering::Relaxed), Ordering::Relaxed);
+        task.memory_policy.store(self.memory_policy.load(Ordering::Relaxed), Ordering::Relaxed);
         task.seccomp.inherit(&self.seccomp);
         if flags.contains(C::CHILD_CLEARTID) {
             task.clear_child_tid.store(args.child_tid.0, Ordering::Relaxed);
@@ -341,6 +342,7 @@ pub(crate) fn new_task(
         timer_slack_ns: AtomicU64::new(50_000),
         prctl_flags: AtomicU32::new(0),
         personality: AtomicU32::new(0),
+        memory_policy: AtomicU64::new(0),
         seccomp: crate::seccomp::Seccomp::default(),
         exit_code: AtomicI32::new(0),
     });

@@ -197,6 +197,8 @@ pub struct Task {
     pub prctl_flags: AtomicU32,
     /// personality(2).
     pub personality: AtomicU32,
+    /// set_mempolicy(2): a packed [`Policy`](crate::mm::Policy).
+    pub memory_policy: AtomicU64,
     /// Filters on its calls.
     pub seccomp: crate::seccomp::Seccomp,
     /// Exit status, once it has exited by itself.
