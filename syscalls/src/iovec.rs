@@ -9,8 +9,9 @@ use smallvec::SmallVec;
 /// Buffers, copied in and checked.
 pub(crate) type Slices = SmallVec<[UserSlice; 8]>;
 
-/// Copies a vector in. EINVAL for more than 1024 buffers or a negative length.
+/// Copies a vector in. EINVAL for more than 1024 buffers or a negative length. Of the count the low 32 bits count.
 pub(crate) fn read_foreign(task: &CurrentTask, from: UserRef<IoVec>, count: u64) -> Result<Slices, Errno> {
+    let count = count & u64::from(u32::MAX);
     if count > IOV_MAX as u64 {
         return Err(Errno::EINVAL);
     }
