@@ -92,6 +92,7 @@ fn start(program: &CStr, name: &CStr, dir: &CStr, out: c_int) -> ! {
     }
     signal::set_mask(0);
     let _ = sys!(umask, 0o22);
+    let _ = sys!(setpriority, 0, 0, 0);
     let null = open(c"/dev/null", O_RDWR);
     let _ = sys!(dup3, null, 0, 0);
     let _ = sys!(dup3, out, 1, 0);
