@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::inotify::{IN_ALL_EVENTS, InotifyFlags, InotifyMask};
+use abi::inotify::{InotifyFlags, InotifyMask};
 use abi::open::{AT_FDCWD, AtFlags, OpenFlags};
 use sentry::SysResult;
 use sentry::mm::UserCStr;
@@ -49,7 +49,7 @@ pub fn inotify_add_watch(
 ) -> SysResult<i32> {
     let mask = mask.retain();
     let both = InotifyMask::MASK_ADD | InotifyMask::MASK_CREATE;
-    if !InotifyMask::all().contains(mask) || mask.bits() & IN_ALL_EVENTS == 0 {
+    if !InotifyMask::all().contains(mask) || mask.is_empty() {
         return Err(Errno::EINVAL.into());
     }
     let file = task.file(fd.0)?;

@@ -31,6 +31,10 @@ pub(crate) fn read_foreign(task: &CurrentTask, from: UserRef<IoVec>, count: u64)
 pub(crate) fn read(task: &CurrentTask, from: UserRef<IoVec>, count: u64) -> Result<Slices, Errno> {
     let mut slices = read_foreign(task, from, count)?;
     let mut left = MAX_RW_COUNT as u64;
+    // A single buffer is cut before it is looked at, several only after that.
+    if let [slice] = slices.as_mut_slice() {
+        slice.len = slice.len.min(left);
+    }
     for slice in &mut slices {
         if !slice.addr.access_ok(slice.len) {
             return Err(Errno::EFAULT);

@@ -47,6 +47,7 @@ impl MemoryManager {
         if refused {
             return Err(Errno::EFAULT);
         }
+        inner.check_pieces(&range)?;
         inner.update_vmas(range, |vma| vma.policy = policy);
         Ok(())
     }

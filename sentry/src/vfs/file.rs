@@ -118,6 +118,16 @@ pub trait FileOps: Send + Sync + Any {
         Ok(())
     }
 
+    /// Whether this kind of file can be read at all. Where not, EINVAL wins over what is wrong with the buffers.
+    fn has_read(&self) -> bool {
+        true
+    }
+
+    /// Whether it can be written at all; likewise.
+    fn has_write(&self) -> bool {
+        true
+    }
+
     /// Reads at `offset` (ignored by streams). Zero is the end of the file.
     fn read(&self, _file: &File, _dst: &mut dyn IoSink, _offset: u64) -> Result<usize, Errno> {
         Err(Errno::EINVAL)

@@ -385,6 +385,11 @@ pub trait InodeOps: Send + Sync + Any {
         inode.sb.revalidate()
     }
 
+    /// Asked before who may change attributes: whether anybody can.
+    fn attributes_change(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Value of an extended attribute; ENODATA when there is none of that name.
     fn get_xattr(&self, _inode: &Inode, _name: &[u8]) -> Result<Vec<u8>> {
         Err(Errno::EOPNOTSUPP)

@@ -34,6 +34,7 @@ impl Caller<'_> {
         if inode.is_symlink() {
             return Err(Errno::EOPNOTSUPP);
         }
+        inode.ops().attributes_change()?;
         if !inode.owner_or_capable(self.creds) {
             return Err(Errno::EPERM);
         }
@@ -51,6 +52,7 @@ impl Caller<'_> {
     pub fn chown(&self, place: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let inode = place.inode();
         writable(place)?;
+        inode.ops().attributes_change()?;
         let (mode, old_uid, old_gid) = inode.owner();
         let capable = inode.capable(self.creds, CAP_CHOWN);
         let is_owner = self.creds.fsuid == old_uid;
@@ -83,6 +85,9 @@ impl Caller<'_> {
         let inode = place.inode();
         writable(place)?;
         let touch = atime == NewTime::Now && mtime == NewTime::Now;
+        if !touch {
+            inode.ops().attributes_change()?;
+        }
         if !inode.owner_or_capable(self.creds) {
             if !touch {
                 return Err(Errno::EPERM);

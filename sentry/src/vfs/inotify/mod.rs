@@ -126,6 +126,10 @@ impl Instance {
 }
 
 impl FileOps for Inotify {
+    fn has_write(&self) -> bool {
+        false
+    }
+
     fn blocking(&self) -> Blocking {
         Blocking::Record
     }
