@@ -11,6 +11,7 @@ use abi::signal::Signal;
 use platform::{Registers, XState};
 use sync::Mutex;
 
+use super::cpu_time::Reading;
 use super::{
     Credentials, CurrentTask, Namespaces, Node, Pid, PidNamespace, ProcessGroup, Resources, RunState, Task,
     ThreadGroup,
@@ -79,7 +80,7 @@ impl CurrentTask {
     pub fn clone_task(&mut self, args: &CloneArgs) -> SysResult<i32> {
         use CloneFlags as C;
         let flags = args.flags;
-        check_flags(flags, args)?;
+        check_flags(flags)?;
         let kernel = Arc::clone(self.kernel());
         let is_thread = flags.contains(C::THREAD);
         self.check_process_limit(&kernel)?;
@@ -233,6 +234,10 @@ impl CurrentTask {
         let group = ThreadGroup::new(kernel, pid, actions, limits);
         group.oom_score_adj.store(parent.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
         group.note_uid(self.creds.uid);
+        if flags.contains(C::VM) {
+            let now = Reading::from_now(&self.resources);
+            *group.reading.lock() = now;
+        }
         group.set_gave_up_tty(parent.gave_up_tty());
         group.timers.update_cpu_limit(&group);
         group
@@ -294,7 +299,7 @@ impl CurrentTask {
     }
 }
 
-fn check_flags(flags: CloneFlags, args: &CloneArgs) -> Result<(), Errno> {
+fn check_flags(flags: CloneFlags) -> Result<(), Errno> {
     use CloneFlags as C;
     let bad = flags.contains(C::NEWNS | C::FS)
         || flags.contains(C::NEWUSER | C::FS)
@@ -302,8 +307,7 @@ fn check_flags(flags: CloneFlags, args: &CloneArgs) -> Result<(), Errno> {
         || flags.contains(C::SIGHAND) && !flags.contains(C::VM)
         || flags.contains(C::SIGHAND | C::CLEAR_SIGHAND)
         || flags.contains(C::THREAD) && flags.intersects(C::NEWUSER | C::NEWPID)
-        || flags.contains(C::PIDFD | C::DETACHED)
-        || args.exit_signal > 64;
+        || flags.contains(C::PIDFD | C::DETACHED);
     if bad { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
@@ -331,6 +335,7 @@ pub(crate) fn new_task(
         start_ns: kernel.boot_ns(),
         in_guest: Default::default(),
         system_ns: AtomicU64::new(0),
+        cpu_time: Default::default(),
         voluntary_switches: AtomicU64::new(0),
         involuntary_switches: AtomicU64::new(0),
         minor_faults: AtomicU64::new(0),
