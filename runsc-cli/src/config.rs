@@ -25,6 +25,8 @@ pub mod fd {
     pub const GOFER: RawFd = 5;
     /// From the Gofer to the command line: a byte comes once its ids are mapped, a line goes when it can't go on.
     pub const GO: RawFd = 6;
+    /// The connection between the Gofer of an ordinary user and the process that knows owners.
+    pub const OWNERS: RawFd = 7;
     /// Standard input, output and error of the program: three in a row.
     pub const STDIO: [RawFd; 3] = [6, 7, 8];
     /// Where `--strace` lines go.

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::SelfTest(args) => cmd::self_test::run(&args),
         Command::Boot => cmd::boot::run(),
         Command::Gofer => cmd::gofer::run(),
+        Command::Owners => cmd::gofer::run_owners(),
     };
     done.unwrap_or_else(|error| cmd::fail(name, &error))
 }

@@ -133,10 +133,12 @@ fn pipe(file: &File) -> Result<&PipeEnd, Errno> {
 
 fn duplicate(task: &mut CurrentTask, file: Arc<File>, arg: FcntlArg, on_exec: OnExec) -> SysResult<u64> {
     let limit = task.fd_limit();
-    if arg.0 >= limit {
+    // An `int` to Linux.
+    let least = arg.0 as u32;
+    if u64::from(least) >= limit {
         return Err(Errno::EINVAL.into());
     }
-    let fd = task.files().add_from(arg.0 as u32, file, limit, on_exec)?;
+    let fd = task.files().add_from(least, file, limit, on_exec)?;
     Ok(fd as u64)
 }
 
@@ -291,6 +293,10 @@ fn set_lock(
 
 /// flock(2)
 pub fn flock(task: &mut CurrentTask, fd: Fd, operation: FlockOp) -> SysResult<()> {
+    // Mandatory locks never did anything, and Linux goes on to say that they were had, of whatever descriptor.
+    if operation.0 & f::LOCK_MAND != 0 {
+        return Ok(());
+    }
     let (op, wait) = (operation.0 & !f::LOCK_NB, operation.0 & f::LOCK_NB == 0);
     let wait = if wait { Wait::Yes } else { Wait::No };
     let kind = match op {
@@ -347,7 +353,7 @@ pub fn ioctl(task: &mut CurrentTask, fd: Fd, request: IoctlRequest, arg: IoctlAr
             task.write_obj(UserRef::new(arg.addr()), &(inode.attr()?.size as i64))?;
         }
         i::FIGETBSZ => task.write_obj(UserRef::new(arg.addr()), &(inode.attr()?.block_size as i32))?,
-        i::FIONREAD if inode.is_regular() => {
+        i::FIONREAD if inode.is_regular() && file.ops().seekable() => {
             let left = inode.attr()?.size as i64 - *file.position() as i64;
             task.write_obj(UserRef::new(arg.addr()), &(left as i32))?;
         }

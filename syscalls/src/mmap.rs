@@ -81,7 +81,7 @@ pub fn mmap(
     let kind = flags.0 & MAP_TYPE;
     let mut map_flags = MapFlags::from_bits_retain(flags.0 & !MAP_TYPE);
     // Unknown bits of the protection are ignored here, unlike in mprotect.
-    let mut prot = Prot::from_bits_truncate(prot.bits());
+    let mut prot = Prot::from_bits_truncate(prot.bits() as u32);
     let backing = if map_flags.contains(MapFlags::ANONYMOUS) {
         if map_flags.contains(MapFlags::HUGETLB) {
             let size = flags.0 >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
@@ -176,7 +176,7 @@ pub fn munmap(task: &mut CurrentTask, addr: UserAddr, len: u64) -> SysResult<()>
 /// mprotect(2)
 pub fn mprotect(task: &mut CurrentTask, addr: UserAddr, len: u64, prot: Flags<ProtFlags>) -> SysResult<()> {
     let mut prot = prot.retain();
-    if !implied(task, Prot::from_bits_truncate(prot.bits()), Prot::all()).is_empty() {
+    if !implied(task, Prot::from_bits_truncate(prot.bits() as u32), Prot::all()).is_empty() {
         prot |= ProtFlags::EXEC;
     }
     Ok(task.mm().mprotect(addr, len, prot, &limits(task))?)

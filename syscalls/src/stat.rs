@@ -44,6 +44,13 @@ pub fn newfstatat(
     flags: Flags<AtFlags>,
 ) -> SysResult<()> {
     let flags = flags.retain();
+    if flags.contains(AtFlags::EMPTY_PATH)
+        && dir.0 >= 0
+        && (path.0.is_null() || crate::path::read(task, path)?.is_empty())
+    {
+        // fstat by another name: Linux does not look at the other flags.
+        return fstat(task, Fd(dir.0), buf);
+    }
     if !(AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH).contains(flags) {
         return Err(Errno::EINVAL.into());
     }

@@ -90,8 +90,13 @@ pub fn fsetxattr(
     flags: Flags<XattrFlags>,
 ) -> SysResult<()> {
     let change = change(task, name, *value, size, flags)?;
-    let file = task.file(fd.0)?;
-    set(task, &file.path, &change)
+    set(task, &of_descriptor(task, fd)?, &change)
+}
+
+/// Whose attributes a descriptor means: to Linux it is a directory and an empty path, so that AT_FDCWD is the working
+/// directory.
+fn of_descriptor(task: &CurrentTask, fd: Fd) -> Result<Path, Errno> {
+    if fd.0 == AT_FDCWD { Ok(task.fs().roots().cwd.clone()) } else { Ok(task.file(fd.0)?.path.clone()) }
 }
 
 /// Copies a value or a list out; a size of zero only asks how long it is.
@@ -148,8 +153,7 @@ pub fn fgetxattr(
     size: usize,
 ) -> SysResult<usize> {
     let name = name_of(task, name)?;
-    let file = task.file(fd.0)?;
-    get(task, &file.path, &name, *value, size)
+    get(task, &of_descriptor(task, fd)?, &name, *value, size)
 }
 
 fn list(task: &CurrentTask, place: &Path, to: UserAddr, size: usize) -> SysResult<usize> {
@@ -176,8 +180,7 @@ pub fn llistxattr(task: &mut CurrentTask, path: UserCStr, buf: OutBuf, size: usi
 
 /// flistxattr(2)
 pub fn flistxattr(task: &mut CurrentTask, fd: Fd, buf: OutBuf, size: usize) -> SysResult<usize> {
-    let file = task.file(fd.0)?;
-    list(task, &file.path, *buf, size)
+    list(task, &of_descriptor(task, fd)?, *buf, size)
 }
 
 fn remove(task: &CurrentTask, place: &Path, name: &[u8]) -> SysResult<()> {
@@ -202,6 +205,5 @@ pub fn lremovexattr(task: &mut CurrentTask, path: UserCStr, name: InString) -> S
 /// fremovexattr(2)
 pub fn fremovexattr(task: &mut CurrentTask, fd: Fd, name: InString) -> SysResult<()> {
     let name = name_of(task, name)?;
-    let file = task.file(fd.0)?;
-    remove(task, &file.path, &name)
+    remove(task, &of_descriptor(task, fd)?, &name)
 }

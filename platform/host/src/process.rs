@@ -163,7 +163,11 @@ pub fn kill_child(pid: i32) -> Result<()> {
 pub fn cpu_time_ns(pid: i32) -> Result<u64> {
     // The id of a process's clock is made from its pid (clock_getcpuclockid(3)).
     const SCHEDULER_CLOCK: i32 = 2;
-    let clock = (!pid << 3) | SCHEDULER_CLOCK;
+    read_clock_ns((!pid << 3) | SCHEDULER_CLOCK)
+}
+
+/// What a clock shows.
+pub(crate) fn read_clock_ns(clock: libc::clockid_t) -> Result<u64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure is valid for the call.
     check_int(unsafe { libc::clock_gettime(clock, &mut time) })?;

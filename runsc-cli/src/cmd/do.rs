@@ -81,7 +81,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let started_ns = config::monotonic_ns();
     let mut timeline = Timeline::new(started_ns);
     // What the program inherits is looked at before this process changes it for itself.
-    let ignored_signals = signal::ignored().bits();
+    let ignored_signals = signal::ignored();
     let blocked_signals = signal::block(&SignalSet::all()).context("sigprocmask")?.bits();
     let log = match &args.debug_log {
         Some(path) => {

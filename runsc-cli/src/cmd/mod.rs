@@ -54,6 +54,9 @@ pub enum Command {
     /// The Gofer of a sandbox (started by runsc)
     #[command(hide = true, after_help = "Example:\n  runsc do true    # starts it")]
     Gofer,
+    /// What tells an ordinary user's Gofer whose files are (started by runsc)
+    #[command(hide = true, after_help = "Example:\n  runsc do true    # starts it")]
+    Owners,
 }
 
 impl Command {
@@ -67,6 +70,7 @@ impl Command {
             Command::SelfTest(_) => "self-test",
             Command::Boot => "boot",
             Command::Gofer => "gofer",
+            Command::Owners => "owners",
         }
     }
 }

@@ -36,9 +36,20 @@ pub fn serve() -> anyhow::Result<()> {
     served
 }
 
+/// Runs as the process that tells an ordinary user's Gofer whose files are, until the Gofer is gone.
+pub fn serve_owners() -> anyhow::Result<()> {
+    namespace::die_with_parent()?;
+    let line = host::process::inherited_fd(fd::OWNERS).context(FOR_RUNSC)?;
+    host::process::setsid().context("setsid")?;
+    gofer::owners::serve(line, Refused::Kill)?;
+    Ok(())
+}
+
 fn run(line: &OwnedFd) -> anyhow::Result<()> {
     let config = host::process::inherited_fd(fd::CONFIG).context(FOR_RUNSC)?;
     let socket = host::process::inherited_fd(fd::GOFER).context(FOR_RUNSC)?;
+    // Only an ordinary user's has one.
+    let owners = host::process::inherited_fd(fd::OWNERS).ok();
     let config: GoferConfig = config::load(config).context("configuration")?;
     if config.log {
         log::start(File::from(rustix::io::dup(rustix::stdio::stderr())?));
@@ -47,15 +58,14 @@ fn run(line: &OwnedFd) -> anyhow::Result<()> {
     if rustix::net::recv(line, &mut [0; 1], RecvFlags::empty())?.0 != 1 {
         bail!("the command line went away before the start");
     }
-    gofer::serve(&server_config(config), socket)?;
+    gofer::serve(&server_config(config), socket, owners)?;
     Ok(())
 }
 
 /// What the server is told. The kernel's own file systems cover these directories of the root, so nobody needs what the
 /// host has there.
 fn server_config(config: GoferConfig) -> Config {
-    // An ordinary user's Gofer has a name for that user only. What is left is mostly root's, and the program is to see
-    // it so.
+    // An ordinary user's Gofer has a name for that user only: what it makes for root is that user's.
     let overflow = match config.identity {
         Identity::Caller { .. } => Overflow::Root,
         Identity::Nobody { .. } => Overflow::AsItIs,

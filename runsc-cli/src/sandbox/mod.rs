@@ -67,6 +67,8 @@ pub struct Sandbox {
     pub sentry: Child,
     /// The Gofer.
     pub gofer: Child,
+    /// What tells an ordinary user's Gofer whose files are.
+    owners: Option<Child>,
     /// The line to the Sentry.
     pub control: CommandEnd,
     /// The line to the Gofer.
@@ -96,9 +98,11 @@ impl Sandbox {
         let _ = control.send(&Order::Start);
         timeline.done("ids mapped");
 
-        let (gofer_process, gofer_line) = start_gofer(gofer, gofer_config, server_end, streams)?;
+        let (owners, owners_line) = start_owners(gofer.identity, streams)?.unzip();
+        let (gofer_process, gofer_line) =
+            start_gofer(gofer, gofer_config, (server_end, owners_line), streams)?;
         timeline.done("gofer process executed");
-        Ok(Sandbox { sentry: sentry_process, gofer: gofer_process, control, gofer_line })
+        Ok(Sandbox { sentry: sentry_process, gofer: gofer_process, owners, control, gofer_line })
     }
 
     /// The line for a sandbox that could not go on: what its Gofer said is closer to the cause than `other`.
@@ -110,10 +114,11 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         // Errors: it has ended, or was waited for already.
-        for process in [&self.sentry, &self.gofer] {
+        let all = || [&self.sentry, &self.gofer].into_iter().chain(&self.owners);
+        for process in all() {
             let _ = process.kill(libc::SIGKILL);
         }
-        for process in [&self.sentry, &self.gofer] {
+        for process in all() {
             let _ = process.wait();
         }
     }
@@ -124,7 +129,7 @@ impl Drop for Sandbox {
 fn start_gofer(
     gofer: &GoferConfig,
     config: OwnedFd,
-    connection: OwnedFd,
+    (connection, owners): (OwnedFd, Option<OwnedFd>),
     streams: &Streams<'_>,
 ) -> Result<(Child, OwnedFd), SandboxError> {
     let (own_end, its_end) =
@@ -133,19 +138,31 @@ fn start_gofer(
         Identity::Caller { .. } => Isolation::UserAndPid,
         Identity::Nobody { .. } => Isolation::Pid,
     };
-    let process = process::Start {
-        command: "gofer",
-        isolation,
-        fds: &[(config.as_fd(), fd::CONFIG), (connection.as_fd(), fd::GOFER), (its_end.as_fd(), fd::GO)],
-        log: streams.log,
-    }
-    .start()?;
+    let mut fds =
+        vec![(config.as_fd(), fd::CONFIG), (connection.as_fd(), fd::GOFER), (its_end.as_fd(), fd::GO)];
+    fds.extend(owners.as_ref().map(|owners| (owners.as_fd(), fd::OWNERS)));
+    let process = process::Start { command: "gofer", isolation, fds: &fds, log: streams.log }.start()?;
     if isolation == Isolation::UserAndPid {
         namespace::map_ids(process.pid(), gofer.identity)?;
     }
     // An error means that it is gone; that is seen where it is waited for.
     let _ = rustix::net::send(&own_end, b"!", SendFlags::NOSIGNAL);
     Ok((process, own_end))
+}
+
+/// Starts what tells an ordinary user's Gofer whose files are: it stays outside of the Gofer's user namespace, where only
+/// that user has a name. With the Gofer's end of its line.
+fn start_owners(identity: Identity, streams: &Streams<'_>) -> Result<Option<(Child, OwnedFd)>, SandboxError> {
+    if !matches!(identity, Identity::Caller { .. }) {
+        return Ok(None);
+    }
+    let (own_end, its_end) = socketpair()
+        .map_err(|error| SandboxError::Prepare { what: "a line to the owners process", error })?;
+    let fds = [(its_end.as_fd(), fd::OWNERS)];
+    let process =
+        process::Start { command: "owners", isolation: Isolation::Inherited, fds: &fds, log: streams.log }
+            .start()?;
+    Ok(Some((process, own_end)))
 }
 
 fn start_sentry(

@@ -96,14 +96,17 @@ fn the_other_end_of_a_pipe_sees_the_program_close_it() {
 }
 
 #[test]
-fn ignored_signals_stay_ignored() {
-    let script = "trap '' HUP; \"$@\"";
-    for mut command in both(&["sh", "-c", "kill -HUP $$; echo alive"]) {
-        let mut outer = Command::new("sh");
-        outer.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
-        let output = outer.output().unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), "alive\n", "{command:?}");
-        let _ = &mut command;
+fn signals_are_ignored_as_they_were() {
+    for ignored in ["", "HUP", "PIPE", "INT QUIT PIPE", "USR1 RTMIN+3"] {
+        let told = both(&["grep", "SigIgn", "/proc/self/status"]).map(|command| {
+            let mut outer = Command::new("sh");
+            // A trap makes the shell ignore it, and what it executes.
+            let script = format!("for s in {ignored}; do trap '' $s; done; exec \"$@\"");
+            outer.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+            String::from_utf8(outer.output().unwrap().stdout).unwrap()
+        });
+        assert_eq!(told[0], told[1], "{ignored}");
+        assert!(told[0].starts_with("SigIgn:"), "{told:?}");
     }
 }
 

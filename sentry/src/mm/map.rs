@@ -11,6 +11,7 @@ use super::arena::Growth;
 use super::held_run::HeldRun;
 use super::limits::{MAX_MAP_COUNT, MmLimits, overcommits};
 use super::mappable::Mappable;
+use super::numa::Policy;
 use super::pma::Pma;
 use super::shmem::Shmem;
 use super::user::UserAddr;
@@ -175,7 +176,15 @@ fn new_vma(request: &MapRequest, len: u64) -> Result<Vma, Errno> {
     if !max_prot.contains(request.prot) {
         return Err(Errno::EACCES);
     }
-    Ok(Vma { prot: request.prot, max_prot, flags, source, offset, anon_name: None })
+    Ok(Vma {
+        prot: request.prot,
+        max_prot,
+        flags,
+        source,
+        offset,
+        anon_name: None,
+        policy: Policy::default(),
+    })
 }
 
 impl Inner {

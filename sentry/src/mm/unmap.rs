@@ -16,13 +16,7 @@ impl MemoryManager {
         let mut trash = Trash::default();
         let result = {
             let mut inner = self.inner.write();
-            let splits = inner
-                .vmas
-                .find(range.start)
-                .is_some_and(|(at, _)| at.start < range.start && at.end > range.end);
-            if splits && inner.vmas.len() >= MAX_MAP_COUNT {
-                return Err(Errno::ENOMEM);
-            }
+            inner.check_hole(&range)?;
             inner.unmap(range, &mut trash)
         };
         drop(trash);
@@ -87,6 +81,13 @@ impl Inner {
             self.unmap(part, trash)?;
         }
         Ok(())
+    }
+
+    /// ENOMEM when `range` going would make two of one mapping, and there are as many as there may be.
+    pub fn check_hole(&self, range: &Range<u64>) -> Result<(), Errno> {
+        let around = self.vmas.find(range.start);
+        let splits = around.is_some_and(|(at, _)| at.start < range.start && at.end > range.end);
+        if splits && self.vmas.len() >= MAX_MAP_COUNT { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// Removes mappings and pages in `range`. When the host can't, nothing has changed.

@@ -85,6 +85,10 @@ impl Drop for SignalFd {
 }
 
 impl FileOps for SignalFd {
+    fn has_write(&self) -> bool {
+        false
+    }
+
     fn blocking(&self) -> Blocking {
         Blocking::Record
     }

@@ -100,6 +100,7 @@ impl CurrentTask {
 
     fn become_image(&mut self, image: Image) {
         // What belongs to the old memory is settled in it.
+        self.thread_group().settle();
         self.forget_rseq();
         self.release_futexes_for_exec();
         let address = self.clear_child_tid.swap(0, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use abi::Errno;
 use abi::capability::CAP_FSETID;
+use abi::inotify::InotifyMask;
 use abi::poll::PollEvents;
 use abi::resource::{RLIM_INFINITY, RLIMIT_FSIZE};
 use abi::signal::{SI_USER, SigInfo, Signal};
@@ -19,6 +20,7 @@ use crate::error::{Restart, SysError, SysResult};
 use crate::mm::{UserSink, UserSlice, UserSource};
 use crate::net::Socket;
 use crate::vfs::file::AT_END;
+use crate::vfs::inotify::notify;
 use crate::vfs::open::{Opening, WaitingOpen};
 use crate::vfs::permission::without_set_id;
 use crate::vfs::{Blocking, BufSink, BufSource, File, IoSink, IoSource, SetAttr};
@@ -194,6 +196,9 @@ impl CurrentTask {
         check_end(offset, len)?;
         let len = self.limit_size(file, offset, len)?;
         let done = from.write(self, file, len as usize, &mut offset)?;
+        if done > 0 {
+            notify(&file.path.dentry, InotifyMask::MODIFY);
+        }
         if let Some(position) = &mut position {
             **position = offset + done as u64;
         }
@@ -350,19 +355,23 @@ fn check_end(offset: u64, len: u64) -> Result<(), Errno> {
 
 /// Reads a file that has a position.
 pub fn read_seekable(file: &File, sink: &mut dyn IoSink, at: At) -> Result<usize, Errno> {
-    match at {
+    let done = match at {
         At::Offset(offset) => {
             check_end(offset, sink.remaining() as u64)?;
-            file.ops().read(file, sink, offset)
+            file.ops().read(file, sink, offset)?
         }
         At::Position => {
             let mut position = file.position();
             check_end(*position, sink.remaining() as u64)?;
             let done = file.ops().read(file, sink, *position)?;
             *position += done as u64;
-            Ok(done)
+            done
         }
+    };
+    if done > 0 {
+        notify(&file.path.dentry, InotifyMask::ACCESS);
     }
+    Ok(done)
 }
 
 /// A source cut short.

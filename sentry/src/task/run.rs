@@ -34,6 +34,7 @@ impl CurrentTask {
     /// Runs until the thread exits, then takes it apart.
     pub(super) fn run(mut self) {
         set_current_task(Some(Arc::clone(self.task())));
+        self.task.cpu_time.start();
         let epoch = self.kernel().booted();
         let since = |now: Instant| now.saturating_duration_since(epoch).as_nanos() as u64;
         let end = loop {

@@ -34,6 +34,8 @@ pub struct ThreadGroup {
     pub limits: Mutex<Limits, sync::levels::Leaf>,
     /// Usage of threads that are gone.
     pub dead_threads: Mutex<Usage, sync::levels::Leaf>,
+    /// What the host had counted when CPU times were last reckoned.
+    pub(super) reading: Mutex<super::cpu_time::Reading, sync::levels::Leaf>,
     /// /proc/PID/oom_score_adj.
     pub oom_score_adj: std::sync::atomic::AtomicI32,
     /// Timers of the process: alarm, setitimer, timer_create.
@@ -65,6 +67,7 @@ impl ThreadGroup {
             child_wait: WaitQueue::new(),
             limits: Mutex::new(limits),
             dead_threads: Mutex::default(),
+            reading: Mutex::default(),
             oom_score_adj: std::sync::atomic::AtomicI32::new(0),
             timers: crate::time::ProcessTimers::default(),
             exiting: AtomicBool::new(false),
@@ -127,9 +130,15 @@ impl ThreadGroup {
 
     /// Usage of the whole process so far.
     pub fn usage(&self) -> Usage {
+        self.settle();
+        self.settled_usage()
+    }
+
+    /// The same, CPU times as of the last time that somebody asked: for those that hold the tree.
+    pub fn settled_usage(&self) -> Usage {
         let mut usage = *self.dead_threads.lock();
         for thread in self.threads() {
-            usage.add(&thread.usage());
+            usage.add(&thread.settled_usage());
         }
         usage
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 use abi::open::OpenFlags;
 use abi::poll::PollEvents;
 use sync::{Mutex, SleepMutex, SleepMutexGuard};
@@ -115,6 +116,16 @@ pub trait FileOps: Send + Sync + Any {
     /// Called by the generic layer before each attempt to read or write: job control of terminals.
     fn before_io(&self, _file: &File, _task: &CurrentTask, _writes: bool) -> SysResult<()> {
         Ok(())
+    }
+
+    /// Whether this kind of file can be read at all. Where not, EINVAL wins over what is wrong with the buffers.
+    fn has_read(&self) -> bool {
+        true
+    }
+
+    /// Whether it can be written at all; likewise.
+    fn has_write(&self) -> bool {
+        true
     }
 
     /// Reads at `offset` (ignored by streams). Zero is the end of the file.
@@ -404,6 +415,25 @@ impl File {
         position
     }
 
+    /// ftruncate(2): as [`FileOps::truncate`], and whoever watches is told.
+    pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+        self.ops.truncate(self, size)?;
+        super::inotify::notify(&self.path.dentry, InotifyMask::MODIFY);
+        Ok(())
+    }
+
+    /// fallocate(2): as [`FileOps::allocate`], and whoever watches is told.
+    pub fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        self.ops.allocate(self, mode, offset, len)?;
+        super::inotify::notify(&self.path.dentry, InotifyMask::MODIFY);
+        Ok(())
+    }
+
+    /// It has been read by getdents64(2).
+    pub fn listed(&self) {
+        super::inotify::notify(&self.path.dentry, InotifyMask::ACCESS);
+    }
+
     /// What is ready.
     pub fn poll(&self) -> PollEvents {
         self.ops.poll(self)
@@ -417,6 +447,11 @@ impl Drop for File {
         // Releasing may close a host fd, wake the other end, or ask the Gofer: never under a lock.
         let ops = std::mem::replace(&mut self.ops, Box::new(Released));
         ops.release(self);
+        if !self.is_path() {
+            let events =
+                if self.access.write { InotifyMask::CLOSE_WRITE } else { InotifyMask::CLOSE_NOWRITE };
+            super::inotify::notify(&self.path.dentry, events);
+        }
         match self.claim {
             Claim::None => {}
             Claim::Write => self.path.inode().put_write(),

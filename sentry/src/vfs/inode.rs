@@ -22,6 +22,7 @@ use sync::{Mutex, SleepMutex, SleepMutexGuard};
 use super::attr::{Attr, NewNode, SetAttr};
 use super::caller::Caller;
 use super::file::FileOps;
+use super::inotify::Watches;
 use super::path::Path;
 use super::permission::{Want, generic_permission};
 use super::super_block::SuperBlock;
@@ -53,6 +54,8 @@ pub struct Inode {
     attachment: Mutex<Option<Arc<dyn Any + Send + Sync>>, sync::levels::Leaf>,
     /// flock(2) and fcntl(2) locks, made when the first comes.
     locks: OnceLock<Box<super::lock::FileLocks>>,
+    /// Who watches it, made when the first comes.
+    watches: OnceLock<Box<Watches>>,
     ops: Box<dyn InodeOps>,
 }
 
@@ -72,6 +75,7 @@ impl Inode {
             changes: AtomicU64::new(0),
             attachment: Mutex::new(None),
             locks: OnceLock::new(),
+            watches: OnceLock::new(),
             ops,
         })
     }
@@ -198,6 +202,21 @@ impl Inode {
     pub fn detach(&self) {
         let taken = self.attachment.lock().take();
         drop(taken);
+    }
+
+    /// Who watches it; made on first use.
+    pub(super) fn watches(&self) -> &Watches {
+        self.watches.get_or_init(Box::default)
+    }
+
+    /// Who watches it, if ever somebody did.
+    pub(super) fn watches_if_any(&self) -> Option<&Watches> {
+        self.watches.get().map(|watches| &**watches)
+    }
+
+    /// Whether somebody watches it who has to be told that its last name has gone, now that nobody uses that.
+    pub(super) fn is_watched_and_gone(&self) -> bool {
+        self.watches.get().is_some() && self.ops.attr(self).is_ok_and(|attr| attr.nlink == 0 || self.is_dir())
     }
 
     /// File locks; made on first use.
@@ -364,6 +383,11 @@ pub trait InodeOps: Send + Sync + Any {
     /// inode). Default: what the super block says.
     fn revalidate(&self, inode: &Inode) -> bool {
         inode.sb.revalidate()
+    }
+
+    /// Asked before who may change attributes: whether anybody can.
+    fn attributes_change(&self) -> Result<()> {
+        Ok(())
     }
 
     /// Value of an extended attribute; ENODATA when there is none of that name.

@@ -15,6 +15,7 @@ mod fd_table;
 pub mod file;
 mod fs_context;
 pub mod inode;
+pub mod inotify;
 mod internal;
 pub mod io;
 pub mod lock;

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 use abi::open::{O_ACCMODE, OpenFlags, ResolveFlags};
 use abi::stat::S_IALLUGO;
 
@@ -11,6 +12,7 @@ use super::attr::{FileType, NewKind, SetAttr};
 use super::caller::Caller;
 use super::dentry::Dentry;
 use super::file::{AccessMode, Blocking, Claim, File, FileOps};
+use super::inotify::{notify, notify_entry};
 use super::mount::MountFlags;
 use super::path::Path;
 use super::permission::Want;
@@ -247,6 +249,8 @@ impl Caller<'_> {
         };
         let dentry = dir.dentry.added(name, Arc::clone(&created.inode));
         drop(lock);
+        notify_entry(dir_inode, name, false, InotifyMask::CREATE);
+        notify(&dentry, InotifyMask::OPEN);
         let place = Path::new(Arc::clone(&dir.mount), dentry);
         let writer = may_write(how.flags);
         if writer {
@@ -315,8 +319,14 @@ impl Caller<'_> {
         if ops.is_err() {
             truncate = false;
         }
-        if truncate && let Err(errno) = self.truncate_opened(&inode, writer) {
-            ops = Err(errno);
+        if matches!(ops, Ok(OpenedOps::Ready(_))) {
+            notify(&place.dentry, InotifyMask::OPEN);
+        }
+        if truncate {
+            match self.truncate_opened(&inode, writer) {
+                Ok(()) => notify(&place.dentry, InotifyMask::MODIFY),
+                Err(errno) => ops = Err(errno),
+            }
         }
         self.file(ops, place, flags, writer)
     }

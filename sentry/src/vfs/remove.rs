@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 
 use super::caller::Caller;
 use super::dentry::Dentry;
+use super::inotify::{notify_entry, notify_inode};
 use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, Parent, lookup_parent};
@@ -31,6 +33,8 @@ impl Caller<'_> {
         dir.inode().ops().unlink(dir.inode(), name.as_bytes(), &victim.inode)?;
         dir.dentry.removed(&victim);
         drop(lock);
+        notify_inode(&victim.inode, InotifyMask::ATTRIB);
+        notify_entry(dir.inode(), name.as_bytes(), false, InotifyMask::DELETE);
         Ok(())
     }
 
@@ -55,6 +59,7 @@ impl Caller<'_> {
         dir.inode().ops().rmdir(dir.inode(), name.as_bytes(), &victim.inode)?;
         dir.dentry.removed(&victim);
         drop(lock);
+        notify_entry(dir.inode(), name.as_bytes(), true, InotifyMask::DELETE);
         Ok(())
     }
 

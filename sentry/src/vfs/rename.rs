@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 use abi::open::RenameFlags;
 
 use super::caller::Caller;
 use super::dentry::Dentry;
 use super::inode::RenameEnd;
+use super::inotify::{notify_inode, notify_moved};
 use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, lookup_parent};
@@ -73,6 +75,15 @@ impl Caller<'_> {
         if flags.contains(R::WHITEOUT) {
             // Something else has the old name now.
             from_dir.inode.entries_changed();
+        }
+        drop(locks);
+        let (from_end, to_end) =
+            ((&from_dir.inode, from_name.as_bytes()), (&to_dir.inode, to_name.as_bytes()));
+        notify_moved(from_end, to_end, &source.inode);
+        match &target {
+            Some(target) if exchange => notify_moved(to_end, from_end, &target.inode),
+            Some(target) if !target.inode.is_dir() => notify_inode(&target.inode, InotifyMask::ATTRIB),
+            _ => {}
         }
         Ok(())
     }

@@ -241,9 +241,9 @@ syscall_table! {
     234 tgkill => signal::tgkill, Full, "";
     235 utimes => attr::utimes, Full, "";
     236 vserver => none, None, "never implemented by Linux";
-    237 mbind => none, None, "";
-    238 set_mempolicy => none, None, "";
-    239 get_mempolicy => none, None, "";
+    237 mbind => numa::mbind, Full, "";
+    238 set_mempolicy => numa::set_mempolicy, Full, "";
+    239 get_mempolicy => numa::get_mempolicy, Full, "";
     240 mq_open => none, None, "";
     241 mq_unlink => none, None, "";
     242 mq_timedsend => none, None, "";
@@ -257,10 +257,10 @@ syscall_table! {
     250 keyctl => none, None, "";
     251 ioprio_set => sched::ioprio_set, Full, "";
     252 ioprio_get => sched::ioprio_get, Full, "";
-    253 inotify_init => none, None, "";
-    254 inotify_add_watch => none, None, "";
-    255 inotify_rm_watch => none, None, "";
-    256 migrate_pages => none, None, "";
+    253 inotify_init => inotify::inotify_init, Full, "";
+    254 inotify_add_watch => inotify::inotify_add_watch, Full, "";
+    255 inotify_rm_watch => inotify::inotify_rm_watch, Full, "";
+    256 migrate_pages => numa::migrate_pages, Full, "";
     257 openat => open::openat, Full, "";
     258 mkdirat => dir::mkdirat, Full, "";
     259 mknodat => dir::mknodat, Full, "";
@@ -283,7 +283,7 @@ syscall_table! {
     276 tee => splice::tee, Full, "";
     277 sync_file_range => sync::sync_file_range, Full, "";
     278 vmsplice => splice::vmsplice, Partial, "bytes are copied: later changes of the memory do not show in the pipe";
-    279 move_pages => none, None, "";
+    279 move_pages => numa::move_pages, Full, "";
     280 utimensat => attr::utimensat, Full, "";
     281 epoll_pwait => epoll::epoll_pwait, Full, "";
     282 signalfd => signalfd::signalfd, Full, "";
@@ -298,7 +298,7 @@ syscall_table! {
     291 epoll_create1 => epoll::epoll_create1, Full, "";
     292 dup3 => fd::dup3, Full, "";
     293 pipe2 => pipe::pipe2, Full, "";
-    294 inotify_init1 => none, None, "";
+    294 inotify_init1 => inotify::inotify_init1, Full, "";
     295 preadv => read_write::preadv, Full, "";
     296 pwritev => read_write::pwritev, Full, "";
     297 rt_tgsigqueueinfo => signal::rt_tgsigqueueinfo, Full, "";
@@ -367,7 +367,7 @@ syscall_table! {
     447 memfd_secret => none, None, "";
     448 process_mrelease => none, None, "";
     449 futex_waitv => futex::futex_waitv, Partial, "no FUTEX2_NUMA";
-    450 set_mempolicy_home_node => none, None, "";
+    450 set_mempolicy_home_node => numa::set_mempolicy_home_node, Full, "";
     451 cachestat => none, None, "";
     452 fchmodat2 => attr::fchmodat2, Full, "";
     453 map_shadow_stack => none, None, "";

@@ -18,6 +18,7 @@ pub mod socket;
 pub mod sys;
 pub mod thread;
 pub mod wait;
+pub mod walk;
 
 /// Everything a family needs: `use crate::kit::prelude::*`.
 #[allow(unused_imports)]

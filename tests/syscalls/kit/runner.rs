@@ -9,13 +9,16 @@ use libc::{EINTR, O_APPEND, O_CREAT, O_RDWR, O_TRUNC, SIGALRM, SIGKILL, c_int, s
 use super::case::{Run, Scratch};
 use super::check::{SKIPPED, exit_now, say};
 use super::child::describe;
-use super::files::{close, open, read_to_end, write_all};
+use super::files::{close, open, read, write_all};
 use super::signal;
 use super::wait::now_ns;
 use crate::sys;
 
 /// A case that takes longer has hung.
 const LIMIT_SECONDS: u64 = 15;
+
+/// Bytes of output that are kept.
+const MOST_OUTPUT: usize = 64 << 10;
 
 static TIMED_OUT: AtomicBool = AtomicBool::new(false);
 
@@ -67,7 +70,8 @@ fn run_one(run: &Run, program: &CStr, dir: &str, base: &str) -> (&'static str, V
     let mut none: c_int = 0;
     while matches!(sys!(wait4, -1, &mut none, libc::WNOHANG, 0), Ok(1..)) {}
     let _ = sys!(lseek, out, 0, libc::SEEK_SET);
-    let mut output = read_to_end(out);
+    // What a case does to its own output must not hurt this process.
+    let mut output = read(out, MOST_OUTPUT);
     close(out);
     let word = if timed_out {
         output.extend(format!("no end after {LIMIT_SECONDS} seconds\n").bytes());
@@ -92,6 +96,7 @@ fn start(program: &CStr, name: &CStr, dir: &CStr, out: c_int) -> ! {
     }
     signal::set_mask(0);
     let _ = sys!(umask, 0o22);
+    let _ = sys!(setpriority, 0, 0, 0);
     let null = open(c"/dev/null", O_RDWR);
     let _ = sys!(dup3, null, 0, 0);
     let _ = sys!(dup3, out, 1, 0);
@@ -141,6 +146,11 @@ fn memory_parents() -> Vec<&'static str> {
             .is_ok_and(|_| st[0] == libc::TMPFS_MAGIC as u64 && st[10] & libc::ST_NOEXEC == 0)
     });
     tmpfs.into_iter().chain(["/tmp", "/dev/shm"]).collect()
+}
+
+/// A fresh directory, in memory if possible.
+pub fn scratch() -> Option<String> {
+    scratch_base(&memory_parents())
 }
 
 /// A fresh directory in the first of the parents where that goes.

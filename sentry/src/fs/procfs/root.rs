@@ -239,15 +239,16 @@ fn meminfo(kernel: &Kernel) -> String {
 fn stat(kernel: &Kernel) -> String {
     let mut usage = crate::task::Usage::default();
     let (mut running, mut blocked) = (0, 0);
-    for node in kernel.tree.lock().iter() {
-        for thread in node.group.threads() {
+    let groups: Vec<_> = kernel.tree.lock().iter().map(|node| Arc::clone(&node.group)).collect();
+    for group in groups {
+        for thread in group.threads() {
             match thread.state() {
                 crate::task::RunState::Running => running += 1,
                 crate::task::RunState::DiskSleep => blocked += 1,
                 _ => {}
             }
         }
-        usage.add(&node.group.usage());
+        usage.add(&group.usage());
     }
     let (user, system) = (super::status::ticks(usage.user_ns), super::status::ticks(usage.system_ns));
     let up = kernel.boot_ns() / 10_000_000;
