@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use abi::open::OpenFlags;
@@ -18,11 +18,26 @@ use crate::vfs::{Blocking, File, FileOps, Inode, IoSink, IoSource, SeekFrom};
 pub(super) struct GoferFile {
     inode: Arc<Inode>,
     host: Arc<HostFile>,
+    /// In a tree that others write to as well: a description that the host appends to, made when it is needed. Whoever
+    /// asks for the length first and writes there would overwrite what came in between.
+    appender: OnceLock<HostFile>,
 }
 
 impl GoferFile {
     pub fn new(inode: &Arc<Inode>, host: Arc<HostFile>) -> GoferFile {
-        GoferFile { inode: Arc::clone(inode), host }
+        GoferFile { inode: Arc::clone(inode), host, appender: OnceLock::new() }
+    }
+
+    /// See the field; `None` where nobody else writes.
+    fn appender(&self) -> Result<Option<&HostFile>> {
+        let Some(ops) = self.inode.downcast::<GoferInode>().filter(|ops| ops.is_shared()) else {
+            return Ok(None);
+        };
+        if let Some(there) = self.appender.get() {
+            return Ok(Some(there));
+        }
+        let made = ops.open_to_append()?;
+        Ok(Some(self.appender.get_or_init(|| made)))
     }
 
     fn written(&self) {
@@ -51,11 +66,23 @@ impl FileOps for GoferFile {
     }
 
     fn write(&self, file: &File, src: &mut dyn IoSource, offset: &mut u64) -> Result<usize> {
-        if file.appends(*offset) {
-            *offset = self.size()?;
-        }
         let len = src.remaining();
-        let n = src.take_to_host(self.host.fd().as_fd(), Some(*offset), len)?;
+        let appends = file.appends(*offset);
+        let appender = if appends { self.appender()? } else { None };
+        let n = match appender {
+            Some(appender) => {
+                let n = src.take_to_host(appender.fd().as_fd(), None, len)?;
+                let end = host::file::seek(appender.fd(), 0, 1).map_err(host_errno)?;
+                *offset = end.saturating_sub(n as u64);
+                n
+            }
+            None => {
+                if appends {
+                    *offset = self.size()?;
+                }
+                src.take_to_host(self.host.fd().as_fd(), Some(*offset), len)?
+            }
+        };
         self.written();
         if file.flags().intersects(OpenFlags::SYNC | OpenFlags::DSYNC) {
             host::file::sync(self.host.fd(), true).map_err(host_errno)?;
