@@ -9,3 +9,4 @@ pub mod catalog;
 pub mod place;
 pub mod results;
 pub mod session;
+pub mod volumes;

@@ -12,7 +12,10 @@ use super::inode::GoferInode;
 use crate::Result;
 use crate::mm::{FileMappings, Mappable, Place, Run};
 use crate::vfs::io::host_errno;
-use crate::vfs::{Blocking, File, FileOps, Inode, IoSink, IoSource, SeekFrom};
+use crate::vfs::{Blocking, File, FileOps, Inode, InodeOps, IoSink, IoSource, SeekFrom, SetAttr};
+
+/// Set-user-ID and set-group-ID.
+const SET_ID: u32 = 0o6000;
 
 /// An open regular file.
 pub(super) struct GoferFile {
@@ -38,6 +41,24 @@ impl GoferFile {
         }
         let made = ops.open_to_append()?;
         Ok(Some(self.appender.get_or_init(|| made)))
+    }
+
+    /// The permission bits of a file that has set-user-ID or set-group-ID among them. The VFS has taken them away where the
+    /// writer may not keep them.
+    fn set_id_bits(&self) -> Result<Option<u32>> {
+        let mode = self.inode.owner().0;
+        match self.inode.downcast::<GoferInode>() {
+            Some(_) if mode & SET_ID == 0 => Ok(None),
+            // Rare enough to ask: others may have taken them away.
+            Some(ops) => Ok(Some(ops.attr(&self.inode)?.mode & 0o7777).filter(|perm| perm & SET_ID != 0)),
+            None => Ok(None),
+        }
+    }
+
+    /// The host takes these bits away when the Sentry writes, which has no privilege there: gives them back.
+    fn keep_set_id_bits(&self, bits: Option<u32>) -> Result<()> {
+        let (Some(bits), Some(ops)) = (bits, self.inode.downcast::<GoferInode>()) else { return Ok(()) };
+        ops.set_attr(&self.inode, &SetAttr { permissions: Some(bits), ..SetAttr::default() })
     }
 
     fn written(&self) {
@@ -69,6 +90,7 @@ impl FileOps for GoferFile {
         let len = src.remaining();
         let appends = file.appends(*offset);
         let appender = if appends { self.appender()? } else { None };
+        let set_id = self.set_id_bits()?;
         let n = match appender {
             Some(appender) => {
                 let n = src.take_to_host(appender.fd().as_fd(), None, len)?;
@@ -84,6 +106,7 @@ impl FileOps for GoferFile {
             }
         };
         self.written();
+        self.keep_set_id_bits(set_id)?;
         if file.flags().intersects(OpenFlags::SYNC | OpenFlags::DSYNC) {
             host::file::sync(self.host.fd(), true).map_err(host_errno)?;
         }
@@ -112,8 +135,10 @@ impl FileOps for GoferFile {
     }
 
     fn truncate(&self, _file: &File, size: u64) -> Result<()> {
+        let set_id = self.set_id_bits()?;
         self.written();
         host::file::truncate(self.host.fd(), size).map_err(host_errno)?;
+        self.keep_set_id_bits(set_id)?;
         if let Some(ops) = self.inode.downcast::<GoferInode>() {
             ops.mappings.truncate(size);
         }
@@ -121,8 +146,10 @@ impl FileOps for GoferFile {
     }
 
     fn allocate(&self, _file: &File, mode: u32, offset: u64, len: u64) -> Result<()> {
+        let set_id = self.set_id_bits()?;
         self.written();
-        host::file::allocate(self.host.fd(), mode, offset, len).map_err(host_errno)
+        host::file::allocate(self.host.fd(), mode, offset, len).map_err(host_errno)?;
+        self.keep_set_id_bits(set_id)
     }
 
     fn as_any(&self) -> &dyn Any {
