@@ -65,6 +65,10 @@ mod tests {
     #[test]
     fn names_of_cases_on_volumes() {
         assert!(wants_volume("files/rename@shared") && wants_volume("files/rename@exclusive"));
-        assert!(!wants_volume("files/rename") && !wants_volume("files/rename@disk") && !wants_volume("files/shared"));
+        assert!(
+            !wants_volume("files/rename")
+                && !wants_volume("files/rename@disk")
+                && !wants_volume("files/shared")
+        );
     }
 }

@@ -240,8 +240,7 @@ impl Volume {
         let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
         // A volume is there to exchange files with the host, so others may well change it.
         let (source_path, target) = (path(source), path(target));
-        let mut volume =
-            Volume { source: source_path, target, read_only: false, sharing: Sharing::Shared };
+        let mut volume = Volume { source: source_path, target, read_only: false, sharing: Sharing::Shared };
         let mut seen = [false; 2];
         for option in options {
             let kind = match *option {
@@ -347,7 +346,18 @@ mod tests {
         for (text, expected) in good {
             assert_eq!(volume(text).unwrap(), expected, "{text}");
         }
-        let bad = ["", "/a", "/a:", ":/b", "/a:b", "/a:/b:rx", "/a:/b:ro:x", "/a:/b:ro:rw", "/a:/b:", "/a:/b:shared:exclusive"];
+        let bad = [
+            "",
+            "/a",
+            "/a:",
+            ":/b",
+            "/a:b",
+            "/a:/b:rx",
+            "/a:/b:ro:x",
+            "/a:/b:ro:rw",
+            "/a:/b:",
+            "/a:/b:shared:exclusive",
+        ];
         for wrong in bad {
             assert!(volume(wrong).is_err(), "{wrong}");
         }
