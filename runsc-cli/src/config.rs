@@ -74,6 +74,10 @@ pub struct Tree {
     pub source: Text,
     /// Whether the Gofer refuses every change.
     pub read_only: bool,
+    /// Whether the program may connect to the Unix sockets in it.
+    pub host_sockets: bool,
+    /// Whether the program may open the FIFOs in it.
+    pub host_fifos: bool,
 }
 
 /// A tree of the Gofer's, mounted in the sandbox.
@@ -87,6 +91,17 @@ pub struct Mount {
     pub read_only: bool,
     /// Whether changes go to a layer in the sandbox's memory.
     pub overlay: bool,
+    /// Whether somebody else may change the tree.
+    pub sharing: Sharing,
+}
+
+/// Whether a tree of the host is the sandbox's alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sharing {
+    /// Nobody else changes it while the sandbox runs: names, attributes and what is not there are kept in mind.
+    Exclusive,
+    /// Somebody may: every lookup and stat asks, so that their changes are seen at once.
+    Shared,
 }
 
 /// The host ids of the Sentry.

@@ -37,6 +37,11 @@ impl fmt::Display for Place {
 }
 
 impl Place {
+    /// Whether it is the platform that is taken where nothing else is said.
+    pub fn is_default(&self) -> bool {
+        matches!(self, Place::Sandbox { platform, .. } if platform == "systrap")
+    }
+
     /// A command that runs the program here.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         self.command_with(&[], program)

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use host::signal::{self, SignalSet};
 
 use crate::cmd::{STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
-use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Text, Tree};
+use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Sharing, Text, Tree};
 use crate::log::{self, Timeline};
 use crate::sandbox::control::Ended;
 use crate::sandbox::supervise::{Outcome, supervise};
@@ -37,9 +37,16 @@ pub struct Args {
     /// Directory of the host that the sandbox sees as its root, read-only below a layer in memory
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
-    /// Show the file or directory SRC of the host at DST, writable unless `:ro` follows (may be repeated)
-    #[arg(long = "volume", short = 'v', value_name = "SRC:DST[:ro]")]
+    /// Show the file or directory SRC of the host at DST, writable unless `:ro` follows; `:exclusive` says that nobody
+    /// else changes it meanwhile, which is faster than `:shared` (may be repeated)
+    #[arg(long = "volume", short = 'v', value_name = "SRC:DST[:ro][:shared|:exclusive]")]
     volumes: Vec<OsString>,
+    /// Which of the host's Unix sockets in root and volumes the program may connect to
+    #[arg(long, value_enum, default_value_t = OnHost::None)]
+    host_uds: OnHost,
+    /// Which of the host's FIFOs in root and volumes the program may open
+    #[arg(long, value_enum, default_value_t = OnHost::None)]
+    host_fifo: OnHost,
     /// Working directory [default: the current one, or / with --root]
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
@@ -74,6 +81,15 @@ pub struct Args {
 enum Network {
     /// No network.
     None,
+}
+
+/// What of the host is within reach besides regular files and directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnHost {
+    /// None.
+    None,
+    /// Those that are there.
+    Open,
 }
 
 /// Runs the program and gives its exit status.
@@ -176,25 +192,32 @@ fn trees(args: &Args) -> anyhow::Result<Vec<Tree>> {
         bail!("--root {}: {why}; give a directory that exists", args.root.display());
     }
     let root = std::path::absolute(&args.root).context("--root")?;
-    let mut trees = vec![Tree { source: root.into(), read_only: true }];
+    let tree = |source: PathBuf, read_only| Tree {
+        source: source.into(),
+        read_only,
+        host_sockets: args.host_uds == OnHost::Open,
+        host_fifos: args.host_fifo == OnHost::Open,
+    };
+    let mut trees = vec![tree(root, true)];
     for text in &args.volumes {
         let volume = Volume::parse(text)?;
         if let Err(error) = std::fs::metadata(&volume.source) {
             bail!("--volume {}: {error}; give a file or directory that exists", volume.source.display());
         }
         let source = std::path::absolute(&volume.source).context("--volume")?;
-        trees.push(Tree { source: source.into(), read_only: volume.read_only });
+        trees.push(tree(source, volume.read_only));
     }
     Ok(trees)
 }
 
 /// Where the trees are mounted.
 fn mounts(args: &Args, gofer: &GoferConfig) -> anyhow::Result<Vec<Mount>> {
-    let root = Mount { target: Text::Utf8("/".to_owned()), tree: 0, read_only: false, overlay: true };
+    let target = Text::Utf8("/".to_owned());
+    let root = Mount { target, tree: 0, read_only: false, overlay: true, sharing: Sharing::Exclusive };
     let mut mounts = vec![root];
     for (text, tree) in args.volumes.iter().zip(1..gofer.trees.len()) {
-        let Volume { target, read_only, .. } = Volume::parse(text)?;
-        mounts.push(Mount { target: target.into(), tree, read_only, overlay: false });
+        let Volume { target, read_only, sharing, .. } = Volume::parse(text)?;
+        mounts.push(Mount { target: target.into(), tree, read_only, overlay: false, sharing });
     }
     Ok(mounts)
 }
@@ -205,19 +228,41 @@ struct Volume {
     source: PathBuf,
     target: PathBuf,
     read_only: bool,
+    sharing: Sharing,
 }
 
 impl Volume {
     fn parse(text: &OsString) -> anyhow::Result<Volume> {
         let parts: Vec<&[u8]> = text.as_bytes().split(|&byte| byte == b':').collect();
-        let (source, target, read_only) = match parts[..] {
-            [source, target] => (source, target, false),
-            [source, target, b"ro"] => (source, target, true),
-            [source, target, b"rw"] => (source, target, false),
-            _ => bail!("--volume {}: not of the form SRC:DST[:ro]; give two paths", text.display()),
+        let [source, target, ref options @ ..] = parts[..] else {
+            bail!("--volume {}: not of the form SRC:DST[:ro]; give two paths", text.display())
         };
         let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
-        let volume = Volume { source: path(source), target: path(target), read_only };
+        // A volume is there to exchange files with the host, so others may well change it.
+        let (source_path, target) = (path(source), path(target));
+        let mut volume = Volume { source: source_path, target, read_only: false, sharing: Sharing::Shared };
+        let mut seen = [false; 2];
+        for option in options {
+            let kind = match *option {
+                b"ro" | b"rw" => {
+                    volume.read_only = *option == b"ro";
+                    0
+                }
+                b"shared" => 1,
+                b"exclusive" => {
+                    volume.sharing = Sharing::Exclusive;
+                    1
+                }
+                _ => bail!(
+                    "--volume {}: {} is none of ro, rw, shared, exclusive; give one of them",
+                    text.display(),
+                    String::from_utf8_lossy(option)
+                ),
+            };
+            if std::mem::replace(&mut seen[kind], true) {
+                bail!("--volume {}: options that exclude each other; give one of them", text.display());
+            }
+        }
         if source.is_empty() || !volume.target.is_absolute() {
             bail!("--volume {}: DST is no absolute path; give one that begins with /", text.display());
         }
@@ -283,16 +328,37 @@ fn umask() -> u32 {
 mod tests {
     use super::*;
 
-    fn volume(text: &str) -> anyhow::Result<(String, String, bool)> {
-        let volume = Volume::parse(&text.into())?;
-        Ok((volume.source.display().to_string(), volume.target.display().to_string(), volume.read_only))
+    fn volume(text: &str) -> anyhow::Result<(String, String, bool, Sharing)> {
+        let Volume { source, target, read_only, sharing } = Volume::parse(&text.into())?;
+        Ok((source.display().to_string(), target.display().to_string(), read_only, sharing))
     }
 
     #[test]
     fn volumes() {
-        assert_eq!(volume("/a:/b").unwrap(), ("/a".into(), "/b".into(), false));
-        assert_eq!(volume("./a:/b:ro").unwrap(), ("./a".into(), "/b".into(), true));
-        for wrong in ["", "/a", "/a:", ":/b", "/a:b", "/a:/b:rx", "/a:/b:ro:x"] {
+        use Sharing::{Exclusive, Shared};
+        let good = [
+            ("/a:/b", ("/a".into(), "/b".into(), false, Shared)),
+            ("./a:/b:ro", ("./a".into(), "/b".into(), true, Shared)),
+            ("/a:/b:exclusive", ("/a".into(), "/b".into(), false, Exclusive)),
+            ("/a:/b:ro:exclusive", ("/a".into(), "/b".into(), true, Exclusive)),
+            ("/a:/b:shared:rw", ("/a".into(), "/b".into(), false, Shared)),
+        ];
+        for (text, expected) in good {
+            assert_eq!(volume(text).unwrap(), expected, "{text}");
+        }
+        let bad = [
+            "",
+            "/a",
+            "/a:",
+            ":/b",
+            "/a:b",
+            "/a:/b:rx",
+            "/a:/b:ro:x",
+            "/a:/b:ro:rw",
+            "/a:/b:",
+            "/a:/b:shared:exclusive",
+        ];
+        for wrong in bad {
             assert!(volume(wrong).is_err(), "{wrong}");
         }
     }

@@ -44,7 +44,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         streams: Default::default(),
         process: None,
     };
-    let root = Tree { source: Text::Utf8("/".to_owned()), read_only: true };
+    let source = Text::Utf8("/".to_owned());
+    let root = Tree { source, read_only: true, host_sockets: false, host_fifos: false };
     let gofer = GoferConfig { log: log.is_some(), identity, trees: vec![root] };
     let stderr = std::io::stderr();
     let stderr = stderr.as_fd();

@@ -63,6 +63,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The Gofer is lost, and why; the program goes on without the host's files.
+    GoferLost(String),
     /// The Sentry can't go on, in one line.
     Failed(String),
 }

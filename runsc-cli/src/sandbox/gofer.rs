@@ -70,12 +70,12 @@ fn server_config(config: GoferConfig) -> Config {
         Identity::Caller { .. } => Overflow::Root,
         Identity::Nobody { .. } => Overflow::AsItIs,
     };
-    let tree = |(number, Tree { source, read_only }): (usize, Tree)| TreeConfig {
-        source: PathBuf::from(source.into_os_string()),
-        read_only,
+    let tree = |(number, tree): (usize, Tree)| TreeConfig {
+        source: PathBuf::from(tree.source.into_os_string()),
+        read_only: tree.read_only,
         hide: if number == 0 { HIDDEN.map(PathBuf::from).to_vec() } else { Vec::new() },
-        host_sockets: false,
-        host_fifos: false,
+        host_sockets: tree.host_sockets,
+        host_fifos: tree.host_fifos,
     };
     Config {
         trees: config.trees.into_iter().enumerate().map(tree).collect(),

@@ -36,7 +36,7 @@ pub struct Running {
 pub fn start(
     inherited: Inheritance,
     platform: Arc<dyn Platform>,
-    control: &SentryEnd,
+    control: &Arc<SentryEnd>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Option<Running>> {
     let Inheritance { config, gofer, stdio, strace } = inherited;
@@ -69,6 +69,9 @@ pub fn start(
                 // Nobody outside would continue it: it is not stopped by the terminal.
                 kernel.tree.lock().job = None;
             }
+            let line = Arc::clone(control);
+            // An error means that the command line is gone, and this process about to be killed.
+            client.on_death(move |death| drop(line.send(&Event::GoferLost(format!("gofer: {death}")))));
             timeline.done("sentry: program started");
             Ok(Some(Running { kernel, terminal }))
         }

@@ -110,8 +110,10 @@ fn failed(target: &str, advice: &'static str) -> impl FnOnce(Errno) -> MountErro
 fn tree(kernel: &Kernel, mount: &config::Mount, client: &Arc<Client>) -> Result<Arc<Mount>, MountError> {
     let target = mount.target.display();
     let number = u16::try_from(mount.tree).map_err(|_| failed(&target, "too many volumes")(Errno::EINVAL))?;
-    // What lies below a layer in memory is taken as it was found, and kept in mind; a volume can change any time.
-    let sharing = if mount.overlay { Sharing::Exclusive } else { Sharing::Shared };
+    let sharing = match mount.sharing {
+        config::Sharing::Exclusive => Sharing::Exclusive,
+        config::Sharing::Shared => Sharing::Shared,
+    };
     let lower = sentry::fs::gofer::mount(client, number, sharing).map_err(failed(&target, ADVICE_TREE))?;
     let dentry = if mount.overlay && lower.inode.is_dir() {
         let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns)));

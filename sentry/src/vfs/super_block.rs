@@ -41,6 +41,12 @@ pub trait SuperBlockOps: Send + Sync + Any {
         false
     }
 
+    /// Whether dentries and inodes that nobody uses may be kept for later lookups. Not where that would hold the room of
+    /// files that others remove.
+    fn keeps_unused(&self) -> bool {
+        true
+    }
+
     /// The last mount is gone and nothing keeps it busy. Cached dentries are gone already.
     fn shutdown(&self) {}
 }
@@ -52,6 +58,7 @@ pub struct SuperBlock {
     ops: Box<dyn SuperBlockOps>,
     read_only: AtomicBool,
     revalidate: bool,
+    keeps_unused: bool,
     next_ino: AtomicU64,
     /// Mounts that show it.
     active: AtomicUsize,
@@ -91,6 +98,7 @@ impl SuperBlock {
         Arc::new(SuperBlock {
             dev,
             revalidate: ops.revalidate(),
+            keeps_unused: ops.keeps_unused(),
             ops,
             read_only: AtomicBool::new(false),
             next_ino: AtomicU64::new(1),
@@ -160,6 +168,9 @@ impl SuperBlock {
 
     /// Keeps `dentry` for later lookups. Over the bound, others go that were not used since the last round.
     pub(super) fn keep(&self, dentry: &Arc<Dentry>) {
+        if !self.keeps_unused {
+            return;
+        }
         let mut looked_at = Evicted::new();
         {
             let mut list = self.cached.lock();

@@ -20,6 +20,9 @@ const LIMIT_SECONDS: u64 = 15;
 /// Bytes of output that are kept.
 const MOST_OUTPUT: usize = 64 << 10;
 
+/// The variable that names the folder with the volumes, one of each kind.
+const VOLUMES: &str = "CASES_VOLUMES";
+
 static TIMED_OUT: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn on_alarm(_: c_int, _: *mut siginfo_t, _: *mut ucontext_t) {
@@ -32,13 +35,25 @@ pub fn run(runs: &[Run], program: &CStr) -> c_int {
         say("no directory for scratch files: need /var/tmp, and /tmp or /dev/shm, writable");
         return 2;
     };
+    let [exclusive, shared] = ["exclusive", "shared"].map(|kind| {
+        let parent = format!("{}/{kind}", std::env::var(VOLUMES).ok()?);
+        scratch_base(&[&parent])
+    });
     signal::on(SIGALRM, on_alarm, 0);
     let mut failed = false;
     for (i, run) in runs.iter().enumerate() {
         let start = now_ns(libc::CLOCK_MONOTONIC);
-        let base = if run.scratch == Scratch::Disk { &disk } else { &memory };
-        let dir = format!("{base}/{i}");
-        let (status, output) = run_one(run, program, &dir, base);
+        let base = match run.scratch {
+            Scratch::Memory => Some(&memory),
+            Scratch::Disk => Some(&disk),
+            Scratch::Exclusive => exclusive.as_ref(),
+            Scratch::Shared => shared.as_ref(),
+        };
+        let dir = format!("{}/{i}", base.map_or("", |base| base));
+        let (status, output) = match base {
+            Some(base) => run_one(run, program, &dir, base),
+            None => ("skip", format!("skipped: no volumes in ${VOLUMES}\n").into_bytes()),
+        };
         let micros = (now_ns(libc::CLOCK_MONOTONIC) - start) / 1000;
         failed |= status == "fail";
         let mut report = format!("\x1ecase {} {status} {micros} {}\n", run.name(), output.len()).into_bytes();
@@ -48,6 +63,7 @@ pub fn run(runs: &[Run], program: &CStr) -> c_int {
     }
     let _ = std::fs::remove_dir_all(&memory);
     let _ = std::fs::remove_dir_all(&disk);
+    [exclusive, shared].iter().flatten().for_each(|base| drop(std::fs::remove_dir_all(base)));
     c_int::from(failed)
 }
 
@@ -154,10 +170,10 @@ pub fn scratch() -> Option<String> {
 }
 
 /// A fresh directory in the first of the parents where that goes.
-fn scratch_base(parents: &[&str]) -> Option<String> {
+fn scratch_base<P: AsRef<str>>(parents: &[P]) -> Option<String> {
     let pid = sys!(getpid).unwrap_or(0);
     for parent in parents {
-        let base = format!("{parent}/cases.{pid}");
+        let base = format!("{}/cases.{pid}", parent.as_ref());
         let _ = std::fs::remove_dir_all(&base);
         if sys!(mkdirat, libc::AT_FDCWD, c_string(&base).as_c_str(), 0o755).is_ok() {
             return Some(base);

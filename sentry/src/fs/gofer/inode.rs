@@ -85,6 +85,18 @@ impl GoferInode {
         self.stale.store(true, Ordering::Release);
     }
 
+    /// Whether others may change the file.
+    pub fn is_shared(&self) -> bool {
+        self.sharing == Sharing::Shared
+    }
+
+    /// A descriptor that appends.
+    pub fn open_to_append(&self) -> Result<HostFile> {
+        let how = wire::OpenFlags::WRITE | wire::OpenFlags::APPEND;
+        let (fd, attr) = self.client.open(self.handle, how).map_err(errno)?;
+        if attr.id != self.id { Err(Errno::ESTALE) } else { Ok(HostFile::new(fd, true)) }
+    }
+
     /// Closes the descriptor that is kept for reading.
     pub fn forget_descriptor(&self) -> Option<Arc<HostFile>> {
         self.open.lock().read.take()
@@ -137,6 +149,10 @@ impl GoferInode {
             return Err(Errno::ESTALE);
         }
         let file = Arc::new(HostFile::new(fd, writes));
+        if self.sharing == Sharing::Shared {
+            // One kept open would hold the room of a file that others remove.
+            return Ok(file);
+        }
         let mut open = self.open.lock();
         if writes {
             open.write = Some(Arc::downgrade(&file));

@@ -184,6 +184,10 @@ impl SuperBlockOps for GoferFs {
     fn revalidate(&self) -> bool {
         self.sharing == Sharing::Shared
     }
+
+    fn keeps_unused(&self) -> bool {
+        self.sharing == Sharing::Exclusive
+    }
 }
 
 /// The guest's error number for one of the Gofer's.
