@@ -12,6 +12,7 @@ mod kit;
 
 mod clocks;
 mod files;
+mod filesystems;
 mod loader;
 mod memory;
 mod pseudo;

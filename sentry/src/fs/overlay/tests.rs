@@ -8,7 +8,7 @@ use abi::Errno;
 use abi::stat::S_IFMT;
 use platform::MemoryFile;
 
-use super::{Layers, new_root};
+use super::{Layers, Redirects, new_root};
 use crate::fs::tmpfs;
 use crate::task::{Credentials, UserNamespace};
 use crate::vfs::testkit::{World, read_at, write_at};
@@ -52,6 +52,8 @@ fn remount(memory: &Arc<MemoryFile>, upper: &World, lowers: &[World]) -> World {
     let layers = Layers {
         upper: Some((dir("upper"), dir("work"))),
         lowers: lowers.iter().map(|lower| Arc::clone(&lower.roots.root.dentry)).collect(),
+        redirects: Redirects::Made,
+        user_marks: false,
         options: String::new(),
     };
     let creds = Arc::new(Credentials::for_user(0, 0, &[], UserNamespace::initial()));
