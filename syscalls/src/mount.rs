@@ -136,8 +136,12 @@ fn remount(place: &Path, flags: Ms, data: &[u8]) -> SysResult<()> {
         return Ok(());
     }
     let sb = place.mount.sb();
+    if flags.contains(Ms::RDONLY) && !sb.is_read_only() {
+        sb.make_read_only()?;
+    } else {
+        sb.set_read_only(flags.contains(Ms::RDONLY));
+    }
     sb.ops().reconfigure(data)?;
-    sb.set_read_only(flags.contains(Ms::RDONLY));
     place.mount.set_flags(mount_flags(flags));
     Ok(())
 }

@@ -14,6 +14,7 @@ mod kit;
 mod abuse;
 mod clocks;
 mod files;
+mod filesystems;
 mod loader;
 mod memory;
 mod pseudo;

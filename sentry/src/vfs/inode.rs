@@ -155,11 +155,13 @@ impl Inode {
     pub fn get_write(&self) -> Result<()> {
         let more = |n: i32| if n < 0 { None } else { n.checked_add(1) };
         self.writers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).map_err(|_| Errno::ETXTBSY)?;
+        self.sb.add_writer();
         Ok(())
     }
 
     /// Takes [`get_write`](Self::get_write) back.
     pub fn put_write(&self) {
+        self.sb.remove_writer();
         self.writers.fetch_sub(1, Ordering::AcqRel);
     }
 

@@ -62,6 +62,8 @@ pub struct SuperBlock {
     next_ino: AtomicU64,
     /// Mounts that show it.
     active: AtomicUsize,
+    /// Openings for writing of its files.
+    writers: AtomicUsize,
     cached: Mutex<CachedList, sync::levels::Leaf>,
     /// Held while directories move from one parent to another.
     pub(super) rename: SleepMutex<()>,
@@ -103,6 +105,7 @@ impl SuperBlock {
             read_only: AtomicBool::new(false),
             next_ino: AtomicU64::new(1),
             active: AtomicUsize::new(0),
+            writers: AtomicUsize::new(0),
             cached: Mutex::default(),
             rename: SleepMutex::new(()),
         })
@@ -137,6 +140,25 @@ impl SuperBlock {
     /// Makes it read-only or writable.
     pub fn set_read_only(&self, read_only: bool) {
         self.read_only.store(read_only, Ordering::Relaxed);
+    }
+
+    /// Makes it read-only for a remount; EBUSY while a file of it is open for writing.
+    pub fn make_read_only(&self) -> Result<()> {
+        if self.writers.load(Ordering::Acquire) > 0 {
+            return Err(abi::Errno::EBUSY);
+        }
+        self.set_read_only(true);
+        Ok(())
+    }
+
+    /// One file more is open for writing.
+    pub(super) fn add_writer(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes [`add_writer`](Self::add_writer) back.
+    pub(super) fn remove_writer(&self) {
+        self.writers.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// See [`SuperBlockOps::revalidate`].

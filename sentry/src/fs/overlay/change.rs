@@ -7,7 +7,7 @@ use abi::Errno;
 use abi::open::OpenFlags;
 
 use super::copy_up::copy_up;
-use super::layer::{Home, WHITEOUT, is_whiteout, set_opaque};
+use super::layer::{Home, WHITEOUT, is_whiteout};
 use super::lookup::is_below;
 use super::node::{Lowers, OverlayNode, node};
 use super::{Overlay, overlay_of};
@@ -55,7 +55,7 @@ pub fn create(dir: &Arc<Inode>, name: &[u8], new: &NewNode<'_>) -> Result<Arc<In
         let made = upper.ops().create(&upper, name, new).and_then(|made| {
             // What was taken away there before must not shine through.
             if hidden && made.is_dir() {
-                set_opaque(&made)?;
+                overlay.marks.set_opaque(&made)?;
             }
             Ok(made)
         });
