@@ -6,12 +6,12 @@ use std::sync::Arc;
 use sync::Mutex;
 use sync::levels::PlatformPool;
 
-use super::placement::Placement;
 use super::stub::{self, Stub};
 use super::tracee::Tracee;
-use super::xstate::Layout;
 use crate::MemoryFile;
 use crate::api::PlatformError;
+use crate::guest_process::placement::Placement;
+use crate::guest_process::xstate::Layout;
 
 /// Bare processes that are kept for the next address space.
 const MAX_BARE: usize = 4;

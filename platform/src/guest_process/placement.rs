@@ -34,7 +34,7 @@ const PERIOD: Duration = Duration::from_millis(4);
 const DENSE_TRAPS: u32 = 16;
 
 /// A context's part.
-pub(super) struct Seat {
+pub(crate) struct Seat {
     placement: Arc<Placement>,
     shared: Arc<SharedSeat>,
     /// The last look at the clock, and `traps` then.
@@ -63,7 +63,7 @@ struct Held {
 }
 
 /// All pairs of the platform.
-pub(super) struct Placement {
+pub(crate) struct Placement {
     /// What the Sentry may use.
     all: CpuSet,
     cpus: usize,
@@ -81,7 +81,7 @@ struct State {
 }
 
 impl Placement {
-    pub(super) fn new() -> Arc<Placement> {
+    pub(crate) fn new() -> Arc<Placement> {
         // Where it is empty nothing is ever held.
         let all = *initial_affinity();
         Arc::new(Placement { all, cpus: all.count(), state: Mutex::default(), changed: Condvar::new() })
@@ -143,7 +143,7 @@ impl Placement {
     }
 
     /// Ends the platform's thread.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.state.lock().over = true;
         self.changed.notify_all();
     }
@@ -151,7 +151,7 @@ impl Placement {
 
 impl Seat {
     /// For a context of the calling thread.
-    pub(super) fn new(placement: &Arc<Placement>) -> Seat {
+    pub(crate) fn new(placement: &Arc<Placement>) -> Seat {
         let shared = Arc::new(SharedSeat {
             tracer: gettid(),
             tracee: AtomicI32::new(0),
@@ -171,14 +171,14 @@ impl Seat {
     }
 
     /// The context has another host thread.
-    pub(super) fn attach(&mut self, tracee: i32) {
+    pub(crate) fn attach(&mut self, tracee: i32) {
         self.shared.tracee.store(tracee, Ordering::Relaxed);
         self.hold(Instant::now());
     }
 
     /// To be called before guest code runs.
     #[inline]
-    pub(super) fn enter(&mut self) {
+    pub(crate) fn enter(&mut self) {
         self.traps = self.traps.wrapping_add(1);
         self.shared.traps.store(self.traps, Ordering::Relaxed);
         if self.traps == self.next_look {
@@ -189,7 +189,7 @@ impl Seat {
 
     /// To be called after guest code has stopped.
     #[inline]
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.shared.in_guest.store(false, Ordering::Relaxed);
     }
 
