@@ -57,7 +57,7 @@ impl Shared {
         host::ptrace::detach(master).map_err(host("release the first stub process"))?;
         let sentry = std::process::id() as i32;
         let pool = Mutex::new(Pool { master, bare: Vec::new(), zombies: VecDeque::new() });
-        Ok(Shared { memory, stub, layout, sentry, placement: Placement::new(), pool })
+        Ok(Shared { memory, stub, layout, sentry, placement: Placement::new(false), pool })
     }
 
     /// A process that shows nothing.

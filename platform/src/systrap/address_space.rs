@@ -62,6 +62,12 @@ impl SystrapSpace {
             .ok_or_else(|| invalid("run in an address space of another platform"))
     }
 
+    /// The host process, once there is one.
+    #[cfg(test)]
+    pub(super) fn pid(&self) -> Option<i32> {
+        self.state.lock().process.as_ref().map(Process::pid)
+    }
+
     /// A guest thread for a context; its process's id.
     pub(super) fn enter(&self) -> Result<(i32, Thread), PlatformError> {
         let mut state = self.state.lock();
@@ -85,7 +91,7 @@ impl SystrapSpace {
         // Without a process nobody shows the area any more.
         let Some(process) = &mut state.process else { return };
         if dead {
-            process.left.push(thread.area);
+            process.ended.push(thread);
         } else if process.parked.len() < MAX_PARKED {
             process.parked.push(thread);
         } else {

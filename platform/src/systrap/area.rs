@@ -283,10 +283,17 @@ impl Area {
         })
     }
 
-    /// Gives the thread its turn.
-    pub(super) fn resume(&self, stub_spin: u32) {
+    /// For a thread that does not exist yet.
+    pub(super) fn begin(&self) {
+        self.shm().store(self.at(control::STUB_WAITS), 0);
+        self.shm().store(self.at(control::SENTRY_WAITS), 0);
+        self.shm().store(self.at(control::TURN), TO_SENTRY);
+    }
+
+    /// Gives the thread its turn; next time it looks that often before it sleeps. Whether it was awake.
+    pub(super) fn resume(&self, stub_spin: u32) -> bool {
         self.shm().store(self.at(control::SPIN), stub_spin);
-        self.pass(TO_GUEST);
+        self.pass(TO_GUEST)
     }
 
     /// Makes a waiting thread end.
@@ -294,11 +301,13 @@ impl Area {
         self.pass(TO_EXIT);
     }
 
-    fn pass(&self, turn: u32) {
+    fn pass(&self, turn: u32) -> bool {
         self.shm().swap(self.at(control::TURN), turn);
-        if self.shm().load(self.at(control::STUB_WAITS)) != 0 {
+        let waits = self.shm().load(self.at(control::STUB_WAITS)) != 0;
+        if waits {
             host::futex::wake(self.shm().word(self.at(control::TURN)));
         }
+        !waits
     }
 
     /// Whether it is the Sentry's turn.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use super::address_space::SystrapSpace;
 use super::area::Stopped;
@@ -138,13 +139,18 @@ impl SystrapContext {
                 return Ok(Trap::Interrupted);
             }
             self.seat.enter();
+            let spin = self.seat.spin();
             let stopped = (|| {
                 if self.fpu == Fpu::Buffer {
                     thread.area.set_extended(layout, &self.buffer, &self.shared.extended)?;
                 }
                 thread.area.load(regs)?;
-                thread.area.resume(0);
-                thread.area.wait(0, || look(*pid, thread.tid))?;
+                let awake = thread.area.resume(spin.stub);
+                let mut watch = Watch::new(*pid, thread.tid, &self.remote);
+                let seen = thread.area.wait(spin.sentry, || watch.look())?;
+                if spin.sentry != 0 && !(awake && seen) {
+                    self.seat.late();
+                }
                 thread.area.fetch(layout, regs)
             })();
             let interrupted = self.remote.end();
@@ -169,12 +175,42 @@ impl SystrapContext {
     }
 }
 
-/// Whether a guest thread is still there.
-fn look(pid: i32, tid: i32) -> Result<(), PlatformError> {
-    if !host::process::is_running(pid) || host::thread::tgkill(pid, tid, 0).is_err() {
-        return Err(PlatformError::Gone);
+/// A guest that is told to stop and does not (it has found a way to block the signal) has to go: when its process has
+/// used this much processor time since, or when this long has passed.
+const MAX_STUBBORN_CPU_NS: u64 = 5_000_000_000;
+const MAX_STUBBORN: Duration = Duration::from_secs(60);
+
+/// Watches a guest thread that does not stop for long.
+struct Watch<'a> {
+    pid: i32,
+    tid: i32,
+    remote: &'a Remote,
+    /// Since when it should have stopped, and its process's time then.
+    told: Option<(Instant, u64)>,
+}
+
+impl Watch<'_> {
+    fn new(pid: i32, tid: i32, remote: &Remote) -> Watch<'_> {
+        Watch { pid, tid, remote, told: None }
     }
-    Ok(())
+
+    /// Whether it is still there, and does what it is told.
+    #[cold]
+    fn look(&mut self) -> Result<(), PlatformError> {
+        if !host::process::is_running(self.pid) || host::thread::tgkill(self.pid, self.tid, 0).is_err() {
+            return Err(PlatformError::Gone);
+        }
+        if self.remote.state.load(Ordering::SeqCst) & INTERRUPT == 0 {
+            return Ok(());
+        }
+        let _ = host::thread::tgkill(self.pid, self.tid, KICK);
+        let used = host::process::cpu_time_ns(self.pid).unwrap_or(0);
+        let &mut (since, before) = self.told.get_or_insert_with(|| (Instant::now(), used));
+        if since.elapsed() > MAX_STUBBORN || used.saturating_sub(before) > MAX_STUBBORN_CPU_NS {
+            return Err(PlatformError::Tampered("it does not stop when it is told to"));
+        }
+        Ok(())
+    }
 }
 
 /// What a signal means; `None` when somebody sent it: we, or somebody outside.

@@ -23,8 +23,8 @@ use crate::guest_process::{FORK_FLAGS, MAP_FLAGS, THREAD_FLAGS};
 /// Makes a running guest thread stop. A host that sends it for reasons of its own sends it to processes with sockets.
 pub(super) const KICK: i32 = libc::SIGURG;
 
-/// Bare processes that are kept for the next address space.
-const MAX_BARE: usize = 4;
+/// Areas of ended threads that a process keeps for the next.
+const MAX_ENDED: usize = 32;
 
 /// Dead processes that may wait to be reaped.
 const MAX_ZOMBIES: usize = 64;
@@ -35,18 +35,25 @@ pub(super) struct Thread {
     pub(super) area: Area,
 }
 
+impl Thread {
+    /// Whether it has ended.
+    fn is_gone(&self, pid: i32) -> bool {
+        host::thread::tgkill(pid, self.tid, 0).is_err_and(|e| e.raw_os_error() == Some(libc::ESRCH))
+    }
+}
+
 /// A guest process.
 pub(super) struct Process {
     pub(super) servant: Servant,
     /// Threads that no context has.
     pub(super) parked: Vec<Thread>,
-    /// Threads of contexts that left when the process was about to end.
-    pub(super) left: Vec<Area>,
+    /// Threads that were told to end, or whose process is about to. The area of one that is gone can be another's.
+    pub(super) ended: Vec<Thread>,
 }
 
 impl Process {
     fn new(servant: Servant) -> Process {
-        Process { servant, parked: Vec::new(), left: Vec::new() }
+        Process { servant, parked: Vec::new(), ended: Vec::new() }
     }
 
     pub(super) fn pid(&self) -> i32 {
@@ -70,13 +77,26 @@ impl Process {
         if let Some(thread) = self.parked.pop() {
             return Ok(thread);
         }
-        let area = Area::new(shared.shm.take_area()?);
-        let (at, offset) = area.place(shared.layout);
-        let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-        let made = self.servant.obey(&[
-            Operation::call(libc::SYS_mmap, [at, AREA, prot, MAP_FLAGS, shared.shm.raw_fd() as u64, offset]),
-            Operation { number: libc::SYS_clone, arguments: [THREAD_FLAGS, 0, 0, 0, 0, 0], child: at },
-        ])?;
+        let clone =
+            |at| Operation { number: libc::SYS_clone, arguments: [THREAD_FLAGS, 0, 0, 0, 0, 0], child: at };
+        let gone = self.ended.iter().position(|thread| thread.is_gone(self.servant.pid()));
+        let (area, made) = match gone {
+            Some(gone) => {
+                let area = self.ended.swap_remove(gone).area;
+                area.begin();
+                let made = self.servant.obey(&[clone(area.place(shared.layout).0)])?;
+                (area, made)
+            }
+            None => {
+                let area = Area::new(shared.shm.take_area()?);
+                let (at, offset) = area.place(shared.layout);
+                let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+                let fd = shared.shm.raw_fd() as u64;
+                let map = Operation::call(libc::SYS_mmap, [at, AREA, prot, MAP_FLAGS, fd, offset]);
+                let made = self.servant.obey(&[map, clone(at)])?;
+                (area, made)
+            }
+        };
         match made {
             Ok(tid) => Ok(Thread { tid: tid as i32, area }),
             Err(_) => {
@@ -89,7 +109,14 @@ impl Process {
     /// Ends a thread that waits.
     pub(super) fn end_thread(&mut self, shared: &Shared, thread: Thread) -> Result<(), PlatformError> {
         thread.area.end();
-        self.forget(shared, &thread.area)
+        self.ended.push(thread);
+        if self.ended.len() > MAX_ENDED
+            && let Some(gone) = self.ended.iter().position(|thread| thread.is_gone(self.servant.pid()))
+        {
+            let thread = self.ended.swap_remove(gone);
+            self.forget(shared, &thread.area)?;
+        }
+        Ok(())
     }
 
     /// Takes an area out of the process.
@@ -113,7 +140,6 @@ pub(super) struct Shared {
 
 struct Pool {
     master: Process,
-    bare: Vec<Process>,
     /// Killed, not yet reaped. Their areas and orders are in use until then.
     zombies: VecDeque<Process>,
 }
@@ -158,17 +184,13 @@ impl Shared {
             }
             Err(error) => return Err(error),
         }
-        let pool = Mutex::new(Pool { master, bare: Vec::new(), zombies: VecDeque::new() });
-        Ok(Shared { memory, layout, extended, shm, sentry, placement: Placement::new(), pool })
+        let pool = Mutex::new(Pool { master, zombies: VecDeque::new() });
+        Ok(Shared { memory, layout, extended, shm, sentry, placement: Placement::new(true), pool })
     }
 
     /// A process that shows nothing.
     pub(super) fn take_bare(&self) -> Result<Process, PlatformError> {
-        let mut pool = self.pool.lock();
-        match pool.bare.pop() {
-            Some(process) => Ok(process),
-            None => pool.master.fork(self),
-        }
+        self.pool.lock().master.fork(self)
     }
 
     /// Kills a process. It is reaped later, when it has had time to go.
@@ -197,12 +219,9 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.placement.end();
         let pool = self.pool.get_mut();
-        let pids: Vec<i32> = pool.bare.iter().map(Process::pid).chain([pool.master.pid()]).collect();
-        for &pid in &pids {
-            let _ = host::process::kill_child(pid);
-        }
-        for pid in pids.into_iter().chain(pool.zombies.iter().map(Process::pid)) {
-            let _ = host::process::wait(pid, libc::__WALL);
+        let _ = host::process::kill_child(pool.master.pid());
+        for process in pool.zombies.iter().chain([&pool.master]) {
+            let _ = host::process::wait(process.pid(), libc::__WALL);
         }
     }
 }

@@ -34,8 +34,8 @@ struct Slots {
 }
 
 impl Slots {
-    fn new(end: u64) -> Slots {
-        Slots { free: Vec::new(), next: 0, end: end as u32 }
+    fn new(next: u32, end: u64) -> Slots {
+        Slots { free: Vec::new(), next, end: end as u32 }
     }
 
     /// A number, and whether it was used before.
@@ -71,8 +71,9 @@ impl Shm {
         let shm = Shm {
             fd,
             mapping,
-            areas: Mutex::new(Slots::new(MAX_AREAS)),
-            orders: Mutex::new(Slots::new(MAX_ORDERS)),
+            // The first stays free: a gap above the guest's addresses.
+            areas: Mutex::new(Slots::new(1, MAX_AREAS)),
+            orders: Mutex::new(Slots::new(0, MAX_ORDERS)),
         };
         let low = (0..LOW).map(|part| DONE | part);
         let high = (0..HIGH).map(|part| part << LOW_BITS);
@@ -90,12 +91,8 @@ impl Shm {
         self.mapping.as_ptr().wrapping_add(offset as usize)
     }
 
-    /// Address of a word, for futex(2).
-    pub(super) fn word(&self, offset: u64) -> *const u32 {
-        self.at(offset, 4).cast()
-    }
-
-    fn atomic(&self, offset: u64) -> &AtomicU32 {
+    /// A word that both sides change.
+    pub(super) fn word(&self, offset: u64) -> &AtomicU32 {
         assert!(offset.is_multiple_of(4), "aligned");
         // SAFETY: the word lies in the mapping, which lives as long as `self`, and is aligned; in this process it is
         // accessed atomically or by `usercopy` only.
@@ -103,16 +100,16 @@ impl Shm {
     }
 
     pub(super) fn load(&self, offset: u64) -> u32 {
-        self.atomic(offset).load(Ordering::Acquire)
+        self.word(offset).load(Ordering::Acquire)
     }
 
     pub(super) fn store(&self, offset: u64, value: u32) {
-        self.atomic(offset).store(value, Ordering::Release);
+        self.word(offset).store(value, Ordering::Release);
     }
 
     /// Stores with a full barrier.
     pub(super) fn swap(&self, offset: u64, value: u32) -> u32 {
-        self.atomic(offset).swap(value, Ordering::SeqCst)
+        self.word(offset).swap(value, Ordering::SeqCst)
     }
 
     /// Copies bytes out.

@@ -291,6 +291,14 @@ pub(super) fn restorer(layout: Layout) -> u64 {
     address(layout, &raw const runsc_systrap_restorer)
 }
 
+/// The code.
+#[cfg(test)]
+pub(super) fn bytes() -> &'static [u8] {
+    let code = &raw const runsc_systrap_begin;
+    // SAFETY: the code lies between the two symbols, and is never written.
+    unsafe { std::slice::from_raw_parts(code, &raw const runsc_systrap_end as usize - code as usize) }
+}
+
 /// The block in the Sentry, with a copy of the code at the place where the guests will have it. Nothing else is
 /// accessible.
 pub(super) struct Block(pub(super) Layout);
