@@ -175,6 +175,8 @@ pub struct User {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PlatformName {
+    /// System calls become signals, which a stub in the guest's process hands over: the fastest.
+    Systrap,
     /// Traces guest processes with ptrace(2): works everywhere, slowest.
     Ptrace,
 }
@@ -183,6 +185,7 @@ impl PlatformName {
     /// As on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
+            PlatformName::Systrap => "systrap",
             PlatformName::Ptrace => "ptrace",
         }
     }

@@ -7,7 +7,7 @@ use crate::source::{count_word, files};
 
 /// How many `unsafe` each crate that may have them has at most. Whoever needs more says why in the commit that raises the
 /// number; whoever takes some out lowers it.
-const LIMITS: &[(&str, usize)] = &[("platform", 30), ("host", 129), ("usercopy", 23)];
+const LIMITS: &[(&str, usize)] = &[("platform", 43), ("host", 134), ("usercopy", 23)];
 
 /// The cases do what no honest program does.
 const UNCOUNTED: &[&str] = &["conformance-cases"];

@@ -30,6 +30,7 @@ pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
 /// Why a platform does not work on this host.
 fn obstacle(platform: PlatformName) -> Option<String> {
     match platform {
+        PlatformName::Systrap => None,
         PlatformName::Ptrace => {
             // 3: nobody may trace anything, not even its own children (Documentation/admin-guide/LSM/Yama.rst).
             let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use host::seccomp_program::Otherwise;
 use platform::ptrace::PtracePlatform;
+use platform::systrap::SystrapPlatform;
 use platform::{MemoryFile, Platform};
 
 use crate::config::{self, PlatformName, SentryConfig, fd};
@@ -135,6 +136,11 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc
 fn make_platform(name: PlatformName) -> anyhow::Result<Arc<dyn Platform>> {
     let memory = MemoryFile::new(None).context("guest memory; the host needs memfd_create")?;
     match name {
+        PlatformName::Systrap => {
+            let platform =
+                SystrapPlatform::new(memory).context("platform systrap; '--platform=ptrace' may work")?;
+            Ok(Arc::new(platform))
+        }
         PlatformName::Ptrace => {
             let platform = PtracePlatform::new(memory)
                 .context("platform ptrace; the host has to allow tracing, see 'runsc platforms'")?;

@@ -1,10 +1,11 @@
-//! What operations of the ptrace back end cost, in microseconds: median, and the 10th and 90th of 100 of the means of
-//! batches. `cargo bench -p platform --bench ptrace [NAME]`.
+//! What operations of a back end cost, in microseconds: median, and the 10th and 90th of 100 of the means of batches.
+//! `cargo bench -p platform --bench platforms [--ptrace | --systrap] [NAME]`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use platform::ptrace::PtracePlatform;
+use platform::systrap::SystrapPlatform;
 use platform::{AddressSpace, Backing, Context, MemoryFile, PAGE_SIZE, Platform, Prot, Registers, Trap};
 
 const CODE: u64 = 0x40_0000;
@@ -56,16 +57,33 @@ fn measure(name: &str, count: u32, mut each: impl FnMut()) {
     println!("{name:40} {:9.2}  ({:.2} .. {:.2})", at(50), at(10), at(90));
 }
 
-fn main() {
-    let memory = MemoryFile::new(None).expect("memory file");
-    let platform: Arc<dyn Platform> = Arc::new(PtracePlatform::new(memory).expect("platform"));
-    let platform = &platform;
+fn ptrace() -> Arc<dyn Platform> {
+    Arc::new(PtracePlatform::new(MemoryFile::new(None).expect("memory file")).expect("ptrace"))
+}
 
+fn systrap() -> Arc<dyn Platform> {
+    Arc::new(SystrapPlatform::new(MemoryFile::new(None).expect("memory file")).expect("systrap"))
+}
+
+fn main() {
     measure("memory file", 5, || drop(MemoryFile::new(None).expect("memory file")));
-    measure("memory file and platform, made and ended", 5, || {
-        let memory = MemoryFile::new(None).expect("memory file");
-        drop(PtracePlatform::new(memory).expect("platform"));
-    });
+    let wanted = |name: &str| {
+        let mut named = std::env::args().filter(|a| a == "--ptrace" || a == "--systrap").peekable();
+        named.peek().is_none() || named.any(|a| a == name)
+    };
+    if wanted("--ptrace") {
+        println!("ptrace");
+        operations(ptrace);
+    }
+    if wanted("--systrap") {
+        println!("systrap");
+        operations(systrap);
+    }
+}
+
+fn operations(make: fn() -> Arc<dyn Platform>) {
+    let platform = &make();
+    measure("memory file and platform, made and ended", 5, || drop(make()));
     let space = space_with(platform, CALLS);
     let mut context = platform.new_context().expect("context");
     let mut regs = start();

@@ -5,11 +5,11 @@ use std::ops::Range;
 
 /// Ranges that neither overlap nor touch: start to end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ranges(BTreeMap<u64, u64>);
+pub(crate) struct Ranges(BTreeMap<u64, u64>);
 
 impl Ranges {
     /// Adds a range.
-    pub(super) fn insert(&mut self, range: Range<u64>) {
+    pub(crate) fn insert(&mut self, range: Range<u64>) {
         let Range { mut start, mut end } = range;
         if let Some((&before, &before_end)) = self.0.range(..=start).next_back()
             && before_end >= start
@@ -29,7 +29,7 @@ impl Ranges {
     }
 
     /// Takes a range away.
-    pub(super) fn remove(&mut self, range: Range<u64>) {
+    pub(crate) fn remove(&mut self, range: Range<u64>) {
         if let Some((&before, before_end)) = self.0.range_mut(..range.start).next_back()
             && *before_end > range.start
         {
@@ -51,7 +51,7 @@ impl Ranges {
     }
 
     /// The parts of `range` that are in the set.
-    pub(super) fn within(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+    pub(crate) fn within(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
         let before = self.0.range(..range.start).next_back();
         let (from, to) = (range.start, range.end);
         before

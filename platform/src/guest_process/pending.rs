@@ -12,7 +12,7 @@ use crate::api::{Backing, Prot};
 
 /// What shall be done with a range.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// Show `Source`.
     Map(Source, Prot),
     /// Show nothing.
@@ -23,13 +23,13 @@ pub(super) enum Change {
 
 /// [`Backing`] that keeps its file.
 #[derive(Clone, Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     Memory(u64),
     File(Arc<HostFile>, u64),
 }
 
 impl Source {
-    pub(super) fn new(backing: Backing<'_>) -> Source {
+    pub(crate) fn new(backing: Backing<'_>) -> Source {
         match backing {
             Backing::Memory(offset) => Source::Memory(offset),
             Backing::File(file, offset) => Source::File(file.clone(), offset),
@@ -46,15 +46,15 @@ impl Source {
 
 /// Disjoint ranges: start to end and change.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pending(BTreeMap<u64, (u64, Change)>);
+pub(crate) struct Pending(BTreeMap<u64, (u64, Change)>);
 
 impl Pending {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Adds a change that comes after those that are there.
-    pub(super) fn add(&mut self, range: Range<u64>, change: Change) {
+    pub(crate) fn add(&mut self, range: Range<u64>, change: Change) {
         self.split(range.start);
         self.split(range.end);
         let Change::Protect(prot) = change else {
@@ -85,7 +85,7 @@ impl Pending {
     }
 
     /// Takes all changes, lowest address first.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = (Range<u64>, Change)> + use<> {
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = (Range<u64>, Change)> + use<> {
         std::mem::take(&mut self.0).into_iter().map(|(start, (end, change))| (start..end, change))
     }
 

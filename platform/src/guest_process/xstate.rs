@@ -1,5 +1,6 @@
 //! Shape of the XSAVE area, its initial contents, and what of a guest's area is let through.
 
+use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
 
 use crate::api::XState;
@@ -22,10 +23,34 @@ const PKRU: u64 = 1 << 9;
 /// AMX tiles: a process has to ask for them, which stubs don't.
 const TILES: u64 = 3 << 17;
 
+/// State components that are enabled.
+fn xcr0() -> u64 {
+    const OSXSAVE: u32 = 1 << 27;
+    if __cpuid_count(1, 0).ecx & OSXSAVE == 0 {
+        return 0;
+    }
+    let (low, high): (u32, u32);
+    // SAFETY: the instruction exists where CPUID says OSXSAVE; register 0 always does.
+    unsafe { asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack)) };
+    u64::from(low) | u64::from(high) << 32
+}
+
+/// The protection keys register of the calling thread; to be called where it is enabled.
+fn pkru() -> u32 {
+    const OSPKE: u32 = 1 << 4;
+    if __cpuid_count(7, 0).ecx & OSPKE == 0 {
+        return 0;
+    }
+    let value;
+    // SAFETY: the instruction exists where CPUID says OSPKE.
+    unsafe { asm!("rdpkru", in("ecx") 0, out("eax") value, out("edx") _, options(nomem, nostack)) };
+    value
+}
+
 /// The area as host and guests see it.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
-    pub(super) shape: XState,
+pub(crate) struct Layout {
+    pub(crate) shape: XState,
     /// A new program's state, in the size that the host wants (at least `shape.size`).
     initial: Vec<u8>,
     /// Offset and size of each component (by its bit number), for those in `shape.features`.
@@ -42,8 +67,49 @@ fn half(area: &[u8], at: usize) -> u32 {
 }
 
 impl Layout {
+    /// As the CPU and this process have it.
+    pub(crate) fn of_cpu() -> Layout {
+        let features = xcr0() & !TILES;
+        // Larger than any state that a CPU has today.
+        let mut area = vec![0u8; 1 << 16];
+        area[464..472].copy_from_slice(&features.to_le_bytes());
+        if features & PKRU != 0 {
+            let at = __cpuid_count(0xd, PKRU.trailing_zeros()).ebx as usize;
+            if let Some(place) = area.get_mut(at..at + 4) {
+                place.copy_from_slice(&pkru().to_le_bytes());
+            }
+        }
+        let mut layout = Layout::from_area(&area);
+        layout.initial.truncate(layout.shape.size);
+        layout
+    }
+
+    /// Makes an area that the host has written to a signal frame what [`XState`] promises: components that are in
+    /// their initial state look like it.
+    pub(crate) fn normalise(&self, area: &mut [u8]) {
+        let present = word(area, LEGACY);
+        if present & X87 == 0 {
+            area[..24].copy_from_slice(&self.initial[..24]);
+            area[32..XMM.start].fill(0);
+        }
+        if present & SSE == 0 {
+            area[XMM].fill(0);
+        }
+        for &(bit, offset, len) in &self.components {
+            if present & bit == 0 {
+                area[offset..offset + len].copy_from_slice(&self.initial[offset..offset + len]);
+            }
+        }
+        area[XMM.end..LEGACY].copy_from_slice(&self.initial[XMM.end..LEGACY]);
+        area[MXCSR_MASK..MXCSR_MASK + 4].copy_from_slice(&self.mxcsr_mask.to_le_bytes());
+        let mxcsr = half(area, MXCSR) & self.mxcsr_mask;
+        area[MXCSR..MXCSR + 4].copy_from_slice(&mxcsr.to_le_bytes());
+        area[LEGACY..LEGACY + 8].copy_from_slice(&(present & self.shape.features).to_le_bytes());
+        area[LEGACY + 8..HEADER_END].fill(0);
+    }
+
     /// From the area of a process that never used vector registers, as the host shows it.
-    pub(super) fn from_area(area: &[u8]) -> Layout {
+    pub(crate) fn from_area(area: &[u8]) -> Layout {
         // The host tells its features in bytes that the CPU leaves to software (struct _fpx_sw_bytes without magic).
         let told = word(area, 464);
         let features = if told & X87 != 0 { told & !TILES } else { X87 | SSE };
@@ -75,7 +141,7 @@ impl Layout {
     }
 
     /// A new program's state, in the host's size.
-    pub(super) fn initial(&self) -> &[u8] {
+    pub(crate) fn initial(&self) -> &[u8] {
         &self.initial
     }
 
@@ -90,7 +156,7 @@ impl Layout {
     }
 
     /// Writes what a guest gave into `area` (the host's size), such that the host takes it whatever it was.
-    pub(super) fn sanitise(&self, given: &[u8], area: &mut Vec<u8>) {
+    pub(crate) fn sanitise(&self, given: &[u8], area: &mut Vec<u8>) {
         area.clear();
         area.extend_from_slice(&self.initial);
         if given.len() < LEGACY {
