@@ -81,6 +81,13 @@ impl Lab {
         self.folder().join(name).display().to_string()
     }
 
+    /// The configuration file that makes this project's shim use a runtime.
+    pub fn shim_config(&self, runtime: &Runtime) -> Result<String> {
+        let file = self.folder().join(format!("shim-{}.toml", runtime.name));
+        fs::write(&file, format!("binary_name = \"{}\"\n", runtime.program.display()))?;
+        Ok(file.display().to_string())
+    }
+
     /// containerd's socket; starts it.
     pub fn containerd(&mut self) -> Result<String> {
         let socket = self.path("containerd.sock");
@@ -98,6 +105,15 @@ impl Lab {
                  BinaryName = \"{1}\"\n",
                 runtime.name,
                 runtime.program.display()
+            ));
+            let config = self.shim_config(runtime)?;
+            handlers.push_str(&format!(
+                "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.own-{0}]\n\
+                 runtime_type = \"io.containerd.runsc.v1\"\n\
+                 pod_annotations = [\"dev.gvisor.*\"]\n\
+                 [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.own-{0}.options]\n\
+                 TypeUrl = \"io.containerd.runsc.v1.options\"\nConfigPath = \"{config}\"\n",
+                runtime.name,
             ));
         }
         let config = format!(
@@ -119,7 +135,7 @@ impl Lab {
         let mut command = Command::new(program);
         command.arg("-c").arg(file);
         // The shim of this project is found beside the runtime, as an installed one is found in PATH.
-        let (own, _) = build::profile_dir()?;
+        let own = build::shim()?.parent().context("the shim is in no folder")?.to_path_buf();
         let old = std::env::var_os("PATH").unwrap_or_default();
         let sbin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
         let path = std::env::join_paths([own].into_iter().chain(std::env::split_paths(&old)).chain(sbin))?;

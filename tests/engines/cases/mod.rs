@@ -13,11 +13,14 @@ use anyhow::Result;
 use crate::client::Client;
 use crate::lab::Lab;
 
+/// Tries it with the runtime of this name.
+type Run = dyn Fn(&mut Lab, &str) -> Result<()>;
+
 /// One thing to try.
 pub struct Case {
     pub engine: &'static str,
     pub name: &'static str,
-    pub run: Box<dyn Fn(&mut Lab, &str) -> Result<()>>,
+    pub run: Box<Run>,
 }
 
 /// A case for every engine with Docker's command line.
