@@ -76,19 +76,19 @@ pub fn runsc() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("RUNSC") {
         return Ok(PathBuf::from(path));
     }
-    program("runsc")
+    program("runsc", "runsc")
 }
 
 /// containerd's shim, built from this workspace.
 pub fn shim() -> Result<PathBuf> {
-    program("containerd-shim-runsc-v1")
+    program("containerd-shim-runsc-v1", "containerd-shim-runsc-v1")
 }
 
-fn program(name: &str) -> Result<PathBuf> {
+fn program(package: &str, name: &str) -> Result<PathBuf> {
     let (dir, profile) = profile_dir()?;
     let mut build = cargo();
     build
-        .args(["build", "--quiet", "--bin", name, "--profile", &profile])
+        .args(["build", "--quiet", "-p", package, "--bin", name, "--profile", &profile])
         .arg("--target-dir")
         .arg(target_dir()?);
     run(build, name)?;

@@ -176,7 +176,7 @@ mod tests {
             RuncOptions { binary_name: "/b".to_owned(), systemd_cgroup: true, ..RuncOptions::default() };
         let any = Any { type_url: "containerd.runc.v1.Options".to_owned(), value: options.encode_to_vec() };
         let config = Config::of(Some(&any)).expect("it is right");
-        assert!(config.systemd_cgroup && config.program == PathBuf::from("/b"));
+        assert!(config.systemd_cgroup && config.program == Path::new("/b"));
         let other = Any { type_url: "something.Else".to_owned(), value: Vec::new() };
         assert!(Config::of(Some(&other)).is_err());
     }

@@ -1,7 +1,6 @@
 //! `delete`: what containerd calls when a shim has died, or one that it does not reach. Removes the container by force.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -21,7 +20,7 @@ const KILLED: u32 = 128 + 9;
 pub fn delete(arguments: &Arguments) -> Result<()> {
     let bundle = match &arguments.bundle {
         Some(bundle) => bundle.clone(),
-        None => PathBuf::from(std::env::current_dir().context("there is no working directory, the bundle")?),
+        None => std::env::current_dir().context("there is no working directory, the bundle")?,
     };
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGCHLD);
