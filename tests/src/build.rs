@@ -82,12 +82,21 @@ pub fn runsc() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("RUNSC") {
         return Ok(PathBuf::from(path));
     }
+    program("runsc", "runsc")
+}
+
+/// containerd's shim, built from this workspace.
+pub fn shim() -> Result<PathBuf> {
+    program("containerd-shim-runsc-v1", "containerd-shim-runsc-v1")
+}
+
+fn program(package: &str, name: &str) -> Result<PathBuf> {
     let (dir, profile) = profile_dir()?;
     let mut build = cargo();
     build
-        .args(["build", "--quiet", "--bin", "runsc", "--profile", &profile])
+        .args(["build", "--quiet", "-p", package, "--bin", name, "--profile", &profile])
         .arg("--target-dir")
         .arg(target_dir()?);
-    run(build, "runsc")?;
-    Ok(dir.join("runsc"))
+    run(build, name)?;
+    Ok(dir.join(name))
 }
