@@ -53,7 +53,7 @@ impl SharedLine {
                 realtime_ahead_ns: self.realtime_ahead_ns.load(Ordering::Relaxed),
             };
             fence(Ordering::Acquire);
-            if before % 2 == 0 && self.sequence.load(Ordering::Relaxed) == before {
+            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
                 return Some(line);
             }
             std::thread::yield_now();
