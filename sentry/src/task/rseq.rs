@@ -146,6 +146,8 @@ impl CurrentTask {
         let affinity = self.affinity();
         if let Some(active) = &mut self.rseq.active {
             active.look_again |= active.cpu.is_some_and(|cpu| !affinity(cpu));
+        } else {
+            self.withdraw_cpu();
         }
     }
 
