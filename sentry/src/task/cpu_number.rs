@@ -7,6 +7,7 @@
 use crate::mm::{CpuTable, Who};
 
 use super::CurrentTask;
+use super::cpu_slots::Allowed;
 
 /// What the page says of a thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,8 +27,8 @@ impl CurrentTask {
 
     /// One of those that it may run on.
     fn any_cpu(&self) -> u32 {
-        let affinity = self.sched.lock().affinity;
-        let allowed = || (0..self.kernel().cpus).filter(|cpu| allows(&affinity, *cpu));
+        let affinity = Allowed(self.sched.lock().affinity);
+        let allowed = || (0..self.kernel().cpus).filter(|cpu| affinity.has(*cpu as usize));
         let count = allowed().count().max(1) as u64;
         allowed().nth((self.id % count) as usize).unwrap_or(0)
     }
@@ -67,8 +68,4 @@ impl CurrentTask {
         }
         self.published = None;
     }
-}
-
-fn allows(affinity: &[u64], cpu: u32) -> bool {
-    affinity.get(cpu as usize / 64).is_some_and(|word| word >> (cpu % 64) & 1 != 0)
 }
