@@ -25,15 +25,16 @@ impl IdRule {
     }
 
     /// Owner and group to show for what the host shows.
-    fn shown(&self, attr: &Attr, fd: impl AsFd, name: &[u8]) -> (u32, u32) {
+    fn shown(&self, attr: &Attr, fd: impl AsFd, name: &[u8]) -> Result<(u32, u32), Errno> {
         if attr.uid != OVERFLOW_ID && attr.gid != OVERFLOW_ID {
-            return (attr.uid, attr.gid);
+            return Ok((attr.uid, attr.gid));
         }
         if let Some(owners) = &self.owners {
-            return owners.of(fd, name, attr.id).unwrap_or((attr.uid, attr.gid));
+            // Another file has the name already: whose it was does not matter any more.
+            return Ok(owners.of(fd, name, attr.id)?.unwrap_or((attr.uid, attr.gid)));
         }
         let shown = |id| if self.overflow_is_root && id == OVERFLOW_ID { 0 } else { id };
-        (shown(attr.uid), shown(attr.gid))
+        Ok((shown(attr.uid), shown(attr.gid)))
     }
 
     /// Whom a new file is given to: `None` where the id is one that stands for all without a name, and it stays with
@@ -57,7 +58,7 @@ impl IdRule {
         let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
         let statx = statx(&fd, name, flags | AtFlags::NO_AUTOMOUNT, mask)?;
         let attr = convert(&statx).ok_or(Errno::IO)?;
-        let (uid, gid) = self.shown(&attr, fd, name);
+        let (uid, gid) = self.shown(&attr, fd, name)?;
         Ok(Attr { uid, gid, ..attr })
     }
 }

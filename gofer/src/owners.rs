@@ -9,8 +9,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-use gofer_protocol::FileId;
 use gofer_protocol::socket::{NoMessage, receive, receive_fds, send};
+use gofer_protocol::{Errno, FileId};
 use host::seccomp::Scope;
 use host::seccomp_program::{self, Otherwise, Verdict};
 use libc::{PROT_EXEC, c_long};
@@ -56,20 +56,22 @@ impl Owners {
         Owners(Mutex::new(line))
     }
 
-    /// User and group of `name` in the directory `fd`, or with an empty name of `fd` itself, if that is the file `id`.
-    pub fn of(&self, fd: impl AsFd, name: &[u8], id: FileId) -> Option<(u32, u32)> {
+    /// User and group of `name` in the directory `fd`, or with an empty name of `fd` itself, if that is the file `id`. EIO when
+    /// there is nobody any more to tell: nothing is made up.
+    pub fn of(&self, fd: impl AsFd, name: &[u8], id: FileId) -> Result<Option<(u32, u32)>, Errno> {
         let mut question = [0; QUESTION];
-        question.get_mut(1..=name.len())?.copy_from_slice(name);
+        question.get_mut(1..=name.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name);
         let mut answer = [0; ANSWER];
         let line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        send(&*line, &question[..=name.len()], &[fd.as_fd()]).ok()?;
-        let bytes = receive(&*line, &mut answer).ok()?;
+        send(&*line, &question[..=name.len()], &[fd.as_fd()]).map_err(|_| Errno::IO)?;
+        let bytes = receive(&*line, &mut answer).map_err(|_| Errno::IO)?;
         drop(line);
-        let [dev, ino, uid, gid] = decode(bytes)?;
-        if (dev, ino) != (id.dev, id.ino) {
-            return None;
-        }
-        Some((uid.try_into().ok()?, gid.try_into().ok()?))
+        let [dev, ino, uid, gid] = decode(bytes).ok_or(Errno::IO)?;
+        let ids = (u32::try_from(uid).ok(), u32::try_from(gid).ok());
+        Ok(match ids {
+            (Some(uid), Some(gid)) if (dev, ino) == (id.dev, id.ino) => Some((uid, gid)),
+            _ => None,
+        })
     }
 }
 
@@ -184,14 +186,16 @@ mod tests {
                 owners.of(fd.as_fd(), name, id)
             })
         };
-        assert_eq!(ask(b"", of_dir.0), Some(of_dir.1));
-        assert_eq!(ask(b"f", of_file.0), Some(of_file.1));
+        assert_eq!(ask(b"", of_dir.0), Ok(Some(of_dir.1)));
+        assert_eq!(ask(b"f", of_file.0), Ok(Some(of_file.1)));
         // Another file than was asked for, one that is not there, and ways out.
-        assert_eq!(ask(b"f", other), None);
-        assert_eq!(ask(b"g", of_file.0), None);
-        assert_eq!(ask(b"..", of_file.0), None);
-        assert_eq!(ask(b"./f", of_file.0), None);
-        assert_eq!(owners.of(fd.as_fd(), &[b'n'; 256], of_file.0), None);
+        assert_eq!(ask(b"f", other), Ok(None));
+        assert_eq!(ask(b"g", of_file.0), Ok(None));
+        assert_eq!(ask(b"..", of_file.0), Ok(None));
+        assert_eq!(ask(b"./f", of_file.0), Ok(None));
+        assert_eq!(owners.of(fd.as_fd(), &[b'n'; 256], of_file.0), Err(Errno::NAMETOOLONG));
+        drop(b);
+        assert_eq!(owners.of(fd.as_fd(), b"", of_dir.0), Err(Errno::IO));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn newfstatat(
     let flags = flags.retain();
     if flags.contains(AtFlags::EMPTY_PATH)
         && dir.0 >= 0
-        && (path.0.is_null() || crate::path::read(task, path)?.is_empty())
+        && (path.0.is_null() || crate::path::read(task, path).is_ok_and(|path| path.is_empty()))
     {
         // fstat by another name: Linux does not look at the other flags.
         return fstat(task, Fd(dir.0), buf);

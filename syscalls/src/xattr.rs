@@ -93,8 +93,8 @@ pub fn fsetxattr(
     set(task, &of_descriptor(task, fd)?, &change)
 }
 
-/// Whose attributes a descriptor means: to Linux it is a directory and an empty path, so that AT_FDCWD is the working
-/// directory.
+/// Whose attributes a descriptor means where they are got and set: to Linux it is a directory and an empty path, so that
+/// AT_FDCWD is the working directory. (Not so where they are listed and removed.)
 fn of_descriptor(task: &CurrentTask, fd: Fd) -> Result<Path, Errno> {
     if fd.0 == AT_FDCWD { Ok(task.fs().roots().cwd.clone()) } else { Ok(task.file(fd.0)?.path.clone()) }
 }
@@ -180,7 +180,8 @@ pub fn llistxattr(task: &mut CurrentTask, path: UserCStr, buf: OutBuf, size: usi
 
 /// flistxattr(2)
 pub fn flistxattr(task: &mut CurrentTask, fd: Fd, buf: OutBuf, size: usize) -> SysResult<usize> {
-    list(task, &of_descriptor(task, fd)?, *buf, size)
+    let file = task.file(fd.0)?;
+    list(task, &file.path, *buf, size)
 }
 
 fn remove(task: &CurrentTask, place: &Path, name: &[u8]) -> SysResult<()> {
@@ -205,5 +206,6 @@ pub fn lremovexattr(task: &mut CurrentTask, path: UserCStr, name: InString) -> S
 /// fremovexattr(2)
 pub fn fremovexattr(task: &mut CurrentTask, fd: Fd, name: InString) -> SysResult<()> {
     let name = name_of(task, name)?;
-    remove(task, &of_descriptor(task, fd)?, &name)
+    let file = task.file(fd.0)?;
+    remove(task, &file.path, &name)
 }

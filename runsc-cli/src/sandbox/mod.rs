@@ -98,9 +98,13 @@ impl Sandbox {
         let _ = control.send(&Order::Start);
         timeline.done("ids mapped");
 
-        let (owners, owners_line) = start_owners(gofer.identity, streams)?.unzip();
-        let (gofer_process, gofer_line) =
-            start_gofer(gofer, gofer_config, (server_end, owners_line), streams)?;
+        let owners_line = match gofer.identity {
+            Identity::Caller { .. } => Some(socketpair().map_err(prepare("owners connection"))?),
+            Identity::Nobody { .. } => None,
+        };
+        let (asks, answers) = owners_line.unzip();
+        let (gofer_process, gofer_line) = start_gofer(gofer, gofer_config, (server_end, asks), streams)?;
+        let owners = answers.map(|line| start_owners(&line, streams)).transpose()?;
         timeline.done("gofer process executed");
         Ok(Sandbox { sentry: sentry_process, gofer: gofer_process, owners, control, gofer_line })
     }
@@ -151,18 +155,10 @@ fn start_gofer(
 }
 
 /// Starts what tells an ordinary user's Gofer whose files are: it stays outside of the Gofer's user namespace, where only
-/// that user has a name. With the Gofer's end of its line.
-fn start_owners(identity: Identity, streams: &Streams<'_>) -> Result<Option<(Child, OwnedFd)>, SandboxError> {
-    if !matches!(identity, Identity::Caller { .. }) {
-        return Ok(None);
-    }
-    let (own_end, its_end) = socketpair()
-        .map_err(|error| SandboxError::Prepare { what: "a line to the owners process", error })?;
-    let fds = [(its_end.as_fd(), fd::OWNERS)];
-    let process =
-        process::Start { command: "owners", isolation: Isolation::Inherited, fds: &fds, log: streams.log }
-            .start()?;
-    Ok(Some((process, own_end)))
+/// that user has a name.
+fn start_owners(line: &OwnedFd, streams: &Streams<'_>) -> Result<Child, process::ProcessError> {
+    let fds = [(line.as_fd(), fd::OWNERS)];
+    process::Start { command: "owners", isolation: Isolation::Inherited, fds: &fds, log: streams.log }.start()
 }
 
 fn start_sentry(

@@ -118,6 +118,12 @@ fn users() {
             output(0, &["--user", "daemon"], &["sh", "-c", "cat /etc/shadow >/dev/null 2>&1 || echo denied"]);
         assert_eq!(told, "denied\n");
     }
+    // An ordinary user sees whose files are, too, and may do with them what that user may.
+    as_each_user(|uid| {
+        let owner = ["stat", "-c", "%u:%g %a", "/etc/passwd", "/etc/shadow", "/"];
+        let native = Command::new(owner[0]).args(&owner[1..]).output().unwrap();
+        assert_eq!(output(uid, &[], &owner), String::from_utf8(native.stdout).unwrap());
+    });
     // And root in an ordinary user's sandbox reads no more than that user.
     if root() {
         let script = "cat /etc/shadow >/dev/null 2>&1 || echo denied";

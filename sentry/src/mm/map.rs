@@ -138,7 +138,7 @@ fn request_file(request: &MapRequest) -> Option<&Arc<dyn Mappable>> {
 }
 
 /// Asks the file for the run at the start of the mapping. Failure is no error: touching the page will tell.
-fn prepared_run<'a>(memory: &'a MemoryFile, vma: &Vma, len: u64) -> Option<HeldRun<'a>> {
+pub(super) fn prepared_run<'a>(memory: &'a MemoryFile, vma: &Vma, len: u64) -> Option<HeldRun<'a>> {
     let write = vma.is_shared() && vma.max_prot.contains(Prot::WRITE);
     let run = vma.file()?.translate(vma.offset, len, write).ok()?;
     Some(HeldRun::new(memory, run))

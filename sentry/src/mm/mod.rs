@@ -15,6 +15,7 @@ mod advise;
 mod arena;
 mod brk;
 mod cow;
+mod cpu_table;
 mod fault;
 mod fork;
 mod held_run;
@@ -54,6 +55,7 @@ use platform::{AddressSpace, MemoryFile, Platform, PlatformError};
 use sync::{Mutex, RwLock};
 
 pub use copy::{CStrError, UserString};
+pub(crate) use cpu_table::{CpuTable, Who};
 pub use fault::FaultSignal;
 pub use file_mappings::FileMappings;
 pub use futex_key::FutexKey;
@@ -103,6 +105,8 @@ pub struct MemoryManager {
     stack_limit: AtomicU64,
     /// PR_SET_DUMPABLE.
     dumpable: AtomicU8,
+    /// Where threads find their CPU numbers without a call.
+    cpu_table: OnceLock<CpuTable>,
     /// CPU numbers of the threads that use rseq(2).
     cpu_slots: OnceLock<Arc<CpuSlots>>,
     /// What membarrier(2) was told.
@@ -155,6 +159,7 @@ impl MemoryManager {
             write_pins: Mutex::new(Vec::new()),
             stack_limit: AtomicU64::new(8 << 20),
             dumpable: AtomicU8::new(1),
+            cpu_table: OnceLock::new(),
             cpu_slots: OnceLock::new(),
             membarrier: AtomicU32::new(0),
             peak_rss: AtomicU64::new(0),
@@ -200,6 +205,17 @@ impl MemoryManager {
     /// Sets the file that was executed; the old one is given back.
     pub fn set_exe(&self, exe: Option<Arc<dyn Any + Send + Sync>>) -> Option<Arc<dyn Any + Send + Sync>> {
         std::mem::replace(&mut *self.exe.lock(), exe)
+    }
+
+    /// Where its threads find their CPU numbers without a call, if the vDSO is mapped.
+    #[inline]
+    pub(crate) fn cpu_table(&self) -> Option<&CpuTable> {
+        self.cpu_table.get()
+    }
+
+    /// Says where; once.
+    pub(crate) fn set_cpu_table(&self, table: CpuTable) {
+        let _ = self.cpu_table.set(table);
     }
 
     /// CPU numbers of its threads that use rseq(2): there are `cpus` of them.

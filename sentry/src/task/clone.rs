@@ -401,6 +401,7 @@ fn become_task(kernel: &Arc<Kernel>, start: Start) {
         saved_mask: None,
         last_fault: super::current::LastFault::default(),
         rseq,
+        published: None,
         waited: std::time::Duration::ZERO,
         vfork_done: vfork,
         ended: None,

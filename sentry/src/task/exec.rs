@@ -102,6 +102,7 @@ impl CurrentTask {
         // What belongs to the old memory is settled in it.
         self.thread_group().settle();
         self.forget_rseq();
+        self.withdraw_cpu();
         self.release_futexes_for_exec();
         let address = self.clear_child_tid.swap(0, Ordering::Relaxed);
         if address != 0 && Arc::strong_count(self.mm()) > 1 {

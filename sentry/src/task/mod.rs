@@ -10,6 +10,7 @@
 mod access;
 mod block;
 mod clone;
+mod cpu_number;
 pub(crate) mod cpu_slots;
 mod cpu_time;
 mod creds;

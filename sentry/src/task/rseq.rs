@@ -11,7 +11,7 @@ use abi::rseq::{ORIG_RSEQ_SIZE, RSEQ_CPU_ID_UNINITIALIZED, RSEQ_FEATURE_SIZE, Rs
 use abi::signal::{SigInfo, Signal};
 
 use super::CurrentTask;
-use super::cpu_slots::CpuSlots;
+use super::cpu_slots::{Allowed, CpuSlots};
 use crate::error::Result;
 use crate::mm::{TASK_SIZE, UserAddr, UserRef};
 
@@ -145,13 +145,14 @@ impl CurrentTask {
     pub(super) fn reconsider_cpu(&mut self) {
         let affinity = self.affinity();
         if let Some(active) = &mut self.rseq.active {
-            active.look_again |= active.cpu.is_some_and(|cpu| !affinity(cpu));
+            active.look_again |= active.cpu.is_some_and(|cpu| !affinity.has(cpu));
+        } else {
+            self.withdraw_cpu();
         }
     }
 
-    fn affinity(&self) -> impl Fn(usize) -> bool + use<> {
-        let affinity = self.task.sched.lock().affinity;
-        move |cpu| affinity.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 != 0)
+    fn affinity(&self) -> Allowed {
+        Allowed(self.task.sched.lock().affinity)
     }
 
     /// Takes a CPU, tells the thread which, and aborts the sequence it is in: others may have been on this CPU since.

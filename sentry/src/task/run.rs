@@ -47,6 +47,7 @@ impl CurrentTask {
             if !self.enter_cpu() {
                 continue;
             }
+            self.publish_cpu();
             self.task.in_guest.enter(since(Instant::now()));
             let trap = self.context.run(&self.space, &mut self.regs);
             let trapped = Instant::now();

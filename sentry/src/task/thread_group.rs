@@ -152,10 +152,13 @@ impl ThreadGroup {
         self.exiting.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps the leader for as long as the process can be seen (it refers to the process, so it must be let go).
+    /// Keeps the leader for as long as the process can be seen (it refers to the process, so it must be let go). So long
+    /// it counts against its user's limit.
     pub(crate) fn keep_dead_leader(&self, leader: Option<Arc<Task>>) {
         let old = std::mem::replace(&mut *self.dead_leader.lock(), leader);
-        drop(old);
+        if let Some(old) = old {
+            self.kernel.count_task(old.creds().uid, -1);
+        }
     }
 
     /// Whether it has no terminal though its session may have one.

@@ -143,7 +143,10 @@ fn of_sockets_and_of_the_working_directory() {
         eq(&value[..len], name.to_bytes_with_nul());
         fails(sys!(flistxattr, fd, &mut value, 16), ERANGE);
     }
-    // A descriptor is a directory and an empty path.
-    ok(sys!(flistxattr, AT_FDCWD, 0, 0));
-    fails(sys!(flistxattr, -1, 0, 0), EBADF);
+    // To get and to set, a descriptor is a directory and an empty path.
+    fails(sys!(fgetxattr, AT_FDCWD, c"nonsense", 0, 0), EOPNOTSUPP);
+    fails(sys!(fsetxattr, AT_FDCWD, c"nonsense", c"x", 1, 0), EOPNOTSUPP);
+    fails(sys!(flistxattr, AT_FDCWD, 0, 0), EBADF);
+    fails(sys!(fremovexattr, AT_FDCWD, c"nonsense"), EBADF);
+    fails(sys!(fgetxattr, -1, c"nonsense", 0, 0), EBADF);
 }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use libc::{AT_FDCWD, O_NONBLOCK, O_RDONLY, O_RDWR, SIGALRM, SIGKILL, c_int};
+use libc::{AT_FDCWD, O_NONBLOCK, O_RDONLY, O_RDWR, SIGKILL, c_int};
 
 use super::check::{exit_now, fail, ok};
 use super::child::fork;
@@ -15,6 +15,7 @@ use super::files::{become_user, is_root, open, pipe, put};
 use super::memory::{ANON, PAGE, RW, SHARED_ANON, poke};
 use super::numbers::nr;
 use super::sys::invoke;
+use super::wait::{now_ns, state};
 use crate::sys;
 
 /// Highest number that the walk takes in a row; no kernel has given out all of them.
@@ -26,8 +27,20 @@ const LEFT_OUT: &[i64] = &[nr::sync, nr::syncfs, nr::msgget];
 /// A user that nobody else is.
 const STRANGER: u32 = 54_321;
 
-/// A call that does not come back within this time waits.
+/// A call that has not come back within this time, and whose process is asleep whenever one looks, waits. (A machine that is
+/// busy elsewhere makes a call late, not asleep.)
 const PATIENCE_MS: i64 = 150;
+/// How often it has to be asleep, in turn, and how long between.
+const LOOKS: u32 = 5;
+const LOOK_MS: i64 = 10;
+/// Nothing takes so long.
+const NO_MORE_MS: i64 = 20_000;
+
+/// What the processes share: a mark a list, and the number of the one that makes the calls, as /proc has it.
+struct Marks {
+    lists: [AtomicI64; VECTORS],
+    pid: AtomicI64,
+}
 
 /// How often each call is made.
 pub const VECTORS: usize = 22;
@@ -117,9 +130,10 @@ const BEGUN: i64 = i64::MIN + 1;
 
 /// Walks the numbers and hands over what became of each call, in the process that does the calls' parent.
 pub fn walk(numbers: &[i64], mut found: impl FnMut(i64, usize, Outcome)) {
-    let marks = ok(sys!(mmap, 0, VECTORS * 8, RW, SHARED_ANON, -1, 0)) as usize;
+    let shared = ok(sys!(mmap, 0, size_of::<Marks>(), RW, SHARED_ANON, -1, 0)) as usize;
     // SAFETY: fresh pages that are never unmapped here; a child that unmaps them does so for itself.
-    let marks: &[AtomicI64; VECTORS] = unsafe { &*(marks as *const [AtomicI64; VECTORS]) };
+    let shared: &Marks = unsafe { &*(shared as *const Marks) };
+    let marks = &shared.lists;
     for number in numbers {
         prepare();
         let mut next = 0;
@@ -131,16 +145,13 @@ pub fn walk(numbers: &[i64], mut found: impl FnMut(i64, usize, Outcome)) {
                 continue;
             }
             let begun_with = next;
-            let child = fork(|| make_calls(*number, next, marks));
-            let status = patiently(child.pid);
+            let child = fork(|| make_calls(*number, next, shared));
+            let status = patiently(child.pid, shared);
             while next < VECTORS {
                 let mark = marks[next].load(Ordering::SeqCst);
                 let outcome = match mark {
                     NOT_YET => break,
-                    BEGUN
-                        if libc::WIFSIGNALED(status)
-                            && [SIGALRM, SIGKILL].contains(&libc::WTERMSIG(status)) =>
-                    {
+                    BEGUN if libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == SIGKILL => {
                         Outcome::Waited
                     }
                     BEGUN => Outcome::Ended(status),
@@ -169,8 +180,10 @@ fn prepare() {
 }
 
 /// In the child.
-fn make_calls(number: i64, first: usize, marks: &[AtomicI64; VECTORS]) {
+fn make_calls(number: i64, first: usize, shared: &Marks) {
     let pid = ok(sys!(getpid));
+    let seen = std::fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());
+    shared.pid.store(seen.unwrap_or(0), Ordering::SeqCst);
     let dup = |fd: c_int, to: u64| {
         ok(sys!(dup3, fd, to, 0));
         ok(sys!(close, fd));
@@ -206,10 +219,8 @@ fn make_calls(number: i64, first: usize, marks: &[AtomicI64; VECTORS]) {
     for signal in [libc::SIGHUP, libc::SIGINT] {
         super::signal::ignore(signal);
     }
-    for (mark, list) in marks.iter().zip(&lists).skip(first) {
+    for (mark, list) in shared.lists.iter().zip(&lists).skip(first) {
         mark.store(BEGUN, Ordering::SeqCst);
-        let limit = [0i64, 0, 0, PATIENCE_MS * 1000];
-        let _ = sys!(setitimer, 0, &limit, 0);
         // SAFETY: none for this process, on purpose: whatever the call does to its memory, nobody else shares it but the
         // marks, and the process ends soon.
         let result = unsafe { invoke(number, list) };
@@ -221,9 +232,11 @@ fn make_calls(number: i64, first: usize, marks: &[AtomicI64; VECTORS]) {
     }
 }
 
-/// Waits for the child, and kills it if its own alarm clock does not.
-fn patiently(pid: c_int) -> c_int {
-    for _ in 0..40 * PATIENCE_MS {
+/// Waits for the child, and kills it when a call waits.
+fn patiently(pid: c_int, shared: &Marks) -> c_int {
+    let now_ms = || now_ns(libc::CLOCK_MONOTONIC) / 1_000_000;
+    let (mut at, mut since, mut looked, mut asleep) = (None, now_ms(), 0, 0);
+    loop {
         let mut status = 0;
         match sys!(wait4, pid, &mut status, libc::WNOHANG, 0) {
             Ok(0) => {}
@@ -233,6 +246,18 @@ fn patiently(pid: c_int) -> c_int {
         }
         // Most are done within this.
         let _ = sys!(nanosleep, &[0i64, 300_000], 0);
+        let now = now_ms();
+        let current = shared.lists.iter().position(|mark| mark.load(Ordering::SeqCst) == BEGUN);
+        if current != at {
+            (at, since, asleep) = (current, now, 0);
+        }
+        if now - since > PATIENCE_MS && now - looked >= LOOK_MS {
+            looked = now;
+            asleep = if state(shared.pid.load(Ordering::SeqCst) as c_int) != 'R' { asleep + 1 } else { 0 };
+        }
+        if asleep >= LOOKS || now - since > NO_MORE_MS {
+            break;
+        }
     }
     let _ = sys!(kill, pid, SIGKILL);
     super::child::wait_for(pid, 0).1
@@ -276,9 +301,22 @@ fn as_stranger(body: impl FnOnce()) {
     .succeeds();
 }
 
+/// Starts this program again with its heap at one place: some lists are addresses and lengths that might reach it.
+fn without_randomness(first: i64, last: i64) {
+    const NO_RANDOMIZE: i64 = libc::ADDR_NO_RANDOMIZE as i64;
+    let now = ok(sys!(personality, u32::MAX));
+    if now & NO_RANDOMIZE == 0 {
+        ok(sys!(personality, now | NO_RANDOMIZE));
+        let number = |n: i64| std::ffi::CString::new(n.to_string()).unwrap_or_default();
+        let program = super::probe::program();
+        ok(super::child::exec(program, &[program, c"run-walk", &number(first), &number(last)], &[]));
+    }
+}
+
 /// Prints a line a call: number, list, outcome. The calls are made without privileges and namespaces, so that it is the
 /// same everywhere.
 pub fn record(first: i64, last: i64) -> c_int {
+    without_randomness(first, last);
     // Whoever started this may have been nice.
     let _ = sys!(setpriority, 0, 0, 0);
     let Some(dir) = super::runner::scratch() else { fail("no directory for scratch files") };

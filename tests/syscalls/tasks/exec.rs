@@ -240,7 +240,7 @@ fn set_user_id_bits() {
         ok(sys!(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     });
     let unchanged = format!("[{NOBODY}, {NOBODY}, {NOBODY}, {NOBODY}, {NOBODY}, {NOBODY}]");
-    eq(out, unchanged);
+    eq(&out, &unchanged);
     // Nor where the mount forbids it.
     ok(sys!(mount, 0, c".", 0, MS_REMOUNT | MS_NOSUID, 0));
     let out = exec_output(c"./copy", &[c"cases", c"probe", c"creds"], &[], || become_user(NOBODY));
