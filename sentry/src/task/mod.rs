@@ -33,6 +33,7 @@ mod sigio;
 pub mod splice;
 mod start;
 mod thread_group;
+mod times;
 mod tree;
 mod usage;
 mod user_namespace;
@@ -59,6 +60,7 @@ pub use prctl_flags::PrctlFlags;
 pub use process_group::{ControllingTty, ProcessGroup, Session};
 pub use start::ProcessSpec;
 pub use thread_group::ThreadGroup;
+pub use times::Times;
 pub use tree::{Node, Tree};
 pub use usage::Usage;
 pub use user_namespace::{IdExtent, OVERFLOW_ID, UserNamespace};
@@ -178,6 +180,8 @@ pub struct Task {
     pub start_ns: u64,
     in_guest: RunClock,
     system_ns: AtomicU64,
+    /// The part of it that faults took.
+    fault_ns: AtomicU64,
     voluntary_switches: AtomicU64,
     involuntary_switches: AtomicU64,
     minor_faults: AtomicU64,
