@@ -10,6 +10,7 @@ use crate::list::Packer;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::socket::{NoMessage, receive_fds, send};
+use crate::time::Watch;
 use crate::{Bad, MAX_MESSAGE};
 
 /// A channel. The packer stands apart, so that a request can borrow a list from it while it is sent.
@@ -73,6 +74,7 @@ impl Line {
 
     /// Sends a request and waits for its reply.
     pub fn exchange(&mut self, request: &Request<'_>) -> Result<Answer<'_>, Failure> {
+        let _watch = Watch::start();
         self.send(request)?;
         let (bytes, lost_fds) =
             receive_fds(&*self.socket, &mut self.inbox, &mut self.fds).map_err(|error| {
