@@ -31,6 +31,8 @@ pub mod fd {
     pub const STDIO: [RawFd; 3] = [6, 7, 8];
     /// Where `--strace` lines go.
     pub const STRACE: RawFd = 9;
+    /// Where the profile goes, a memory file; only with `--profile`.
+    pub const PROFILE: RawFd = 10;
 }
 
 /// Everything the Sentry has to know.
@@ -48,6 +50,8 @@ pub struct SentryConfig {
     pub hostname: Text,
     /// Whether every system call is printed.
     pub strace: bool,
+    /// Whether there is a profile to be made.
+    pub profile: bool,
     /// Mounts besides those every sandbox has, parents first. The root comes first.
     pub mounts: Vec<Mount>,
     /// What the caller knows of the standard streams.

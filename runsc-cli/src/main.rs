@@ -11,6 +11,7 @@ use std::process::ExitCode;
 mod cmd;
 mod config;
 mod log;
+mod profile;
 mod sandbox;
 
 use cmd::Command;

@@ -12,6 +12,7 @@ pub mod loader;
 pub mod membarrier;
 pub mod mm;
 pub mod net;
+pub mod profile;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;

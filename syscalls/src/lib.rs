@@ -14,6 +14,7 @@ pub mod counters;
 pub mod dispatch;
 mod futex;
 pub mod handler;
+pub mod profile;
 pub mod report;
 mod restart;
 pub mod row;
@@ -67,5 +68,6 @@ mod wait;
 mod xattr;
 
 pub use dispatch::Dispatcher;
+pub use profile::Profiler;
 pub use row::{Level, Row};
 pub use table::table;

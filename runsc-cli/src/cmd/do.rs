@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ use host::signal::{self, SignalSet};
 use crate::cmd::{STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
 use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Sharing, Text, Tree};
 use crate::log::{self, Timeline};
+use crate::profile::Report;
 use crate::sandbox::control::Ended;
 use crate::sandbox::supervise::{Outcome, supervise};
 use crate::sandbox::terminal::{self, Terminal};
@@ -68,6 +69,9 @@ pub struct Args {
     /// Print every system call, to standard error or, where there is one, to the debug log
     #[arg(long)]
     strace: bool,
+    /// Write where the time goes to OUT.txt (a table) and OUT.svg (a flame graph)
+    #[arg(long, value_name = "OUT")]
+    profile: Option<PathBuf>,
     /// Append what the sandbox does to FILE
     #[arg(long, value_name = "FILE")]
     debug_log: Option<PathBuf>,
@@ -132,14 +136,25 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         platform: args.platform,
         hostname: hostname(&args),
         strace: args.strace,
+        profile: args.profile.is_some(),
         mounts,
         streams: Default::default(),
         process: Some(process),
     };
+    // Before anything runs: what can't be written is no use.
+    let report = args.profile.as_deref().map(Report::create).transpose()?;
     timeline.done("command line understood");
 
-    let outcome = run_sandbox(&mut sentry, &gofer, log.as_ref(), terminal.as_ref(), &mut timeline)?;
+    let profile = report.as_ref().map(|report| report.numbers.as_fd());
+    let outcome =
+        run_sandbox(&mut sentry, &gofer, (log.as_ref(), profile), terminal.as_ref(), &mut timeline)?;
     timeline.done("sandbox gone");
+    // The program has run: its status is what counts.
+    if let (Some(report), Outcome::Ended(_)) = (report, &outcome)
+        && let Err(error) = report.write()
+    {
+        tell(&format!("runsc: do: --profile: {error:#}"));
+    }
     Ok(finish(&args.command[0], outcome))
 }
 
@@ -147,14 +162,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn run_sandbox(
     sentry: &mut SentryConfig,
     gofer: &GoferConfig,
-    log: Option<&File>,
+    (log, profile): (Option<&File>, Option<BorrowedFd<'_>>),
     terminal: Option<&Terminal>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Outcome> {
     let stdio = streams::for_sandbox()?;
     let strace = log.map_or(stdio[2].fd.as_fd(), File::as_fd);
     sentry.streams = stdio.each_ref().map(|stream| stream.seen);
-    let fds = Streams { stdio: stdio.each_ref().map(|stream| stream.fd.as_fd()), strace, log };
+    let fds = Streams { stdio: stdio.each_ref().map(|stream| stream.fd.as_fd()), strace, profile, log };
     let sandbox = Sandbox::start(sentry, gofer, &fds, timeline)?;
     drop(stdio);
     streams::let_go()?;

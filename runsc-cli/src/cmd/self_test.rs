@@ -39,6 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         identity,
         platform: args.platform,
         hostname: Text::Utf8("self-test".to_owned()),
+        profile: false,
         strace: false,
         mounts: Vec::new(),
         streams: Default::default(),
@@ -49,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let gofer = GoferConfig { log: log.is_some(), identity, trees: vec![root] };
     let stderr = std::io::stderr();
     let stderr = stderr.as_fd();
-    let streams = Streams { stdio: [stderr; 3], strace: stderr, log: log.as_ref() };
+    let streams = Streams { stdio: [stderr; 3], strace: stderr, profile: None, log: log.as_ref() };
     let sandbox = Sandbox::start(&sentry, &gofer, &streams, &mut Timeline::new(started_ns))?;
     match sandbox.control.receive()? {
         Some(Event::Confined(report)) => {

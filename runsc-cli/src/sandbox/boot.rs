@@ -35,6 +35,8 @@ pub struct Inheritance {
     pub stdio: [OwnedFd; 3],
     /// Where `--strace` lines go.
     pub strace: OwnedFd,
+    /// Where the profile goes.
+    pub profile: Option<OwnedFd>,
 }
 
 /// Runs as the Sentry. Errors go to the command line, which prints them.
@@ -100,8 +102,11 @@ fn run(control: &Arc<SentryEnd>) -> anyhow::Result<()> {
 
 fn inherit() -> anyhow::Result<Inheritance> {
     let take = |number| host::process::inherited_fd(number).context(FOR_RUNSC);
+    let config: SentryConfig = config::load(take(fd::CONFIG)?).context("configuration")?;
+    let profile = if config.profile { Some(take(fd::PROFILE)?) } else { None };
     Ok(Inheritance {
-        config: config::load(take(fd::CONFIG)?).context("configuration")?,
+        config,
+        profile,
         gofer: take(fd::GOFER)?,
         stdio: [take(fd::STDIO[0])?, take(fd::STDIO[1])?, take(fd::STDIO[2])?],
         strace: take(fd::STRACE)?,

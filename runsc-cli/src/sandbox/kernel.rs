@@ -14,7 +14,7 @@ use sentry::task::{ControllingTty, Credentials, Namespaces};
 use sentry::vfs::resolve::{LookupFlags, lookup};
 use sentry::vfs::{Caller, FdTable, FsContext, OnExec};
 use sentry::{Kernel, KernelConfig, KernelEvent};
-use syscalls::Dispatcher;
+use syscalls::{Dispatcher, Profiler};
 
 use crate::config::{self, SentryConfig, Text};
 use crate::log::Timeline;
@@ -30,6 +30,35 @@ const MAX_TASKS: u64 = 32 * 1024;
 pub struct Running {
     kernel: Arc<Kernel>,
     terminal: Option<Arc<HostTty>>,
+    table: Table,
+}
+
+/// The system call table: one a process, for as long as that lives.
+enum Table {
+    Plain(&'static Dispatcher),
+    /// With a watch on it, and where the numbers go in the end.
+    Watched(&'static Profiler, OwnedFd),
+}
+
+impl Table {
+    fn new(config: &SentryConfig, strace: OwnedFd, profile: Option<OwnedFd>) -> Table {
+        let lines: Option<Box<dyn Write + Send>> =
+            if config.strace { Some(Box::new(std::fs::File::from(strace))) } else { None };
+        let dispatcher = Dispatcher::new(lines);
+        match profile {
+            None => Table::Plain(Box::leak(Box::new(dispatcher))),
+            Some(fd) => Table::Watched(Box::leak(Box::new(Profiler::new(dispatcher))), fd),
+        }
+    }
+
+    /// Writes the profile, if there is to be one.
+    fn ended(&self) {
+        if let Table::Watched(profiler, fd) = self
+            && let Err(error) = fd.try_clone().and_then(|fd| crate::profile::store(&profiler.snapshot(), fd))
+        {
+            tracing::error!("profile: {error}");
+        }
+    }
 }
 
 /// Starts the kernel and the program in it. `None` when the program could not be started, which is told.
@@ -39,9 +68,10 @@ pub fn start(
     control: &Arc<SentryEnd>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Option<Running>> {
-    let Inheritance { config, gofer, stdio, strace } = inherited;
+    let Inheritance { config, gofer, stdio, strace, profile } = inherited;
     let Some(process) = &config.process else { bail!("no program in the configuration; please report this") };
-    let kernel = new_kernel(&config, strace, platform)?;
+    let table = Table::new(&config, strace, profile);
+    let kernel = new_kernel(&config, &table, platform)?;
     timeline.done("sentry: kernel");
 
     let client = Arc::new(Client::connect(gofer).context("gofer")?);
@@ -73,7 +103,7 @@ pub fn start(
             // An error means that the command line is gone, and this process about to be killed.
             client.on_death(move |death| drop(line.send(&Event::GoferLost(format!("gofer: {death}")))));
             timeline.done("sentry: program started");
-            Ok(Some(Running { kernel, terminal }))
+            Ok(Some(Running { kernel, terminal, table }))
         }
         Err(not_started) => {
             if let Some(death) = client.death() {
@@ -118,7 +148,10 @@ impl Running {
             match self.kernel.wait_event() {
                 KernelEvent::Continued => {}
                 KernelEvent::Stopped(signal) => control.send(&Event::Stopped(signal.number() as i32))?,
-                KernelEvent::Exited(status) => return Ok(control.send(&Event::Ended(ended(status)))?),
+                KernelEvent::Exited(status) => {
+                    self.table.ended();
+                    return Ok(control.send(&Event::Ended(ended(status)))?);
+                }
             }
         }
     }
@@ -134,15 +167,15 @@ fn ended(status: i32) -> Ended {
 
 fn new_kernel(
     config: &SentryConfig,
-    strace: OwnedFd,
+    table: &Table,
     platform: Arc<dyn Platform>,
 ) -> anyhow::Result<Arc<Kernel>> {
-    let lines: Option<Box<dyn Write + Send>> =
-        if config.strace { Some(Box::new(std::fs::File::from(strace))) } else { None };
     let kernel = Kernel::new(KernelConfig {
         platform,
-        // One a process, for as long as that lives.
-        table: Box::leak(Box::new(Dispatcher::new(lines))),
+        table: match table {
+            Table::Plain(table) => *table,
+            Table::Watched(table, _) => *table,
+        },
         hostname: String::from_utf8_lossy(config.hostname.as_bytes()).into_owned(),
         max_tasks: MAX_TASKS,
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),

@@ -56,6 +56,8 @@ pub struct Streams<'a> {
     pub stdio: [BorrowedFd<'a>; 3],
     /// Where `--strace` lines go.
     pub strace: BorrowedFd<'a>,
+    /// Where the profile goes.
+    pub profile: Option<BorrowedFd<'a>>,
     /// The debug log.
     pub log: Option<&'a File>,
 }
@@ -171,5 +173,6 @@ fn start_sentry(
         vec![(config.as_fd(), fd::CONFIG), (control.as_fd(), fd::CONTROL), (gofer.as_fd(), fd::GOFER)];
     fds.extend(streams.stdio.into_iter().zip(fd::STDIO));
     fds.push((streams.strace, fd::STRACE));
+    fds.extend(streams.profile.map(|profile| (profile, fd::PROFILE)));
     process::Start { command: "boot", isolation: Isolation::UserAndPid, fds: &fds, log: streams.log }.start()
 }

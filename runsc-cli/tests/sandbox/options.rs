@@ -168,6 +168,28 @@ fn strace_goes_to_standard_error_or_the_log() {
 }
 
 #[test]
+fn a_profile_is_a_table_and_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("profile");
+    let script = "cat /etc/hostname >/dev/null; exit 3";
+    let mut command = runsc();
+    command.args(["do", "--profile"]).arg(&out).args(["--", "sh", "-c", script]).stdin(Stdio::null());
+    let done = command.output().unwrap();
+    assert_eq!((done.status.code(), done.stderr), (Some(3), Vec::new()));
+    let table = fs::read_to_string(out.with_extension("txt")).unwrap();
+    for word in ["hand-over", "\nsh ", "\ncat ", "openat", "wait4", "below"] {
+        assert!(table.contains(word), "no {word:?} in {table}");
+    }
+    let picture = fs::read_to_string(out.with_extension("svg")).unwrap();
+    assert!(picture.starts_with("<svg ") && picture.trim_end().ends_with("</svg>"), "{picture}");
+
+    let nowhere = runsc().args(["do", "--profile", "/nowhere/at/all", "--", "true"]).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(125));
+    let said = String::from_utf8(nowhere.stderr).unwrap();
+    assert!(said.contains("--profile /nowhere/at/all.txt") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
 fn options_behind_the_program_are_its_own() {
     let told = runsc().args(["do", "echo", "--strace", "--help", "-u"]).output().unwrap();
     assert_eq!(String::from_utf8(told.stdout).unwrap(), "--strace --help -u\n");

@@ -335,6 +335,7 @@ pub(crate) fn new_task(
         start_ns: kernel.boot_ns(),
         in_guest: Default::default(),
         system_ns: AtomicU64::new(0),
+        fault_ns: AtomicU64::new(0),
         cpu_time: Default::default(),
         voluntary_switches: AtomicU64::new(0),
         involuntary_switches: AtomicU64::new(0),

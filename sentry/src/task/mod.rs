@@ -35,6 +35,7 @@ mod sigio;
 pub mod splice;
 mod start;
 mod thread_group;
+mod times;
 mod tree;
 mod usage;
 mod user_namespace;
@@ -61,6 +62,7 @@ pub use prctl_flags::PrctlFlags;
 pub use process_group::{ControllingTty, ProcessGroup, Session};
 pub use start::ProcessSpec;
 pub use thread_group::ThreadGroup;
+pub use times::Times;
 pub use tree::{Node, Tree};
 pub use usage::Usage;
 pub use user_namespace::{IdExtent, OVERFLOW_ID, UserNamespace};
@@ -182,6 +184,8 @@ pub struct Task {
     in_guest: RunClock,
     /// Wall time in system calls, waits left out.
     system_ns: AtomicU64,
+    /// The part of it that faults took.
+    fault_ns: AtomicU64,
     cpu_time: cpu_time::CpuTime,
     voluntary_switches: AtomicU64,
     involuntary_switches: AtomicU64,

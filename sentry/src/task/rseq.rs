@@ -58,6 +58,17 @@ impl Active {
     }
 }
 
+/// What came of going to guest code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum EnterCpu {
+    /// Nothing had to be done for it.
+    Kept,
+    /// The thread has taken a CPU, and may have waited for it.
+    Taken,
+    /// There is something to look at first.
+    Not,
+}
+
 impl CurrentTask {
     /// Registers the area of this thread.
     pub fn register_rseq(&mut self, area: UserAddr, len: u32, signature: u32) -> Result<()> {
@@ -114,16 +125,22 @@ impl CurrentTask {
         self.rseq.active.as_ref()?.cpu.map(|cpu| cpu as u32)
     }
 
-    /// Before guest code runs: false when there is something to look at first.
-    pub(super) fn enter_cpu(&mut self) -> bool {
+    /// Before guest code runs.
+    pub(super) fn enter_cpu(&mut self) -> EnterCpu {
         match &self.rseq.active {
-            None => true,
+            None => EnterCpu::Kept,
             Some(Active { slots, cpu: Some(cpu), look_again: false, .. })
                 if slots.enter(*cpu, &self.task) =>
             {
-                true
+                EnterCpu::Kept
             }
-            Some(_) => self.take_cpu(),
+            Some(_) => {
+                if self.take_cpu() {
+                    EnterCpu::Taken
+                } else {
+                    EnterCpu::Not
+                }
+            }
         }
     }
 

@@ -51,7 +51,7 @@ pub fn count(operation: &str, times: u32) {
         "mmap_touch_munmap" => memory::mmap_touch_munmap(),
         "thread" => tasks::thread(),
         "fork_wait" => tasks::fork_wait(None),
-        "vfork_exec_wait" => tasks::vfork_exec(c"/bin/true"),
+        "vfork_exec_wait" => tasks::vfork_exec_true(),
         other => panic!("no operation is called {other:?}"),
     };
     for _ in 0..20 {

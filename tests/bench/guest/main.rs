@@ -59,7 +59,7 @@ fn measure(metric: &str) -> f64 {
         "mprotect" => memory::mprotect(),
         "fork_wait" => per_call(|| tasks::fork_wait(None)),
         "fork_exec_wait" => tasks::fork_exec_wait(),
-        "vfork_exec_wait" => per_call(|| tasks::vfork_exec(c"/bin/true")),
+        "vfork_exec_wait" => per_call(tasks::vfork_exec_true),
         "vfork_exec_static_wait" => tasks::vfork_exec_self(),
         "thread" => per_call(tasks::thread),
         "switch_1" => switches::ring(1),

@@ -42,27 +42,32 @@ pub fn fork_exec_wait() -> f64 {
 /// vfork(2), exec and wait of this program.
 pub fn vfork_exec_self() -> f64 {
     let own = CString::new(own_path()).expect("no NUL in a path");
-    per_call(|| vfork_exec(&own))
+    per_call(|| vfork_exec([&own, c"nothing"]))
 }
 
-/// vfork(2), exec and wait of a program with the argument `nothing`. Not through posix_spawn(3), which asks about every
-/// signal first.
-pub fn vfork_exec(program: &CStr) {
-    extern "C" fn child(program: *mut c_void) -> i32 {
-        let program: *const c_char = program.cast();
-        let argv = [program, c"nothing".as_ptr(), null()];
-        // SAFETY: the caller's string outlives the child's use of it: vfork waits.
+/// vfork(2), exec and wait of /bin/true, without an argument: with one it would read the locale.
+pub fn vfork_exec_true() {
+    vfork_exec([c"/bin/true"]);
+}
+
+/// Not through posix_spawn(3), which asks about every signal first.
+fn vfork_exec<const N: usize>(program: [&CStr; N]) {
+    extern "C" fn child(argv: *mut c_void) -> i32 {
+        let argv: *const *const c_char = argv.cast();
+        // SAFETY: the caller's list outlives the child's use of it: vfork waits.
         unsafe {
-            libc::execv(program, argv.as_ptr());
+            libc::execv(*argv, argv);
             libc::_exit(1)
         }
     }
+    let mut argv = [null(); 4];
+    argv.iter_mut().zip(program).for_each(|(to, word)| *to = word.as_ptr());
     let mut stack = [0u64; 1024];
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the child has a stack of its own, which it has left when the call returns.
     let pid = unsafe {
         let top = stack.as_mut_ptr_range().end.cast::<c_void>();
-        libc::clone(child, top, flags, program.as_ptr().cast_mut().cast())
+        libc::clone(child, top, flags, argv.as_mut_ptr().cast())
     };
     assert!(pid > 0);
     wait(pid);
