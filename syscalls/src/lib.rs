@@ -39,6 +39,7 @@ mod memfd;
 mod message;
 mod mmap;
 mod mount;
+mod mqueue;
 mod open;
 mod path;
 mod pidfd;
