@@ -11,6 +11,7 @@ use platform::Platform;
 use sync::{Condvar, Mutex};
 
 use crate::error::SysResult;
+use crate::fs::mqueue::Mqueues;
 use crate::fs::tmpfs::memfd::MemfdFs;
 use crate::futex::FutexTable;
 use crate::loader::Vdso;
@@ -90,6 +91,8 @@ pub struct Kernel {
     pub futexes: FutexTable,
     /// Where memfds live.
     pub memfds: MemfdFs,
+    /// POSIX message queues.
+    pub mqueues: Mqueues,
     /// Clocks of the sandbox.
     pub clocks: Clocks,
     /// The object with time functions that is mapped into every program.
@@ -129,6 +132,7 @@ impl Kernel {
             own_init,
             internal: InternalFs::new(),
             memfds: MemfdFs::new(config.platform.memory())?,
+            mqueues: Mqueues::new(),
             vfs,
             futexes: FutexTable::default(),
             clocks: Clocks::new(),

@@ -41,6 +41,7 @@ mod memfd;
 mod message;
 mod mmap;
 mod mount;
+mod mqueue;
 mod numa;
 mod open;
 mod path;

@@ -4,6 +4,7 @@ pub mod devpts;
 pub mod devtmpfs;
 pub mod gofer;
 pub mod host;
+pub mod mqueue;
 pub mod overlay;
 pub mod procfs;
 pub mod pseudo;
@@ -25,5 +26,6 @@ pub fn register(kernel: &Arc<Kernel>) {
     vfs.register_type(sysfs::SysFs::new(kernel));
     vfs.register_type(Arc::new(devtmpfs::DevTmpfs));
     devpts::DevPts::register(kernel);
+    vfs.register_type(mqueue::MqueueFs::new(kernel));
     crate::dev::register(vfs);
 }
