@@ -179,6 +179,8 @@ pub struct User {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PlatformName {
+    /// The first of the others that works here.
+    Auto,
     /// System calls become signals, which a stub in the guest's process hands over: the fastest.
     Systrap,
     /// Traces guest processes with ptrace(2): works everywhere, slowest.
@@ -189,6 +191,7 @@ impl PlatformName {
     /// As on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
+            PlatformName::Auto => "auto",
             PlatformName::Systrap => "systrap",
             PlatformName::Ptrace => "ptrace",
         }

@@ -6,6 +6,7 @@
 //! Lock level: `PlatformSpace`, held while the servant works.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Weak};
@@ -22,6 +23,16 @@ use crate::guest_process::{MAP_FLAGS, user_range};
 
 /// Threads that an address space keeps for contexts to come.
 const MAX_PARKED: usize = 4;
+
+thread_local! {
+    /// Orders that this thread has given.
+    static CHANGES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How often this thread has had mappings changed.
+pub(super) fn changes() -> u32 {
+    CHANGES.get()
+}
 
 /// See the module.
 pub(super) struct SystrapSpace {
@@ -184,7 +195,8 @@ impl SystrapSpace {
     fn order(&self, state: &mut State, operations: &[Operation]) -> Result<(), PlatformError> {
         for some in operations.chunks(MAX_OPERATIONS) {
             let process = state.process.as_mut().ok_or(PlatformError::Gone)?;
-            let done = process.servant.obey(some);
+            let done = process.obey(some);
+            CHANGES.set(CHANGES.get().wrapping_add(1));
             match self.seen(state, done)? {
                 Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {

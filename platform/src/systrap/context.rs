@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::address_space::SystrapSpace;
+use super::address_space::{SystrapSpace, changes};
 use super::area::Stopped;
 use super::pool::{KICK, Shared, Thread};
 use crate::api::{Access, AddressSpace, Context, Interrupter, PlatformError, Registers, Trap};
@@ -95,13 +95,23 @@ pub(super) struct SystrapContext {
     fpu: Fpu,
     buffer: Vec<u8>,
     seat: Seat,
+    /// Changes of mappings that the thread had made when it ran last.
+    changes: u32,
 }
 
 impl SystrapContext {
     pub(super) fn new(shared: Arc<Shared>) -> SystrapContext {
         let buffer = shared.extended.initial().to_vec();
         let seat = Seat::new(&shared.placement);
-        SystrapContext { shared, remote: Arc::default(), attachment: None, fpu: Fpu::Buffer, buffer, seat }
+        SystrapContext {
+            shared,
+            remote: Arc::default(),
+            attachment: None,
+            fpu: Fpu::Buffer,
+            buffer,
+            seat,
+            changes: 0,
+        }
     }
 
     /// Makes `space` the one that this context runs in.
@@ -148,9 +158,12 @@ impl SystrapContext {
                 let awake = thread.area.resume(spin.stub);
                 let mut watch = Watch::new(*pid, thread.tid, &self.remote);
                 let seen = thread.area.wait(spin.sentry, || watch.look())?;
-                if spin.sentry != 0 && !(awake && seen) {
+                // A change of mappings interrupts the processor on which the stub waits, if that is another.
+                let changes = changes();
+                if spin.sentry != 0 && (!awake || !seen || changes != self.changes) {
                     self.seat.late();
                 }
+                self.changes = changes;
                 thread.area.fetch(layout, regs)
             })();
             let interrupted = self.remote.end();

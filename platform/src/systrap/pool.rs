@@ -26,6 +26,9 @@ pub(super) const KICK: i32 = libc::SIGURG;
 /// Areas of ended threads that a process keeps for the next.
 const MAX_ENDED: usize = 32;
 
+/// No thread's id, and none that the host takes for one.
+const NOBODY: i32 = 0;
+
 /// Dead processes that may wait to be reaped.
 const MAX_ZOMBIES: usize = 64;
 
@@ -42,9 +45,62 @@ impl Thread {
     }
 }
 
+/// A process that is about to be made, and its first guest thread.
+struct Birth {
+    place: Place,
+    area: Area,
+}
+
+impl Birth {
+    fn new(shm: &Arc<Shm>, layout: Layout, sentry: i32) -> Result<Birth, PlatformError> {
+        let mut place = Place::new(shm, sentry)?;
+        let area = Area::new(shm.take_area()?);
+        place.send(&[map_area(shm, layout, &area), clone_thread(layout, &area)])?;
+        Ok(Birth { place, area })
+    }
+
+    /// What the servant of the parent has to do.
+    fn operation(&self, layout: Layout) -> Operation {
+        let arguments = [FORK_FLAGS, 0, 0, 0, 0, 0];
+        Operation { number: libc::SYS_clone, arguments, child: self.place.address(layout) }
+    }
+
+    /// The process, once it is there.
+    fn process(self, pid: u64, cpu: Option<usize>) -> Process {
+        let servant = self.place.servant(pid as i32, cpu);
+        Process { servant, coming: Some(self.area), parked: Vec::new(), ended: Vec::new() }
+    }
+
+    /// The parent died meanwhile: nobody knows whether the child is there, nor its id. If it is, it ends; what it may use is
+    /// not used again.
+    fn abandon(self) {
+        let Birth { place, area } = self;
+        std::mem::forget(area);
+        let mut stray = place.servant(0, None);
+        // Its thread's id names it as well.
+        if let Ok(Some(tid)) = stray.answer_in_time() {
+            let _ = host::signal::kill(tid as i32, libc::SIGKILL);
+        }
+        std::mem::forget(stray);
+    }
+}
+
+fn map_area(shm: &Shm, layout: Layout, area: &Area) -> Operation {
+    let (at, offset) = area.place(layout);
+    let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+    Operation::call(libc::SYS_mmap, [at, AREA, prot, MAP_FLAGS, shm.raw_fd() as u64, offset])
+}
+
+fn clone_thread(layout: Layout, area: &Area) -> Operation {
+    let arguments = [THREAD_FLAGS, 0, 0, 0, 0, 0];
+    Operation { number: libc::SYS_clone, arguments, child: area.place(layout).0 }
+}
+
 /// A guest process.
 pub(super) struct Process {
-    pub(super) servant: Servant,
+    servant: Servant,
+    /// The servant makes a thread with this area just now, and will say so.
+    coming: Option<Area>,
     /// Threads that no context has.
     pub(super) parked: Vec<Thread>,
     /// Threads that were told to end, or whose process is about to. The area of one that is gone can be another's.
@@ -52,58 +108,73 @@ pub(super) struct Process {
 }
 
 impl Process {
-    fn new(servant: Servant) -> Process {
-        Process { servant, parked: Vec::new(), ended: Vec::new() }
-    }
-
     pub(super) fn pid(&self) -> i32 {
         self.servant.pid()
     }
 
-    /// Forks: the child has the same mappings and no guest thread.
+    /// Has host calls made in the process.
+    pub(super) fn obey(&mut self, operations: &[Operation]) -> Result<io::Result<u64>, PlatformError> {
+        self.arrive()?;
+        self.servant.obey(operations)
+    }
+
+    /// Waits for the thread that is coming.
+    fn arrive(&mut self) -> Result<(), PlatformError> {
+        let Some(area) = self.coming.take() else { return Ok(()) };
+        let made = self.servant.answer();
+        if let Some(thread) = self.made_thread(area, made)? {
+            self.parked.push(thread);
+        }
+        Ok(())
+    }
+
+    /// What came of making a thread: `None` when the host had none to give.
+    fn made_thread(
+        &mut self,
+        area: Area,
+        made: Result<io::Result<u64>, PlatformError>,
+    ) -> Result<Option<Thread>, PlatformError> {
+        if let Ok(Ok(tid)) = made {
+            return Ok(Some(Thread { tid: tid as i32, area }));
+        }
+        // It may be mapped or not, so it is nobody's until the process has gone.
+        self.ended.push(Thread { tid: NOBODY, area });
+        made.map(|_| None)
+    }
+
+    /// Forks: the child has the same mappings and one guest thread, which waits.
     pub(super) fn fork(&mut self, shared: &Shared) -> Result<Process, PlatformError> {
-        let place = Place::new(&shared.shm, shared.sentry)?;
-        let operation = Operation {
-            number: libc::SYS_clone,
-            arguments: [FORK_FLAGS, 0, 0, 0, 0, 0],
-            child: place.address(shared.layout),
-        };
-        let pid = self.servant.obey(&[operation])?.map_err(|_| PlatformError::Exhausted("host processes"))?;
-        Ok(Process::new(place.servant(pid as i32, self.servant.cpu())))
+        self.arrive()?;
+        let birth = Birth::new(&shared.shm, shared.layout, shared.sentry)?;
+        match self.servant.obey(&[birth.operation(shared.layout)]) {
+            Ok(Ok(pid)) => Ok(birth.process(pid, self.servant.cpu())),
+            Ok(Err(_)) => Err(PlatformError::Exhausted("host processes")),
+            Err(error) => {
+                birth.abandon();
+                Err(error)
+            }
+        }
     }
 
     /// A thread that waits, one that is there or a new one.
     pub(super) fn take_thread(&mut self, shared: &Shared) -> Result<Thread, PlatformError> {
+        self.arrive()?;
         if let Some(thread) = self.parked.pop() {
             return Ok(thread);
         }
-        let clone =
-            |at| Operation { number: libc::SYS_clone, arguments: [THREAD_FLAGS, 0, 0, 0, 0, 0], child: at };
         let gone = self.ended.iter().position(|thread| thread.is_gone(self.servant.pid()));
-        let (area, made) = match gone {
-            Some(gone) => {
-                let area = self.ended.swap_remove(gone).area;
-                area.begin();
-                let made = self.servant.obey(&[clone(area.place(shared.layout).0)])?;
-                (area, made)
-            }
-            None => {
-                let area = Area::new(shared.shm.take_area()?);
-                let (at, offset) = area.place(shared.layout);
-                let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-                let fd = shared.shm.raw_fd() as u64;
-                let map = Operation::call(libc::SYS_mmap, [at, AREA, prot, MAP_FLAGS, fd, offset]);
-                let made = self.servant.obey(&[map, clone(at)])?;
-                (area, made)
-            }
+        let (area, made) = if let Some(gone) = gone {
+            let area = self.ended.swap_remove(gone).area;
+            area.begin();
+            let made = self.servant.obey(&[clone_thread(shared.layout, &area)]);
+            (area, made)
+        } else {
+            let area = Area::new(shared.shm.take_area()?);
+            let map = map_area(&shared.shm, shared.layout, &area);
+            let made = self.servant.obey(&[map, clone_thread(shared.layout, &area)]);
+            (area, made)
         };
-        match made {
-            Ok(tid) => Ok(Thread { tid: tid as i32, area }),
-            Err(_) => {
-                self.forget(shared, &area)?;
-                Err(PlatformError::Exhausted("host threads"))
-            }
-        }
+        self.made_thread(area, made)?.ok_or(PlatformError::Exhausted("host threads"))
     }
 
     /// Ends a thread that waits.
@@ -113,17 +184,12 @@ impl Process {
         if self.ended.len() > MAX_ENDED
             && let Some(gone) = self.ended.iter().position(|thread| thread.is_gone(self.servant.pid()))
         {
-            let thread = self.ended.swap_remove(gone);
-            self.forget(shared, &thread.area)?;
+            let (at, _) = self.ended[gone].area.place(shared.layout);
+            let unmapped = self.obey(&[Operation::call(libc::SYS_munmap, [at, AREA, 0, 0, 0, 0])])?;
+            unmapped.map_err(|source| PlatformError::Host { what: "unmap a stub's area", source })?;
+            self.ended.swap_remove(gone);
         }
         Ok(())
-    }
-
-    /// Takes an area out of the process.
-    fn forget(&mut self, shared: &Shared, area: &Area) -> Result<(), PlatformError> {
-        let (at, _) = area.place(shared.layout);
-        let gone = self.servant.obey(&[Operation::call(libc::SYS_munmap, [at, AREA, 0, 0, 0, 0])])?;
-        gone.map(drop).map_err(|source| PlatformError::Host { what: "unmap a stub's area", source })
     }
 }
 
@@ -139,7 +205,9 @@ pub(super) struct Shared {
 }
 
 struct Pool {
-    master: Process,
+    master: Servant,
+    /// What the master has been told to make, so that an exec need not wait for it.
+    next: Option<Birth>,
     /// Killed, not yet reaped. Their areas and orders are in use until then.
     zombies: VecDeque<Process>,
 }
@@ -174,7 +242,7 @@ impl Shared {
         let sentry = std::process::id() as i32;
         let (layout, mut master) = spawn_master(&shm, sentry)?;
         // It answers when it is set up.
-        match master.servant.obey(&[]) {
+        match master.obey(&[]) {
             Ok(_) => {}
             Err(PlatformError::Gone) => {
                 let _ = host::process::wait(master.pid(), libc::__WALL);
@@ -184,13 +252,37 @@ impl Shared {
             }
             Err(error) => return Err(error),
         }
-        let pool = Mutex::new(Pool { master, zombies: VecDeque::new() });
+        let pool = Mutex::new(Pool { master, next: None, zombies: VecDeque::new() });
         Ok(Shared { memory, layout, extended, shm, sentry, placement: Placement::new(true), pool })
     }
 
     /// A process that shows nothing.
     pub(super) fn take_bare(&self) -> Result<Process, PlatformError> {
-        self.pool.lock().master.fork(self)
+        let birth = || Birth::new(&self.shm, self.layout, self.sentry);
+        let mut pool = self.pool.lock();
+        let Pool { master, next, .. } = &mut *pool;
+        let this = match next.take() {
+            Some(birth) => birth,
+            None => {
+                let birth = birth()?;
+                master.send(&[birth.operation(self.layout)])?;
+                birth
+            }
+        };
+        let pid = match master.answer() {
+            Ok(Ok(pid)) => pid,
+            Ok(Err(_)) => return Err(PlatformError::Exhausted("host processes")),
+            Err(error) => {
+                this.abandon();
+                return Err(error);
+            }
+        };
+        if let Ok(birth) = birth()
+            && master.send(&[birth.operation(self.layout)]).is_ok()
+        {
+            *next = Some(birth);
+        }
+        Ok(this.process(pid, None))
     }
 
     /// Kills a process. It is reaped later, when it has had time to go.
@@ -219,15 +311,23 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.placement.end();
         let pool = self.pool.get_mut();
-        let _ = host::process::kill_child(pool.master.pid());
-        for process in pool.zombies.iter().chain([&pool.master]) {
-            let _ = host::process::wait(process.pid(), libc::__WALL);
+        let mut pids = vec![pool.master.pid()];
+        if pool.next.is_some()
+            && let Ok(Ok(pid)) = pool.master.answer()
+        {
+            pids.push(pid as i32);
+        }
+        for &pid in &pids {
+            let _ = host::process::kill_child(pid);
+        }
+        for pid in pids.into_iter().chain(pool.zombies.iter().map(Process::pid)) {
+            let _ = host::process::wait(pid, libc::__WALL);
         }
     }
 }
 
 /// Makes the process that all stubs are forked from. It dies with the calling thread.
-fn spawn_master(shm: &Arc<Shm>, sentry: i32) -> Result<(Layout, Process), PlatformError> {
+fn spawn_master(shm: &Arc<Shm>, sentry: i32) -> Result<(Layout, Servant), PlatformError> {
     let block = Block::new().map_err(host("find room for the stub"))?;
     let layout = block.0;
     let mut secret = [0u8; 8];
@@ -248,5 +348,7 @@ fn spawn_master(shm: &Arc<Shm>, sentry: i32) -> Result<(Layout, Process), Platfo
         arguments: [layout.code(), secret, place.address(layout)],
     })
     .map_err(host("make the first stub process"))?;
-    Ok((layout, Process::new(place.servant(pid, None))))
+    let mut master = place.servant(pid, None);
+    master.set_free();
+    Ok((layout, master))
 }

@@ -57,15 +57,37 @@ pub(super) struct Servant {
     pid: i32,
     order: Part,
     answers: EventFd,
+    /// Of the last order.
     number: u32,
+    /// The upper part of an answer whose lower part is to come.
+    told: u64,
     /// The one processor that it may use.
     cpu: Option<usize>,
+    /// It is left where the host likes it: nobody waits for it.
+    free: bool,
 }
 
 /// What a servant needs before it exists.
 pub(super) struct Place {
     order: Part,
     answers: EventFd,
+    number: u32,
+}
+
+/// Writes an order. The servant does not look at it before its number changes.
+fn write(order: &Part, operations: &[Operation]) -> Result<(), PlatformError> {
+    let mut bytes = [0u8; ORDER as usize];
+    let words = operations
+        .iter()
+        .flat_map(|o| std::iter::once(o.number as u64).chain(o.arguments).chain(std::iter::once(o.child)));
+    for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    let count = operations.len().min(MAX_OPERATIONS);
+    let (shm, at) = (order.shm(), order.offset());
+    shm.write(at + order::OPERATIONS, &bytes[..count * 64])?;
+    shm.store(at + order::COUNT, count as u32);
+    Ok(())
 }
 
 impl Place {
@@ -76,7 +98,15 @@ impl Place {
         let at = order.offset();
         shm.store(at + order::ANSWER_FD, answers.as_fd().as_raw_fd() as u32);
         shm.store(at + order::SENTRY, sentry as u32);
-        Ok(Place { order, answers })
+        Ok(Place { order, answers, number: 0 })
+    }
+
+    /// Gives the first order in advance: the servant begins with it.
+    pub(super) fn send(&mut self, operations: &[Operation]) -> Result<(), PlatformError> {
+        write(&self.order, operations)?;
+        self.number = 1;
+        self.order.shm().store(self.order.offset() + order::NUMBER, self.number);
+        Ok(())
     }
 
     /// Address of its order.
@@ -84,9 +114,10 @@ impl Place {
         layout.order(self.order.slot())
     }
 
-    /// The servant that process `pid` begins as.
+    /// The servant that process `pid` begins as, on the processor that its parent could use.
     pub(super) fn servant(self, pid: i32, cpu: Option<usize>) -> Servant {
-        Servant { pid, order: self.order, answers: self.answers, number: 0, cpu }
+        let Place { order, answers, number } = self;
+        Servant { pid, order, answers, number, told: 0, cpu, free: false }
     }
 }
 
@@ -99,48 +130,64 @@ impl Servant {
         self.cpu
     }
 
+    /// Leaves it to the host where it runs, from the start.
+    pub(super) fn set_free(&mut self) {
+        self.free = true;
+    }
+
     /// Has operations done, up to the first that fails; at most [`MAX_OPERATIONS`]. The result of a clone, if that is
     /// the last.
     pub(super) fn obey(&mut self, operations: &[Operation]) -> Result<io::Result<u64>, PlatformError> {
-        let (shm, at) = (self.order.shm(), self.order.offset());
-        let mut bytes = [0u8; ORDER as usize];
-        let words = operations.iter().flat_map(|o| {
-            std::iter::once(o.number as u64).chain(o.arguments).chain(std::iter::once(o.child))
-        });
-        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
-        }
-        shm.write(at + order::OPERATIONS, &bytes[..operations.len().min(MAX_OPERATIONS) * 64])?;
-        shm.store(at + order::COUNT, operations.len().min(MAX_OPERATIONS) as u32);
-        self.number = self.number.wrapping_add(1);
-        let cpu = current_cpu();
-        if self.cpu != Some(cpu) && set_affinity(self.pid, &CpuSet::single(cpu)).is_ok() {
-            self.cpu = Some(cpu);
-        }
-        shm.swap(at + order::NUMBER, self.number);
-        host::futex::wake(shm.word(at + order::NUMBER));
+        self.send(operations)?;
         self.answer()
     }
 
-    fn answer(&self) -> Result<io::Result<u64>, PlatformError> {
-        let mut told = 0;
+    /// The same without waiting: [`answer`](Self::answer) has to be called before the next order.
+    pub(super) fn send(&mut self, operations: &[Operation]) -> Result<(), PlatformError> {
+        write(&self.order, operations)?;
+        self.number = self.number.wrapping_add(1);
+        if !self.free {
+            let cpu = current_cpu();
+            if self.cpu != Some(cpu) && set_affinity(self.pid, &CpuSet::single(cpu)).is_ok() {
+                self.cpu = Some(cpu);
+            }
+        }
+        let (shm, at) = (self.order.shm(), self.order.offset() + order::NUMBER);
+        shm.swap(at, self.number);
+        host::futex::wake(shm.word(at));
+        Ok(())
+    }
+
+    /// What came of the last order.
+    pub(super) fn answer(&mut self) -> Result<io::Result<u64>, PlatformError> {
         loop {
-            if host::event::wait_readable(&self.answers, LOOK)
-                .map_err(|source| PlatformError::Host { what: "wait for a stub", source })?
-            {
-                told += self.answers.take();
-                if told & DONE != 0 {
-                    break;
-                }
-            } else if !host::process::is_running(self.pid) {
+            if let Some(value) = self.look_for_answer()? {
+                return Ok(if value & FAILED != 0 {
+                    Err(io::Error::from_raw_os_error((value & !FAILED) as i32))
+                } else {
+                    Ok(value)
+                });
+            }
+            if !host::process::is_running(self.pid) {
                 return Err(PlatformError::Gone);
             }
         }
-        let value = told & !DONE;
-        Ok(if value & FAILED != 0 {
-            Err(io::Error::from_raw_os_error((value & !FAILED) as i32))
-        } else {
-            Ok(value)
-        })
+    }
+
+    /// The same for a servant that may not exist: `None` if there is none in good time, or a failure.
+    pub(super) fn answer_in_time(&mut self) -> Result<Option<u64>, PlatformError> {
+        Ok(self.look_for_answer()?.filter(|value| value & FAILED == 0))
+    }
+
+    fn look_for_answer(&mut self) -> Result<Option<u64>, PlatformError> {
+        while host::event::wait_readable(&self.answers, LOOK)
+            .map_err(|source| PlatformError::Host { what: "wait for a stub", source })?
+        {
+            self.told += self.answers.take();
+            if self.told & DONE != 0 {
+                return Ok(Some(std::mem::take(&mut self.told) & !DONE));
+            }
+        }
+        Ok(None)
     }
 }

@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     hostname: Option<OsString>,
     /// What runs the program's code
-    #[arg(long, value_enum, default_value_t = PlatformName::Ptrace)]
+    #[arg(long, value_enum, default_value_t = PlatformName::Auto)]
     platform: PlatformName,
     /// What the network is
     #[arg(long, value_enum, default_value_t = Network::None)]

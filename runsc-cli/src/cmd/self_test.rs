@@ -17,7 +17,7 @@ use crate::sandbox::{Sandbox, Streams, namespace};
 #[command(after_help = "Example:\n  runsc self-test </dev/null")]
 pub struct Args {
     /// What runs guest code
-    #[arg(long, value_enum, default_value_t = PlatformName::Ptrace)]
+    #[arg(long, value_enum, default_value_t = PlatformName::Auto)]
     platform: PlatformName,
     /// Append what the sandbox does to FILE
     #[arg(long, value_name = "FILE")]

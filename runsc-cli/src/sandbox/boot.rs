@@ -10,14 +10,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use host::seccomp_program::Otherwise;
-use platform::ptrace::PtracePlatform;
-use platform::systrap::SystrapPlatform;
-use platform::{MemoryFile, Platform};
+use platform::Platform;
 
-use crate::config::{self, PlatformName, SentryConfig, fd};
+use crate::config::{self, SentryConfig, fd};
 use crate::log::{self, Timeline};
 use crate::sandbox::control::{Event, Order, Report, SentryEnd};
-use crate::sandbox::{filter, kernel, namespace, privileges};
+use crate::sandbox::{choose_platform, filter, kernel, namespace, privileges};
 
 /// Exit status after a panic.
 const PANICKED: i32 = 70;
@@ -125,7 +123,7 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc
     privileges::drop_all()?;
     privileges::set_limits()?;
     timeline.done("sentry: capabilities dropped");
-    let platform = make_platform(config.platform)?;
+    let (name, platform) = choose_platform::make(config.platform)?;
     timeline.done("sentry: platform");
 
     // With a log there is someone to read which call it was.
@@ -133,25 +131,9 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc
     if config.log {
         host::refused_call::report().context("SIGSYS handler")?;
     }
-    filter::install(config.platform, otherwise)?;
+    filter::install(name, otherwise)?;
     timeline.done("sentry: seccomp filter");
     Ok(platform)
-}
-
-fn make_platform(name: PlatformName) -> anyhow::Result<Arc<dyn Platform>> {
-    let memory = MemoryFile::new(None).context("guest memory; the host needs memfd_create")?;
-    match name {
-        PlatformName::Systrap => {
-            let platform =
-                SystrapPlatform::new(memory).context("platform systrap; '--platform=ptrace' may work")?;
-            Ok(Arc::new(platform))
-        }
-        PlatformName::Ptrace => {
-            let platform = PtracePlatform::new(memory)
-                .context("platform ptrace; the host has to allow tracing, see 'runsc platforms'")?;
-            Ok(Arc::new(platform))
-        }
-    }
 }
 
 /// Reports, and holds the sandbox until the command line lets go of it.

@@ -14,6 +14,7 @@ use crate::config::{self, GoferConfig, Identity, SentryConfig, fd};
 use crate::log::Timeline;
 
 pub mod boot;
+pub mod choose_platform;
 pub mod control;
 pub mod filter;
 pub mod gofer;
