@@ -1,6 +1,9 @@
 //! POSIX message queues, and the file system that shows them.
 
-use super::*;
+use std::ffi::CString;
+
+use super::{names, own_mounts};
+use crate::kit::prelude::*;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -194,7 +197,7 @@ case!(times_out: mq_timedsend, mq_timedreceive);
 fn times_out() {
     let fd = queue(1, 10, 0);
     let soon = |ms: i64| {
-        let ns = now_ns(CLOCK_REALTIME) as i64 + ms * 1_000_000;
+        let ns = now_ns(CLOCK_REALTIME) + ms * 1_000_000;
         timespec { tv_sec: ns / 1_000_000_000, tv_nsec: ns % 1_000_000_000 }
     };
     let mut buf = [0u8; 10];

@@ -1,6 +1,9 @@
 //! Changes in an overlay, as a program sees them.
 
-use super::*;
+use std::ffi::CString;
+
+use super::{Layers, is_whiteout, names, set_xattr, simple, xattr, xattrs};
+use crate::kit::prelude::*;
 
 case!(writing_leaves_the_lower_layer_alone: openat, write; root);
 fn writing_leaves_the_lower_layer_alone() {

@@ -1,6 +1,9 @@
 //! What an overlay writes to its upper layer: Linux's format, so that each can read the other's.
 
-use super::*;
+use std::ffi::CString;
+
+use super::{Layers, is_whiteout, names, set_xattr, simple, xattr, xattrs};
+use crate::kit::prelude::*;
 
 case!(a_removed_file_leaves_a_whiteout: unlink; root);
 fn a_removed_file_leaves_a_whiteout() {

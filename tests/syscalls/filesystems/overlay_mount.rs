@@ -1,6 +1,9 @@
 //! Mounting an overlay: options and errors.
 
-use super::*;
+use std::ffi::{CStr, CString};
+
+use super::{Layers, mountinfo, names, simple};
+use crate::kit::prelude::*;
 
 fn mount(options: &CStr) -> Answer {
     sys!(mount, c"none", c"m", c"overlay", 0, options)

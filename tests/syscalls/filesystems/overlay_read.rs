@@ -1,6 +1,9 @@
 //! What an overlay shows of its layers.
 
-use super::*;
+use std::ffi::CString;
+
+use super::{Layers, names, set_xattr, simple, xattrs};
+use crate::kit::prelude::*;
 
 case!(a_lower_file_shows: mount, openat, read; root);
 fn a_lower_file_shows() {

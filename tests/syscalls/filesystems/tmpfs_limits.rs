@@ -1,6 +1,9 @@
 //! What a tmpfs holds at most.
 
-use super::*;
+use std::ffi::{CStr, CString};
+
+use super::{mount_at, own_mounts, set_xattr, xattr, xattrs};
+use crate::kit::prelude::*;
 
 fn fs(path: &CStr) -> (u64, u64) {
     let mut st: statfs = zeroed();

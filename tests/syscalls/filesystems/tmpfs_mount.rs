@@ -1,6 +1,9 @@
 //! Options of tmpfs.
 
-use super::*;
+use std::ffi::CStr;
+
+use super::{mount_at, mountinfo, own_mounts};
+use crate::kit::prelude::*;
 
 fn fs(path: &CStr) -> statfs {
     let mut st: statfs = zeroed();
