@@ -67,6 +67,8 @@ pub struct SuperBlock {
     cached: Mutex<CachedList, sync::levels::Leaf>,
     /// Held while directories move from one parent to another.
     pub(super) rename: SleepMutex<()>,
+    /// File systems whose inodes hold inodes of this one.
+    above: Mutex<Vec<Weak<SuperBlock>>, sync::levels::Leaf>,
 }
 
 /// Dentries that keep themselves for later lookups, oldest first.
@@ -108,6 +110,7 @@ impl SuperBlock {
             writers: AtomicUsize::new(0),
             cached: Mutex::default(),
             rename: SleepMutex::new(()),
+            above: Mutex::default(),
         })
     }
 
@@ -179,8 +182,17 @@ impl SuperBlock {
         }
     }
 
-    /// Lets go of all dentries that are kept only for speed.
+    /// Notes that inodes of `other` hold inodes of this one.
+    pub fn lies_below(&self, other: &Arc<SuperBlock>) {
+        let mut above = self.above.lock();
+        above.retain(|sb| sb.strong_count() > 0);
+        above.push(Arc::downgrade(other));
+    }
+
+    /// Lets go of all dentries that are kept only for speed, those of file systems above too.
     pub fn drop_cached(&self) {
+        let above: Vec<Arc<SuperBlock>> = self.above.lock().iter().filter_map(Weak::upgrade).collect();
+        above.iter().for_each(|sb| sb.drop_cached());
         let list = std::mem::take(&mut *self.cached.lock());
         // Dropping a dentry locks its parent's table: not under the lock of the list.
         for dentry in list.entries.iter().filter_map(Weak::upgrade) {

@@ -98,6 +98,7 @@ pub fn new_root(layers: Layers, vfs: &Arc<Vfs>, creds: &Arc<Credentials>) -> Res
     if layers.lowers.is_empty() || layers.lowers.len() > 500 {
         return Err(Errno::EINVAL);
     }
+    let below: Vec<Arc<SuperBlock>> = layers.lowers.iter().map(|lower| Arc::clone(&lower.inode.sb)).collect();
     let work = layers.upper.as_ref().map(|(_, work)| Arc::clone(&work.inode));
     let upper = layers.upper.map(|(upper, _)| Layer::new(upper));
     let lowers: Vec<Layer> = layers.lowers.into_iter().map(Layer::new).collect();
@@ -123,6 +124,7 @@ pub fn new_root(layers: Layers, vfs: &Arc<Vfs>, creds: &Arc<Credentials>) -> Res
     };
     let sb = SuperBlock::new(Box::new(overlay));
     sb.set_read_only(read_only);
+    below.iter().for_each(|lower| lower.lies_below(&sb));
     let root = overlay_of(&sb)?.root_inode(&sb)?;
     Ok(Dentry::new_root(root))
 }
