@@ -18,6 +18,7 @@ mod cow;
 mod fault;
 mod fork;
 mod held_run;
+mod kept;
 mod lock;
 mod map;
 mod maps;
