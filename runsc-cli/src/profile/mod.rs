@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn reports_name_what_was_called() {
         let text = profile().table();
-        for word in ["a<b", "openat", "wait4", "hand-over", "below 4.1 us"] {
+        for word in ["a<b", "openat", "wait4", "hand-over", "  4.1 us"] {
             assert!(text.contains(word), "no {word} in {text}");
         }
         let picture = profile().flame_graph();

@@ -19,6 +19,7 @@ mod cpu_table;
 mod fault;
 mod fork;
 mod held_run;
+mod kept;
 mod lock;
 mod map;
 mod maps;

@@ -95,7 +95,7 @@ impl Inner {
         if self.vmas.is_free(range.clone()) {
             return Ok(());
         }
-        self.unmap_pages(range.clone())?;
+        self.retire_pages(range.clone())?;
         self.forget_vmas(range, trash);
         Ok(())
     }
