@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 
 use crate::kit::prelude::*;
 
+mod erofs;
 mod mqueue;
 mod overlay_change;
 mod overlay_format;
