@@ -200,10 +200,7 @@ fn an_image_can_be_the_root() {
     }
     as_each_user(|uid| {
         let options = ["--rootfs-image", image.to_str().unwrap()];
-        let script = "echo written >/new && read -r line </new && echo \"$line\" && echo /*";
-        assert_eq!(
-            output(uid, &options, &["/bin/sh", "-c", script]),
-            "written\n/bin /dev /new /proc /sys /tmp\n"
-        );
+        let script = "echo written >/tmp/new && read -r line </tmp/new && echo \"$line\" && echo /*";
+        assert_eq!(output(uid, &options, &["/bin/sh", "-c", script]), "written\n/bin /dev /proc /sys /tmp\n");
     });
 }
