@@ -38,6 +38,9 @@ pub struct Args {
     /// Directory of the host that the sandbox sees as its root, read-only below a layer in memory
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
+    /// Image of the host (EROFS, made by mkfs.erofs without compression) that is the root instead
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
+    rootfs_image: Option<PathBuf>,
     /// Show the file or directory SRC of the host at DST, writable unless `:ro` follows; `:exclusive` says that nobody
     /// else changes it meanwhile, which is faster than `:shared` (may be repeated)
     #[arg(long = "volume", short = 'v', value_name = "SRC:DST[:ro][:shared|:exclusive]")]
@@ -202,11 +205,21 @@ fn finish(program: &OsString, outcome: Outcome) -> ExitCode {
 
 /// The host's trees that the sandbox shows: the root first, then the volumes.
 fn trees(args: &Args) -> anyhow::Result<Vec<Tree>> {
-    if !args.root.is_dir() {
-        let why = if args.root.exists() { "not a directory" } else { "no such directory" };
-        bail!("--root {}: {why}; give a directory that exists", args.root.display());
-    }
-    let root = std::path::absolute(&args.root).context("--root")?;
+    let root = match &args.rootfs_image {
+        Some(image) if !image.is_file() => {
+            bail!("--rootfs-image {}: no such file; make one with mkfs.erofs", image.display());
+        }
+        Some(_) if args.user.as_ref().is_some_and(|user| user.contains(|c: char| c.is_alphabetic())) => {
+            bail!("--user: names are not looked up in an image; give numbers");
+        }
+        Some(image) => image,
+        None if !args.root.is_dir() => {
+            let why = if args.root.exists() { "not a directory" } else { "no such directory" };
+            bail!("--root {}: {why}; give a directory that exists", args.root.display());
+        }
+        None => &args.root,
+    };
+    let root = std::path::absolute(root).context("--root")?;
     let tree = |source: PathBuf, read_only| Tree {
         source: source.into(),
         read_only,
@@ -318,7 +331,7 @@ fn working_directory(args: &Args) -> anyhow::Result<Text> {
     match &args.cwd {
         Some(dir) if dir.is_absolute() => Ok(dir.clone().into()),
         Some(dir) => bail!("--cwd {}: no absolute path; give one that begins with /", dir.display()),
-        None if args.root == Path::new("/") => {
+        None if args.root == Path::new("/") && args.rootfs_image.is_none() => {
             Ok(std::env::current_dir().context("the current directory is gone; give --cwd")?.into())
         }
         None => Ok(Text::Utf8("/".to_owned())),

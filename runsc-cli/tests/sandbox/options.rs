@@ -195,3 +195,40 @@ fn options_behind_the_program_are_its_own() {
     assert_eq!(String::from_utf8(told.stdout).unwrap(), "--strace --help -u\n");
     assert_eq!(told.stderr, b"");
 }
+
+/// Whiteouts, and marks that the Gofer may set.
+#[test]
+fn an_overlay_in_the_sandbox_can_write_to_a_volume() {
+    if !root() {
+        eprintln!("*** SKIPPED: mounting takes root in the sandbox");
+        return;
+    }
+    let dir = open_dir();
+    let script = "mkdir -p /tmp/o/l/d /tmp/o/l/e /tmp/o/m /v/u /v/w && cd /tmp/o && echo lower >l/f && echo a >l/d/a &&
+        mount -t overlay o -o lowerdir=l,upperdir=/v/u,workdir=/v/w m && rm m/f && rm -r m/d && mkdir m/d && ls m/d &&
+        echo new >m/e/new && umount m && mount -t overlay o -o lowerdir=l,upperdir=/v/u,workdir=/v/w m && ls m m/d";
+    let volume = format!("{}:/v", dir.path().display());
+    assert_eq!(output(0, &["--volume", &volume], &["sh", "-c", script]), "m:\nd\ne\n\nm/d:\n");
+    let upper = dir.path().join("u");
+    let kind = fs::symlink_metadata(upper.join("f")).unwrap().file_type();
+    assert!(std::os::unix::fs::FileTypeExt::is_char_device(&kind));
+    assert_eq!(fs::read_to_string(upper.join("e/new")).unwrap(), "new\n");
+}
+
+#[test]
+fn an_image_can_be_the_root() {
+    let dir = open_dir();
+    let (tree, image) = (dir.path().join("tree"), dir.path().join("image"));
+    let made =
+        fs::create_dir_all(tree.join("bin")).and_then(|()| fs::copy("/bin/busybox", tree.join("bin/sh")));
+    let mkfs = made.and_then(|_| Command::new("mkfs.erofs").args([&image, &tree]).output());
+    if !mkfs.is_ok_and(|output| output.status.success()) {
+        eprintln!("*** SKIPPED: no busybox, or no mkfs.erofs, to make an image with");
+        return;
+    }
+    as_each_user(|uid| {
+        let options = ["--rootfs-image", image.to_str().unwrap()];
+        let script = "echo written >/tmp/new && read -r line </tmp/new && echo \"$line\" && echo /*";
+        assert_eq!(output(uid, &options, &["/bin/sh", "-c", script]), "written\n/bin /dev /proc /sys /tmp\n");
+    });
+}

@@ -4,6 +4,8 @@ use std::ffi::{CStr, CString};
 
 use crate::kit::prelude::*;
 
+mod devpts;
+mod erofs;
 mod mqueue;
 mod overlay_change;
 mod overlay_format;

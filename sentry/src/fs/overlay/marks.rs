@@ -68,6 +68,17 @@ impl Marks {
     pub fn set_redirect(&self, inode: &Arc<Inode>, path: &[u8]) -> Result<()> {
         inode.ops().set_xattr(inode, self.redirect, path, XattrSet::Any)
     }
+
+    /// Which marks a layer can keep that `dir` is in: a tree of the host only those of everyone, as the Gofer has no right
+    /// to others. Where neither go, what would need one fails.
+    pub fn kept_by(dir: &Arc<Inode>) -> Marks {
+        let keeps = |marks: &Marks| {
+            let probe = [marks.prefix, b"probe"].concat();
+            let kept = dir.ops().set_xattr(dir, &probe, b"y", XattrSet::Any).is_ok();
+            kept && dir.ops().remove_xattr(dir, &probe).is_ok()
+        };
+        [TRUSTED, USER].into_iter().find(keeps).unwrap_or(TRUSTED)
+    }
 }
 
 #[cfg(test)]

@@ -105,7 +105,15 @@ pub fn new_root(layers: Layers, vfs: &Arc<Vfs>, creds: &Arc<Credentials>) -> Res
     let top = upper.as_ref().unwrap_or(&lowers[0]);
     let roots = Roots { root: top.root_path(), cwd: top.root_path() };
     let read_only = upper.is_none();
-    let marks = if layers.user_marks { marks::USER } else { marks::TRUSTED };
+    let marks = match &work {
+        Some(work) if !layers.user_marks => Marks::kept_by(work),
+        _ if layers.user_marks => marks::USER,
+        _ => marks::TRUSTED,
+    };
+    let mut options = layers.options;
+    if marks == marks::USER && !layers.user_marks {
+        options.push_str(",userxattr");
+    }
     let overlay = Overlay {
         upper,
         work,
@@ -119,7 +127,7 @@ pub fn new_root(layers: Layers, vfs: &Arc<Vfs>, creds: &Arc<Credentials>) -> Res
         next_work: std::sync::atomic::AtomicU64::new(1),
         marks,
         redirects: layers.redirects,
-        options: layers.options,
+        options,
         root: OnceLock::new(),
     };
     let sb = SuperBlock::new(Box::new(overlay));

@@ -169,9 +169,12 @@ fn devices(_: &Kernel) -> String {
     "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n 10 misc\n136 pts\n\nBlock devices:\n".to_owned()
 }
 
-fn filesystems(_: &Kernel) -> String {
-    let kinds = ["sysfs", "tmpfs", "proc", "devtmpfs", "devpts", "overlay", "9p", "mqueue", "cgroup2"];
-    kinds.iter().map(|kind| format!("nodev\t{kind}\n")).collect()
+fn filesystems(kernel: &Kernel) -> String {
+    let kinds = kernel.vfs.file_system_types();
+    kinds
+        .iter()
+        .map(|kind| format!("{}\t{}\n", if kind.needs_device() { "" } else { "nodev" }, kind.name()))
+        .collect()
 }
 
 fn loadavg(kernel: &Kernel) -> String {
