@@ -14,6 +14,7 @@ mod clocks;
 mod files;
 mod loader;
 mod memory;
+mod mounts;
 mod pseudo;
 mod signals;
 mod sockets;

@@ -6,6 +6,7 @@ use abi::Errno;
 
 use super::caller::Caller;
 use super::dentry::Dentry;
+use super::namespace::{detach_from, is_mount_point_in};
 use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, Parent, lookup_parent};
@@ -25,12 +26,13 @@ impl Caller<'_> {
         if victim.inode.is_dir() {
             return Err(Errno::EISDIR);
         }
-        if victim.is_mount_point() {
+        if is_mount_point_in(&victim, &dir.mount) {
             return Err(Errno::EBUSY);
         }
         dir.inode().ops().unlink(dir.inode(), name.as_bytes(), &victim.inode)?;
         dir.dentry.removed(&victim);
         drop(lock);
+        detach_from(&victim);
         Ok(())
     }
 
@@ -49,12 +51,13 @@ impl Caller<'_> {
         if !victim.inode.is_dir() {
             return Err(Errno::ENOTDIR);
         }
-        if victim.is_mount_point() {
+        if is_mount_point_in(&victim, &dir.mount) {
             return Err(Errno::EBUSY);
         }
         dir.inode().ops().rmdir(dir.inode(), name.as_bytes(), &victim.inode)?;
         dir.dentry.removed(&victim);
         drop(lock);
+        detach_from(&victim);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use abi::open::RenameFlags;
 use super::caller::Caller;
 use super::dentry::Dentry;
 use super::inode::RenameEnd;
+use super::namespace::{detach_from, is_mount_point_in};
 use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, lookup_parent};
@@ -55,7 +56,8 @@ impl Caller<'_> {
             return Ok(());
         }
         self.may_rename(&from.dir, &source, &to.dir, target.as_ref(), exchange)?;
-        if source.is_mount_point() || target.as_ref().is_some_and(|t| t.is_mount_point()) {
+        let is_busy = |dentry: &Arc<Dentry>| is_mount_point_in(dentry, &from.dir.mount);
+        if is_busy(&source) || target.as_ref().is_some_and(is_busy) {
             return Err(Errno::EBUSY);
         }
         let from_end =
@@ -73,6 +75,12 @@ impl Caller<'_> {
         if flags.contains(R::WHITEOUT) {
             // Something else has the old name now.
             from_dir.inode.entries_changed();
+        }
+        drop(locks);
+        if let Some(target) = &target
+            && !exchange
+        {
+            detach_from(target);
         }
         Ok(())
     }

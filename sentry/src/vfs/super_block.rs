@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use abi::Errno;
 use abi::stat::makedev;
 use smallvec::SmallVec;
 use sync::{Mutex, SleepMutex};
@@ -12,6 +13,7 @@ use sync::{Mutex, SleepMutex};
 use super::attr::StatFs;
 use super::dentry::Dentry;
 use crate::Result;
+use crate::task::{Credentials, UserNamespace};
 
 /// What a file system as a whole does.
 pub trait SuperBlockOps: Send + Sync + Any {
@@ -51,6 +53,10 @@ pub struct SuperBlock {
     pub dev: u64,
     ops: Box<dyn SuperBlockOps>,
     read_only: AtomicBool,
+    /// The user namespace whose capabilities count for it; nobody's means the first one's.
+    owner: OnceLock<Arc<UserNamespace>>,
+    /// Files open for writing.
+    writers: AtomicUsize,
     revalidate: bool,
     next_ino: AtomicU64,
     /// Mounts that show it.
@@ -93,6 +99,8 @@ impl SuperBlock {
             revalidate: ops.revalidate(),
             ops,
             read_only: AtomicBool::new(false),
+            owner: OnceLock::new(),
+            writers: AtomicUsize::new(0),
             next_ino: AtomicU64::new(1),
             active: AtomicUsize::new(0),
             cached: Mutex::default(),
@@ -129,6 +137,41 @@ impl SuperBlock {
     /// Makes it read-only or writable.
     pub fn set_read_only(&self, read_only: bool) {
         self.read_only.store(read_only, Ordering::Relaxed);
+    }
+
+    /// Whoever has CAP_SYS_ADMIN in `owner` may change its options. Told once.
+    pub fn set_owner(&self, owner: &Arc<UserNamespace>) {
+        if owner.parent().is_some() {
+            let _ = self.owner.set(Arc::clone(owner));
+        }
+    }
+
+    /// Whether `creds` has the capability `cap` over the file system as a whole.
+    pub fn capable(&self, creds: &Credentials, cap: u32) -> bool {
+        match self.owner.get() {
+            Some(owner) => creds.has_cap_in(cap, owner),
+            None => creds.has_cap(cap) && creds.user_ns.parent().is_none(),
+        }
+    }
+
+    /// New options, and whether it is read-only: EBUSY while files are open for writing.
+    pub fn reconfigure(&self, options: &[u8], read_only: bool) -> Result<()> {
+        if read_only && !self.is_read_only() && self.writers.load(Ordering::Acquire) != 0 {
+            return Err(Errno::EBUSY);
+        }
+        self.ops.reconfigure(options)?;
+        self.set_read_only(read_only);
+        Ok(())
+    }
+
+    /// A file is opened for writing.
+    pub(super) fn writer_comes(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It is closed.
+    pub(super) fn writer_goes(&self) {
+        self.writers.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// See [`SuperBlockOps::revalidate`].
