@@ -1,13 +1,18 @@
 //! Files, directories, pipes, and waiting for them.
 
+mod appending;
 mod attributes;
 mod cwd;
 mod descriptors;
 mod directories;
 mod epoll;
 mod eventfd;
+mod fcntl_more;
 mod fifo;
+mod handles;
+mod leases;
 mod links;
+mod listing;
 mod locks;
 mod memfd;
 mod open;
@@ -17,8 +22,13 @@ mod permissions;
 mod pipes;
 mod poll;
 mod read_write;
+mod record_locks;
 mod rename;
+mod resolution;
 mod seek;
+mod sparse;
 mod transfer;
 mod truncate;
+mod unnamed;
 mod xattr;
+mod xattrat;
