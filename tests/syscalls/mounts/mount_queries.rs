@@ -136,13 +136,13 @@ fn listmount_lists() {
     let mut list = [0u64; 64];
     let m = unique_id(c"m");
     eq(ok(sys!(listmount, &request(m, 0), &mut list, 64, 0)), 3);
-    eq(&list[..3], &ids);
+    eq(&list[..3], ids);
     // In pieces, and backwards.
     eq(ok(sys!(listmount, &request(m, 0), &mut list, 2, 0)), 2);
     eq(ok(sys!(listmount, &request(m, list[1]), &mut list, 64, 0)), 1);
     eq(list[0], ids[2]);
     eq(ok(sys!(listmount, &request(m, 0), &mut list, 64, 1)), 3);
-    eq(&list[..3], &[ids[2], ids[1], ids[0]]);
+    eq(&list[..3], [ids[2], ids[1], ids[0]]);
     eq(ok(sys!(listmount, &request(ids[2], 0), &mut list, 64, 0)), 0);
     let all = ok(sys!(listmount, &request(u64::MAX, 0), &mut list, 64, 0)) as usize;
     check(all > 4 && list[..all].contains(&m), "the root lists all");
