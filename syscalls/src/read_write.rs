@@ -178,8 +178,13 @@ fn read_vector(
         return Ok(0);
     }
     no_directory(file)?;
-    if !(HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC).contains(flags) {
+    // What is only about writes is accepted.
+    let of_writes = RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND | RwFlags::NOAPPEND;
+    if !(HINTS | RwFlags::NOWAIT | of_writes).contains(flags) {
         return Err(Errno::EOPNOTSUPP.into());
+    }
+    if flags.contains(RwFlags::APPEND | RwFlags::NOAPPEND) {
+        return Err(Errno::EINVAL.into());
     }
     let patience = if flags.contains(RwFlags::NOWAIT) { Patience::None } else { Patience::AsFile };
     task.read_file(file, &slices, at, patience)
@@ -198,9 +203,14 @@ fn write_vector(
     if is_empty(&slices) {
         return Ok(0);
     }
-    let known = HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND;
+    // No file here writes all or nothing: RWF_ATOMIC is refused as by a file system that can't.
+    let known =
+        HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND | RwFlags::NOAPPEND;
     if !known.contains(flags) {
         return Err(Errno::EOPNOTSUPP.into());
+    }
+    if flags.contains(RwFlags::APPEND | RwFlags::NOAPPEND) {
+        return Err(Errno::EINVAL.into());
     }
     let patience = if flags.contains(RwFlags::NOWAIT) { Patience::None } else { Patience::AsFile };
     let done = if flags.contains(RwFlags::APPEND) && file.ops().seekable() {
@@ -212,6 +222,11 @@ fn write_vector(
         }
         done
     } else {
+        let at = match at {
+            _ if !flags.contains(RwFlags::NOAPPEND) => at,
+            At::Offset(offset) => At::NotAtEnd(Some(offset)),
+            _ => At::NotAtEnd(None),
+        };
         task.write_file(file, &slices, at, patience)?
     };
     if flags.intersects(RwFlags::DSYNC | RwFlags::SYNC) && file.path.inode().is_regular() {

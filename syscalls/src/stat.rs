@@ -137,7 +137,11 @@ fn to_statx(task: &CurrentTask, place: &Path, attr: &Attr, asked: StatxMask) -> 
         stx_rdev_minor: minor(attr.rdev),
         stx_dev_major: major(dev),
         stx_dev_minor: minor(dev),
-        stx_mnt_id: place.mount.id,
+        stx_mnt_id: if asked.contains(StatxMask::MNT_ID_UNIQUE) {
+            place.mount.unique_id()
+        } else {
+            place.mount.id
+        },
         ..Statx::default()
     }
 }

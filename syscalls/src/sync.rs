@@ -5,6 +5,7 @@ use abi::open::{AT_FDCWD, FallocateMode, POSIX_FADV_NOREUSE, SyncFileRangeFlags}
 use sentry::SysResult;
 use sentry::mm::UserCStr;
 use sentry::task::CurrentTask;
+use sentry::task::file_lock::Wait;
 use sentry::vfs::File;
 use sentry::vfs::attr::FileType;
 
@@ -19,6 +20,7 @@ pub fn truncate(task: &mut CurrentTask, path: UserCStr, length: i64) -> SysResul
         let old = place.inode().attr()?.size;
         task.check_new_size(length, old)?;
     }
+    task.break_leases(place.inode(), true, Wait::Yes)?;
     let roots = task.fs().roots();
     Ok(task.caller(&roots).truncate(&place, length)?)
 }

@@ -17,6 +17,7 @@ mod files;
 mod filesystems;
 mod loader;
 mod memory;
+mod mounts;
 mod pseudo;
 mod signals;
 mod sockets;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use abi::Errno;
 use abi::capability::CAP_FSETID;
 use abi::inotify::InotifyMask;
+use abi::open::OpenFlags;
 use abi::poll::PollEvents;
 use abi::resource::{RLIM_INFINITY, RLIMIT_FSIZE};
 use abi::signal::{SI_USER, SigInfo, Signal};
@@ -33,6 +34,9 @@ pub enum At {
     Position,
     /// At this offset; the position stays.
     Offset(u64),
+    /// As [`Position`](Self::Position) or [`Offset`](Self::Offset), and not at the end where `O_APPEND` says so
+    /// (RWF_NOAPPEND). `None` is the position.
+    NotAtEnd(Option<u64>),
 }
 
 /// Which way bytes go.
@@ -149,7 +153,10 @@ impl CurrentTask {
             return self.read_socket(file, slices, patience);
         }
         if !ops.seekable() {
-            let offset = if let At::Offset(offset) = at { offset } else { 0 };
+            let offset = match at {
+                At::Offset(offset) | At::NotAtEnd(Some(offset)) => offset,
+                At::Position | At::NotAtEnd(None) => 0,
+            };
             return self.retry_io(file, Direction::Read, patience, |task| {
                 ops.read(file, &mut UserSink::new(task.mm(), slices), offset)
             });
@@ -185,14 +192,17 @@ impl CurrentTask {
     fn write_seekable(&mut self, file: &Arc<File>, from: impl Bytes, len: u64, at: At) -> SysResult<usize> {
         self.drop_set_id(file)?;
         let mut position = match at {
-            At::Position => Some(file.position()),
-            At::Offset(_) => None,
+            At::Position | At::NotAtEnd(None) => Some(file.position()),
+            At::Offset(_) | At::NotAtEnd(Some(_)) => None,
         };
         let mut offset = match (&position, at) {
             (Some(position), _) => **position,
-            (None, At::Offset(offset)) => offset,
-            (None, At::Position) => 0,
+            (None, At::Offset(offset) | At::NotAtEnd(Some(offset))) => offset,
+            (None, At::Position | At::NotAtEnd(None)) => 0,
         };
+        if file.flags().contains(OpenFlags::APPEND) && !matches!(at, At::NotAtEnd(_)) {
+            offset = AT_END;
+        }
         check_end(offset, len)?;
         let len = self.limit_size(file, offset, len)?;
         let done = from.write(self, file, len as usize, &mut offset)?;
@@ -307,6 +317,7 @@ impl CurrentTask {
         match opening {
             Opening::Done(file) => Ok(file),
             Opening::Waiting(waiting) => self.wait_for_open(waiting),
+            Opening::Leased(_) => Err(Errno::EAGAIN.into()),
         }
     }
 
@@ -356,11 +367,11 @@ fn check_end(offset: u64, len: u64) -> Result<(), Errno> {
 /// Reads a file that has a position.
 pub fn read_seekable(file: &File, sink: &mut dyn IoSink, at: At) -> Result<usize, Errno> {
     let done = match at {
-        At::Offset(offset) => {
+        At::Offset(offset) | At::NotAtEnd(Some(offset)) => {
             check_end(offset, sink.remaining() as u64)?;
             file.ops().read(file, sink, offset)?
         }
-        At::Position => {
+        At::Position | At::NotAtEnd(None) => {
             let mut position = file.position();
             check_end(*position, sink.remaining() as u64)?;
             let done = file.ops().read(file, sink, *position)?;

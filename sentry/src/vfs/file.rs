@@ -9,7 +9,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use abi::Errno;
 use abi::inotify::InotifyMask;
@@ -18,6 +18,7 @@ use abi::poll::PollEvents;
 use sync::{Mutex, SleepMutex, SleepMutexGuard};
 
 use super::io::{IoSink, IoSource};
+use super::mount::MountFlags;
 use crate::SysResult;
 use crate::mm::Mappable;
 use crate::task::{Credentials, CurrentTask, Pid};
@@ -255,6 +256,15 @@ pub trait FileOps: Send + Sync + Any {
     }
 }
 
+/// How a read shows in the time of access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessTime {
+    /// Where it would be older than the last change, or a day old.
+    Relative,
+    /// Always.
+    Strict,
+}
+
 /// What an open file holds of its inode until it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
@@ -274,6 +284,9 @@ pub struct File {
     /// The place in the tree: each open file has one (pipes and the like sit in a kernel-internal file system).
     pub path: super::path::Path,
     access: AccessMode,
+    counts_as_reader: bool,
+    /// The open(2) that made the description made the file too.
+    created: AtomicBool,
     /// Status flags: those of F_GETFL.
     flags: AtomicU32,
     position: SleepMutex<u64>,
@@ -331,11 +344,24 @@ impl File {
         opener: Arc<Credentials>,
         claim: Claim,
     ) -> Arc<File> {
+        if claim == Claim::Write {
+            path.mount.writer_comes();
+        }
+        let access = AccessMode::from_flags(flags);
+        let counts_as_reader = access.read
+            && claim == Claim::None
+            && !flags.contains(OpenFlags::PATH)
+            && path.inode().is_regular();
+        if counts_as_reader {
+            path.inode().reader_comes();
+        }
         Arc::new(File {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             ops,
             path,
-            access: AccessMode::from_flags(flags),
+            access,
+            counts_as_reader,
+            created: AtomicBool::new(false),
             flags: AtomicU32::new((flags - CREATION - OpenFlags::CLOEXEC).bits()),
             position: SleepMutex::new(0),
             claim,
@@ -349,6 +375,15 @@ impl File {
     /// The operations.
     pub fn ops(&self) -> &dyn FileOps {
         &*self.ops
+    }
+
+    /// Whether its open(2) has made the file (F_CREATED_QUERY).
+    pub fn has_created(&self) -> bool {
+        self.created.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_created(&self) {
+        self.created.store(true, Ordering::Relaxed);
     }
 
     /// The operations as one kind, if they are that.
@@ -376,9 +411,24 @@ impl File {
         self.flags().contains(OpenFlags::NONBLOCK)
     }
 
-    /// Whether a write at `offset` goes to the end of the file instead.
+    /// Whether a write at `offset` goes to the end of the file instead. The generic layer has made it [`AT_END`] where
+    /// `O_APPEND` says so.
     pub fn appends(&self, offset: u64) -> bool {
-        offset == AT_END || self.flags().contains(OpenFlags::APPEND)
+        offset == AT_END
+    }
+
+    /// How reading through it shows in the time of access; `None`: it does not.
+    pub fn access_time(&self) -> Option<AccessTime> {
+        let mount = self.path.mount.flags();
+        let is_dir = self.path.inode().is_dir();
+        if self.flags().contains(OpenFlags::NOATIME)
+            || mount.contains(MountFlags::NOATIME)
+            || (is_dir && mount.contains(MountFlags::NODIRATIME))
+            || self.path.mount.is_read_only()
+        {
+            return None;
+        }
+        Some(if mount.contains(MountFlags::RELATIME) { AccessTime::Relative } else { AccessTime::Strict })
     }
 
     /// F_SETFL: changes what it may change (`O_APPEND`, `O_ASYNC`, `O_DIRECT`, `O_NOATIME`, `O_NONBLOCK`).
@@ -452,9 +502,15 @@ impl Drop for File {
                 if self.access.write { InotifyMask::CLOSE_WRITE } else { InotifyMask::CLOSE_NOWRITE };
             super::inotify::notify(&self.path.dentry, events);
         }
+        if self.counts_as_reader {
+            self.path.inode().reader_goes();
+        }
         match self.claim {
             Claim::None => {}
-            Claim::Write => self.path.inode().put_write(),
+            Claim::Write => {
+                self.path.inode().put_write();
+                self.path.mount.writer_goes();
+            }
             Claim::DenyWrite => self.path.inode().allow_write(),
         }
         if let Some(locks) = self.path.inode().locks_if_any() {

@@ -46,6 +46,10 @@ pub struct Inode {
     linkable: AtomicBool,
     /// Above zero: open for writing so often; below: so often being executed (ETXTBSY).
     writers: AtomicI32,
+    /// Files open for reading only.
+    readers: AtomicU32,
+    /// How long what is written to it is expected to live (F_SET_RW_HINT).
+    write_hint: AtomicU32,
     /// Changes of a directory, writes of a regular file: one at a time.
     lock: SleepMutex<()>,
     /// Of a directory: how often its entries have changed.
@@ -71,6 +75,8 @@ impl Inode {
             gid: AtomicU32::new(attr.gid),
             linkable: AtomicBool::new(false),
             writers: AtomicI32::new(0),
+            readers: AtomicU32::new(0),
+            write_hint: AtomicU32::new(0),
             lock: SleepMutex::new(()),
             changes: AtomicU64::new(0),
             attachment: Mutex::new(None),
@@ -155,19 +161,40 @@ impl Inode {
     pub fn get_write(&self) -> Result<()> {
         let more = |n: i32| if n < 0 { None } else { n.checked_add(1) };
         self.writers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).map_err(|_| Errno::ETXTBSY)?;
-        self.sb.add_writer();
         Ok(())
     }
 
     /// Takes [`get_write`](Self::get_write) back.
     pub fn put_write(&self) {
-        self.sb.remove_writer();
         self.writers.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// How many descriptions are open for writing.
     pub fn writers(&self) -> u32 {
         self.writers.load(Ordering::Acquire).max(0) as u32
+    }
+
+    /// How many descriptions are open for reading only.
+    pub fn readers(&self) -> u32 {
+        self.readers.load(Ordering::Acquire)
+    }
+
+    pub(super) fn reader_comes(&self) {
+        self.readers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn reader_goes(&self) {
+        self.readers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How long what is written is expected to live: an `RWH_WRITE_LIFE_*`.
+    pub fn write_hint(&self) -> u32 {
+        self.write_hint.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`write_hint`](Self::write_hint).
+    pub fn set_write_hint(&self, hint: u32) {
+        self.write_hint.store(hint, Ordering::Relaxed);
     }
 
     /// The file is about to be executed: nobody may open it for writing; ETXTBSY when somebody has.

@@ -10,6 +10,7 @@ use super::caller::Caller;
 use super::dentry::Dentry;
 use super::inode::RenameEnd;
 use super::inotify::{notify_inode, notify_moved};
+use super::namespace::{detach_from, is_mount_point_in};
 use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, lookup_parent};
@@ -57,7 +58,8 @@ impl Caller<'_> {
             return Ok(());
         }
         self.may_rename(&from.dir, &source, &to.dir, target.as_ref(), exchange)?;
-        if source.is_mount_point() || target.as_ref().is_some_and(|t| t.is_mount_point()) {
+        let is_busy = |dentry: &Arc<Dentry>| is_mount_point_in(dentry, &from.dir.mount);
+        if is_busy(&source) || target.as_ref().is_some_and(is_busy) {
             return Err(Errno::EBUSY);
         }
         let from_end =
@@ -77,6 +79,11 @@ impl Caller<'_> {
             from_dir.inode.entries_changed();
         }
         drop(locks);
+        if let Some(target) = &target
+            && !exchange
+        {
+            detach_from(target);
+        }
         let (from_end, to_end) =
             ((&from_dir.inode, from_name.as_bytes()), (&to_dir.inode, to_name.as_bytes()));
         notify_moved(from_end, to_end, &source.inode);

@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use abi::Errno;
 use abi::stat::makedev;
 use smallvec::SmallVec;
 use sync::{Mutex, SleepMutex};
@@ -12,6 +13,7 @@ use sync::{Mutex, SleepMutex};
 use super::attr::StatFs;
 use super::dentry::Dentry;
 use crate::Result;
+use crate::task::{Credentials, UserNamespace};
 
 /// What a file system as a whole does.
 pub trait SuperBlockOps: Send + Sync + Any {
@@ -57,13 +59,15 @@ pub struct SuperBlock {
     pub dev: u64,
     ops: Box<dyn SuperBlockOps>,
     read_only: AtomicBool,
+    /// The user namespace whose capabilities count for it; nobody's means the first one's.
+    owner: OnceLock<Arc<UserNamespace>>,
+    /// Files open for writing.
+    writers: AtomicUsize,
     revalidate: bool,
     keeps_unused: bool,
     next_ino: AtomicU64,
     /// Mounts that show it.
     active: AtomicUsize,
-    /// Openings for writing of its files.
-    writers: AtomicUsize,
     cached: Mutex<CachedList, sync::levels::Leaf>,
     /// Held while directories move from one parent to another.
     pub(super) rename: SleepMutex<()>,
@@ -105,9 +109,10 @@ impl SuperBlock {
             keeps_unused: ops.keeps_unused(),
             ops,
             read_only: AtomicBool::new(false),
+            owner: OnceLock::new(),
+            writers: AtomicUsize::new(0),
             next_ino: AtomicU64::new(1),
             active: AtomicUsize::new(0),
-            writers: AtomicUsize::new(0),
             cached: Mutex::default(),
             rename: SleepMutex::new(()),
             above: Mutex::default(),
@@ -145,22 +150,38 @@ impl SuperBlock {
         self.read_only.store(read_only, Ordering::Relaxed);
     }
 
-    /// Makes it read-only for a remount; EBUSY while a file of it is open for writing.
-    pub fn make_read_only(&self) -> Result<()> {
-        if self.writers.load(Ordering::Acquire) > 0 {
-            return Err(abi::Errno::EBUSY);
+    /// Whoever has CAP_SYS_ADMIN in `owner` may change its options. Told once.
+    pub fn set_owner(&self, owner: &Arc<UserNamespace>) {
+        if owner.parent().is_some() {
+            let _ = self.owner.set(Arc::clone(owner));
         }
-        self.set_read_only(true);
+    }
+
+    /// Whether `creds` has the capability `cap` over the file system as a whole.
+    pub fn capable(&self, creds: &Credentials, cap: u32) -> bool {
+        match self.owner.get() {
+            Some(owner) => creds.has_cap_in(cap, owner),
+            None => creds.has_cap(cap) && creds.user_ns.parent().is_none(),
+        }
+    }
+
+    /// New options, and whether it is read-only: EBUSY while files are open for writing.
+    pub fn reconfigure(&self, options: &[u8], read_only: bool) -> Result<()> {
+        if read_only && !self.is_read_only() && self.writers.load(Ordering::Acquire) != 0 {
+            return Err(Errno::EBUSY);
+        }
+        self.ops.reconfigure(options)?;
+        self.set_read_only(read_only);
         Ok(())
     }
 
-    /// One file more is open for writing.
-    pub(super) fn add_writer(&self) {
+    /// A file is opened for writing.
+    pub(super) fn writer_comes(&self) {
         self.writers.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Takes [`add_writer`](Self::add_writer) back.
-    pub(super) fn remove_writer(&self) {
+    /// It is closed.
+    pub(super) fn writer_goes(&self) {
         self.writers.fetch_sub(1, Ordering::AcqRel);
     }
 

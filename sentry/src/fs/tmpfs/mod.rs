@@ -60,6 +60,10 @@ impl FileSystemType for Tmpfs {
         self.name == "tmpfs"
     }
 
+    fn check_option(&self, option: &[u8]) -> Result<()> {
+        Options::default().parse(option)
+    }
+
     fn mount(&self, request: &MountRequest<'_>, caller: &Caller<'_>) -> Result<Arc<Dentry>> {
         let owned = Options { uid: caller.creds.fsuid, gid: caller.creds.fsgid, ..Options::default() };
         let mut options = owned.clone();

@@ -9,6 +9,7 @@
 
 mod chunk;
 mod map;
+mod shift;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
