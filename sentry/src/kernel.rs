@@ -13,6 +13,7 @@ use sync::{Condvar, Mutex};
 use crate::error::SysResult;
 use crate::fs::tmpfs::memfd::MemfdFs;
 use crate::futex::FutexTable;
+use crate::ipc::shm::ShmTable;
 use crate::loader::Vdso;
 use crate::net::NetNamespace;
 use crate::task::{
@@ -90,6 +91,8 @@ pub struct Kernel {
     pub futexes: FutexTable,
     /// Where memfds live.
     pub memfds: MemfdFs,
+    /// System V shared memory.
+    pub shm: ShmTable,
     /// Clocks of the sandbox.
     pub clocks: Clocks,
     /// The object with time functions that is mapped into every program.
@@ -129,6 +132,7 @@ impl Kernel {
             own_init,
             internal: InternalFs::new(),
             memfds: MemfdFs::new(config.platform.memory())?,
+            shm: ShmTable::default(),
             vfs,
             futexes: FutexTable::default(),
             clocks: Clocks::new(),
