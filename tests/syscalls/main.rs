@@ -47,6 +47,8 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
         }
         [_, "probe", _, ..] => kit::probe::run(&args[2..], &env),
         [_, "transcript", "memory", rest @ ..] => memory::transcript::run(rest),
+        [_, "transcript", "files", rest @ ..] => files::transcript::run(rest),
+        [_, "swap", rest @ ..] => files::swap::run(rest),
         // An interpreter of scripts: `#!cases argv`.
         [_, word, ..] if word.starts_with("argv") => kit::probe::interpret(&args, &words),
         [_, "exec", name, rest @ ..] => match find(name) {

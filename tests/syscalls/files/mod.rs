@@ -19,6 +19,8 @@ mod poll;
 mod read_write;
 mod rename;
 mod seek;
+pub mod swap;
+pub mod transcript;
 mod transfer;
 mod truncate;
 mod xattr;
