@@ -7,6 +7,7 @@ pub mod dev;
 pub mod error;
 pub mod fs;
 pub mod futex;
+pub mod ipc;
 mod kernel;
 pub mod loader;
 pub mod membarrier;

@@ -57,6 +57,7 @@ mod read_write;
 mod rseq;
 mod sched;
 mod seccomp;
+mod shm;
 mod signal;
 mod signalfd;
 mod sleep;

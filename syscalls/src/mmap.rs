@@ -49,7 +49,7 @@ const MAP_ABOVE4G: u32 = 0x80;
 const HUGE_SIZES: [u32; 3] = [0, 21, 30];
 
 /// What memory calls of the caller are checked against.
-fn limits(task: &CurrentTask) -> MmLimits {
+pub(crate) fn limits(task: &CurrentTask) -> MmLimits {
     let group = task.thread_group();
     MmLimits {
         address_space: group.limit(RLIMIT_AS).rlim_cur,

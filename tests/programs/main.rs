@@ -17,8 +17,14 @@ use anyhow::{Context, Result, bail};
 use conformance::build;
 use conformance::place::{Place, sandboxes};
 
-/// The longest that one script may take.
-const LIMIT: Duration = Duration::from_secs(240);
+mod debian;
+
+/// The longest that one script may take; with PROGRAMS_HEAVY ten times as long.
+const LIMIT: Duration = Duration::from_secs(300);
+
+fn limit() -> Duration {
+    if std::env::var_os("PROGRAMS_HEAVY").is_some() { LIMIT * 10 } else { LIMIT }
+}
 
 /// The status of a script that succeeded.
 const SUCCESS: &str = "exit status: 0";
@@ -71,6 +77,23 @@ fn run() -> Result<usize> {
             Some(difference) => {
                 println!("programs: FAILED {name}\n{difference}");
                 failed += 1;
+            }
+        }
+    }
+    if filters.is_empty() || filters.iter().any(|f| "debian_packages".contains(f.as_str())) {
+        let begun = Instant::now();
+        match debian::packages(&runsc)? {
+            debian::Outcome::Same => {
+                println!("programs: pass debian_packages ({:.1} s)", begun.elapsed().as_secs_f32());
+                passed += 1;
+            }
+            debian::Outcome::Differs(how) => {
+                println!("programs: FAILED debian_packages\n{how}");
+                failed += 1;
+            }
+            debian::Outcome::Skipped(why) => {
+                println!("programs: SKIPPED debian_packages: {why}");
+                skipped += 1;
             }
         }
     }
@@ -156,10 +179,10 @@ fn outcome(mut shell: Command, script: &Path, work: &Path) -> Result<Outcome> {
         if let Some(status) = child.try_wait()? {
             break status.to_string();
         }
-        if begun.elapsed() > LIMIT {
+        if begun.elapsed() > limit() {
             child.kill()?;
             child.wait()?;
-            break format!("no end after {LIMIT:?}");
+            break format!("no end after {:?}", limit());
         }
         std::thread::sleep(Duration::from_millis(10));
     };

@@ -61,6 +61,8 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
             (Ok(first), Ok(last)) => kit::walk::record(first, last),
             _ => 2,
         },
+        [_, "transcript", "files", rest @ ..] => files::transcript::run(rest),
+        [_, "swap", rest @ ..] => files::swap::run(rest),
         // An interpreter of scripts: `#!cases argv`.
         [_, word, ..] if word.starts_with("argv") => kit::probe::interpret(&args, &words),
         [_, "exec", name, rest @ ..] => match find(name) {

@@ -28,7 +28,7 @@ pub struct SignalFd {
     mask: AtomicU64,
     waiters: Arc<Waiters>,
     /// Processes whose signals are passed on to the waiters.
-    processes: Mutex<Vec<(Weak<ThreadGroup>, WaitKey)>, sync::levels::FileState>,
+    processes: Mutex<Vec<(Weak<ThreadGroup>, WaitKey)>, sync::levels::FileStateInner>,
 }
 
 #[derive(Default)]

@@ -61,4 +61,4 @@ pub use open_exec::open_exec;
 pub use path::{Path, PathText};
 pub use permission::Want;
 pub use registry::{Driver, FileSystemType, MountRequest, OpenedOps, PendingOpen, Vfs};
-pub use super_block::{SuperBlock, SuperBlockOps};
+pub use super_block::{SuperBlock, SuperBlockOps, drop_all_cached};

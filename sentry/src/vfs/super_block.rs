@@ -53,6 +53,15 @@ pub trait SuperBlockOps: Send + Sync + Any {
     fn shutdown(&self) {}
 }
 
+/// All file systems, some of which may be gone.
+static ALL: Mutex<Vec<Weak<SuperBlock>>, sync::levels::Leaf> = Mutex::new(Vec::new());
+
+/// Lets go of all dentries, of all file systems, that are kept only for speed.
+pub fn drop_all_cached() {
+    let all: Vec<Arc<SuperBlock>> = ALL.lock().iter().filter_map(Weak::upgrade).collect();
+    all.iter().for_each(|sb| sb.drop_cached());
+}
+
 /// A mounted file system.
 pub struct SuperBlock {
     /// `st_dev` of all its files.
@@ -103,7 +112,7 @@ impl SuperBlock {
 
     /// A file system with this device number.
     pub fn with_dev(ops: Box<dyn SuperBlockOps>, dev: u64) -> Arc<SuperBlock> {
-        Arc::new(SuperBlock {
+        let sb = Arc::new(SuperBlock {
             dev,
             revalidate: ops.revalidate(),
             keeps_unused: ops.keeps_unused(),
@@ -116,7 +125,14 @@ impl SuperBlock {
             cached: Mutex::default(),
             rename: SleepMutex::new(()),
             above: Mutex::default(),
-        })
+        });
+        let mut all = ALL.lock();
+        if all.len() == all.capacity() {
+            all.retain(|sb| sb.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(&sb));
+        drop(all);
+        sb
     }
 
     /// What the file system does.

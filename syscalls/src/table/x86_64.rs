@@ -33,9 +33,9 @@ syscall_table! {
     26  msync => mmap::msync, Full, "";
     27  mincore => mmap::mincore, Full, "";
     28  madvise => mmap::madvise, Full, "";
-    29  shmget => none, None, "";
-    30  shmat => none, None, "";
-    31  shmctl => none, None, "";
+    29  shmget => shm::shmget, Partial, "one IPC namespace a sandbox";
+    30  shmat => shm::shmat, Partial, "one IPC namespace a sandbox";
+    31  shmctl => shm::shmctl, Partial, "one IPC namespace a sandbox";
     32  dup => fd::dup, Full, "";
     33  dup2 => fd::dup2, Full, "";
     34  pause => signal::pause, Full, "";
@@ -71,7 +71,7 @@ syscall_table! {
     64  semget => none, None, "";
     65  semop => none, None, "";
     66  semctl => none, None, "";
-    67  shmdt => none, None, "";
+    67  shmdt => shm::shmdt, Partial, "one IPC namespace a sandbox";
     68  msgget => none, None, "";
     69  msgsnd => none, None, "";
     70  msgrcv => none, None, "";

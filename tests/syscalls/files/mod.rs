@@ -29,6 +29,8 @@ mod rename;
 mod resolution;
 mod seek;
 mod sparse;
+pub mod swap;
+pub mod transcript;
 mod transfer;
 mod truncate;
 mod unnamed;

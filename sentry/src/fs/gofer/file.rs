@@ -63,7 +63,7 @@ impl GoferFile {
 
     fn written(&self) {
         if let Some(ops) = self.inode.downcast::<GoferInode>() {
-            ops.written();
+            ops.written(&self.inode);
         }
     }
 
@@ -140,7 +140,7 @@ impl FileOps for GoferFile {
         host::file::truncate(self.host.fd(), size).map_err(host_errno)?;
         self.keep_set_id_bits(set_id)?;
         if let Some(ops) = self.inode.downcast::<GoferInode>() {
-            ops.mappings.truncate(size);
+            ops.truncated(size);
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ struct Pages {
 impl Mappable for Pages {
     fn translate(&self, offset: u64, len: u64, write: bool) -> Result<Run> {
         if write && let Some(ops) = self.inode.downcast::<GoferInode>() {
-            ops.written();
+            ops.written(&self.inode);
         }
         // Beyond the end the host answers with SIGBUS, page by page, as the file is at that moment.
         Ok(Run { place: Place::Host(Arc::clone(&self.host), offset), len })
@@ -183,7 +183,7 @@ impl Mappable for Pages {
     /// The host takes away the file's own pages when it is truncated; the private copies of them are ours.
     fn mappings(&self) -> Option<&FileMappings> {
         let ops = self.inode.downcast::<GoferInode>().filter(|_| self.may_change())?;
-        Some(&ops.mappings)
+        Some(&ops.contents().ok()?.mappings)
     }
 
     fn sync(&self, _offset: u64, _len: u64) -> Result<()> {
@@ -195,6 +195,9 @@ impl Mappable for Pages {
     }
 
     fn futex_id(&self) -> u64 {
-        self.inode.downcast::<GoferInode>().map_or(0, GoferInode::futex_id)
+        self.inode
+            .downcast::<GoferInode>()
+            .and_then(|ops| ops.contents().ok())
+            .map_or(0, |contents| contents.futex_id)
     }
 }
