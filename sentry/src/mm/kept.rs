@@ -15,6 +15,15 @@ const MOST: u64 = 512 * PAGE;
 /// In so many runs at most.
 const MAX_RUNS: usize = 16;
 
+/// Where frames may be taken from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Where {
+    /// Only the offsets that are wanted: they join the neighbours' frames.
+    Wanted,
+    /// Any run, if not from there.
+    AnyRun,
+}
+
 /// Runs with one reference on each page, which is the owner's. They hold what the guest left there.
 #[derive(Default)]
 pub(super) struct Kept {
@@ -42,18 +51,18 @@ impl Kept {
         too_much
     }
 
-    /// `len` bytes, cleared: at one of the offsets `wanted`, or else from any run if `anywhere`.
+    /// `len` bytes, cleared: at one of the offsets `wanted`, or else as `place` says.
     pub fn take(
         &mut self,
         memory: &MemoryFile,
         len: u64,
         wanted: &[Option<u64>],
-        anywhere: bool,
+        place: Where,
     ) -> Option<Frames> {
         if self.runs.is_empty() {
             return None;
         }
-        let frames = self.find(len, wanted, anywhere)?;
+        let frames = self.find(len, wanted, place)?;
         if memory.zero(frames.offset, frames.len).is_err() {
             memory.decref(frames);
             return None;
@@ -61,14 +70,17 @@ impl Kept {
         Some(frames)
     }
 
-    fn find(&mut self, len: u64, wanted: &[Option<u64>], anywhere: bool) -> Option<Frames> {
+    fn find(&mut self, len: u64, wanted: &[Option<u64>], place: Where) -> Option<Frames> {
         for offset in wanted.iter().flatten() {
             let within = |run: &Frames| run.offset <= *offset && offset + len <= run.offset + run.len;
             if let Some(at) = self.runs.iter().rposition(within) {
                 return Some(self.cut(at, Frames { offset: *offset, len }));
             }
         }
-        let at = self.runs.iter().rposition(|run| anywhere && run.len >= len)?;
+        if place == Where::Wanted {
+            return None;
+        }
+        let at = self.runs.iter().rposition(|run| run.len >= len)?;
         let run = self.runs[at];
         Some(self.cut(at, Frames { offset: run.offset + run.len - len, len }))
     }
@@ -112,13 +124,13 @@ mod tests {
         let run = written(&memory, 8);
         assert_eq!(kept.keep(&memory, run), []);
         let middle = Some(run.offset + 2 * PAGE);
-        let taken = kept.take(&memory, 3 * PAGE, &[None, middle], false).expect("frames");
+        let taken = kept.take(&memory, 3 * PAGE, &[None, middle], Where::Wanted).expect("frames");
         assert_eq!(taken.offset, run.offset + 2 * PAGE);
         let mut bytes = vec![1; taken.len as usize];
         memory.read(taken.offset, &mut bytes).expect("read");
         assert!(bytes.iter().all(|byte| *byte == 0));
-        assert_eq!(kept.take(&memory, 3 * PAGE, &[None, middle], false), None);
-        let last = kept.take(&memory, 3 * PAGE, &[None, None], true).expect("frames");
+        assert_eq!(kept.take(&memory, 3 * PAGE, &[None, middle], Where::Wanted), None);
+        let last = kept.take(&memory, 3 * PAGE, &[None, None], Where::AnyRun).expect("frames");
         assert_eq!((last.offset, last.len), (run.offset + 5 * PAGE, 3 * PAGE));
         let rest: u64 = kept.take_all().iter().map(|run| run.len).sum();
         assert_eq!(rest, 2 * PAGE);

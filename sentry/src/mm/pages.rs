@@ -10,7 +10,7 @@ use abi::Errno;
 use platform::{Frames, MemoryFile, Prot};
 
 use super::arena::{Arena, Growth};
-use super::kept::Kept;
+use super::kept::{self, Kept};
 use super::mappable::Place;
 use super::pma::Pma;
 use super::ranges::{Ranges, clip};
@@ -68,11 +68,12 @@ impl Pages {
             Growth::Down => [above, below],
         };
         // A copy on write needs no cleared frames, and a heap none that don't grow.
-        let anywhere = growth == Growth::Down && self.pmas.len() < FEW_PIECES;
+        let few = self.pmas.len() < FEW_PIECES;
+        let place = if growth == Growth::Down && few { kept::Where::AnyRun } else { kept::Where::Wanted };
         let kept = match growth {
             Growth::Around => None,
             Growth::Up | Growth::Down => {
-                self.kept.take(&self.memory, range.end - range.start, &wanted, anywhere)
+                self.kept.take(&self.memory, range.end - range.start, &wanted, place)
             }
         };
         kept.or_else(|| self.arena.take(&self.memory, range, &wanted, growth)).ok_or(Errno::ENOMEM)
