@@ -150,6 +150,8 @@ pub fn mq_notify(task: &mut CurrentTask, queue: Fd, event: In<SigEvent>) -> SysR
         None => None,
         Some(event) => match event.sigev_notify {
             SIGEV_NONE => None,
+            // 0 is taken, and no signal.
+            SIGEV_SIGNAL if event.sigev_signo == 0 => None,
             SIGEV_SIGNAL => Some(Signal::new(event.sigev_signo as u32).ok_or(Errno::EINVAL)?),
             // Goes over a netlink socket of the C library's.
             SIGEV_THREAD => return Err(Errno::EBADF.into()),

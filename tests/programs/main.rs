@@ -52,7 +52,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<usize> {
     let filters: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let places = sandboxes(&build::runsc()?, None)?;
+    let runsc = build::runsc()?;
+    let places = sandboxes(&runsc, None)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/scripts");
     let mut scripts: Vec<PathBuf> = fs::read_dir(&folder)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
     scripts.sort();

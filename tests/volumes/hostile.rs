@@ -50,7 +50,7 @@ fn odd_files_hang_nothing() {
         fs::write(folder.0.join(OsStr::from_bytes(b"\xff\xfe\n\x01")), "odd name").unwrap();
         fs::write(at(&"n".repeat(255)), "long name").unwrap();
         fs::create_dir(at("closed")).unwrap();
-        fs::set_permissions(at("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(at("closed"), fs::Permissions::from_mode(0o0)).unwrap();
 
         let mut guest = Guest::start(&[format!("--volume={}:/v:{mode}", folder.0.display())]);
         for looped in ["/v/self", "/v/x/y", "/v/l0", "/v/self/a/b"] {

@@ -73,7 +73,7 @@ pub fn open_image(place: Path, caller: &Caller<'_>) -> Result<Arc<File>> {
     }
     match caller.open_place(place, OpenFlags::empty(), Want::READ)? {
         Opening::Done(file) => Ok(file),
-        Opening::Waiting(_) => Err(Errno::ENOTBLK),
+        Opening::Waiting(_) | Opening::Leased(_) => Err(Errno::ENOTBLK),
     }
 }
 

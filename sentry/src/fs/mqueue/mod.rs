@@ -86,7 +86,7 @@ impl Mqueues {
                     let mut want = Want::empty();
                     want.set(Want::READ, access.read);
                     want.set(Want::WRITE, access.write);
-                    return done(caller.open_place(place, opened, want)?);
+                    return caller.open_place(place, opened, want).and_then(Opening::now);
                 }
                 Err(Errno::ENOENT) if creates => {}
                 Err(errno) => return Err(errno),
@@ -103,7 +103,7 @@ impl Mqueues {
             match made {
                 Ok(_) => {
                     let place = lookup(&caller, &root, name, LookupFlags::empty())?;
-                    return done(caller.open_place(place, opened, Want::empty())?);
+                    return caller.open_place(place, opened, Want::empty()).and_then(Opening::now);
                 }
                 // Somebody else was faster.
                 Err(Errno::EEXIST) => {}
@@ -124,13 +124,6 @@ impl Mqueues {
 impl Default for Mqueues {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-fn done(opening: Opening) -> Result<Arc<File>> {
-    match opening {
-        Opening::Done(file) => Ok(file),
-        Opening::Waiting(_) => Err(Errno::EAGAIN),
     }
 }
 
