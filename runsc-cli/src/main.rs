@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     };
     let name = command.name();
     let done = match command {
-        Command::Do(args) => cmd::r#do::run(args),
+        Command::Do(args) => cmd::r#do::run(*args),
         Command::Syscalls(args) => cmd::syscalls::run(&args),
         Command::Platforms(args) => cmd::platforms::run(&args),
         Command::Version => cmd::version::run(),

@@ -37,7 +37,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a program in a sandbox that shows the host's files, read-only below a layer in memory
-    Do(r#do::Args),
+    Do(Box<r#do::Args>),
     /// Print the system call table: what is supported, and how far
     Syscalls(syscalls::Args),
     /// Print the platforms that can run guest code, and whether they work here
