@@ -73,8 +73,8 @@ pub trait SocketOps: Send + Sync + Any {
     /// bind(2)
     fn bind(&self, actor: &Actor<'_>, address: &[u8]) -> Result<(), Errno>;
 
-    /// connect(2)
-    fn connect(&self, actor: &Actor<'_>, address: &[u8]) -> Result<Connected, Errno>;
+    /// connect(2). Whether the call would wait (`waits`) tells those that go on in the background: EINPROGRESS.
+    fn connect(&self, actor: &Actor<'_>, address: &[u8], waits: bool) -> Result<Connected, Errno>;
 
     /// listen(2)
     fn listen(&self, actor: &Actor<'_>, backlog: i32) -> Result<(), Errno>;

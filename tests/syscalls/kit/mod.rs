@@ -8,6 +8,7 @@ pub mod child;
 pub mod elf;
 pub mod errno;
 pub mod files;
+pub mod inet;
 pub mod memory;
 pub mod numbers;
 pub mod probe;
