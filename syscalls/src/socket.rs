@@ -193,6 +193,7 @@ pub fn setsockopt(
     task.copy_in(value, &mut bytes)?;
     if level.0 == SOL_SOCKET {
         ops.options().set(option.0, &bytes, task.own_creds())?;
+        ops.options_changed();
     } else {
         ops.set_option(task, level.0, option.0, &bytes)?;
     }

@@ -3,7 +3,7 @@
 //! - [`Socket`]: a socket as an open file; [`SocketOps`]: what a family does. Operations never wait, as with all files;
 //!   [`CurrentTask`](crate::task::CurrentTask) has the calls that do (`io`).
 //! - [`SocketOptions`]: the options that are the same for all families.
-//! - [`unix`]: AF_UNIX.
+//! - [`unix`] is AF_UNIX.
 //! - [`inet`]: AF_INET and AF_INET6 on the loopback interface, the only one there is so far.
 
 pub mod actor;

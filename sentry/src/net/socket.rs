@@ -110,6 +110,9 @@ pub trait SocketOps: Send + Sync + Any {
         Err(Errno::EOPNOTSUPP)
     }
 
+    /// An option of SOL_SOCKET has been set.
+    fn options_changed(&self) {}
+
     /// SO_ERROR: the pending error, which is then gone.
     fn take_error(&self) -> Option<Errno>;
 

@@ -103,11 +103,11 @@ impl TcpSocket {
                 }
                 Role::Idle => {
                     if state.port.is_none() {
-                        let at = state.local.unwrap_or_else(|| address::unspecified(self.family));
+                        let mut at = state.local.unwrap_or_else(|| address::unspecified(self.family));
+                        at.set_port(0);
                         self.take_port(&mut state, actor, at)?;
                     }
                     if let Some(port) = &state.port {
-                        port.set_sharing(self.options.is_on(SO_REUSEADDR), self.options.is_on(SO_REUSEPORT));
                         port.set_listening(true)?;
                     }
                     let (waiting, blocked) = (VecDeque::new(), Vec::new());

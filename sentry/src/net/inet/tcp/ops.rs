@@ -8,7 +8,7 @@ use abi::Errno;
 use abi::inet::{TCP_CONGESTION, TCP_INFO, TCP_MAXSEG, TcpInfo};
 use abi::ioctl::{FIONREAD, SIOCATMARK, TIOCOUTQ};
 use abi::poll::PollEvents;
-use abi::socket::{IPPROTO_TCP, MsgFlags};
+use abi::socket::{IPPROTO_TCP, MsgFlags, SO_REUSEADDR, SO_REUSEPORT};
 use zerocopy::FromZeros;
 
 use super::{READABLE, Role, SHUT_BOTH, SHUT_RECEIVE, TcpSocket, WRITABLE};
@@ -192,6 +192,12 @@ impl SocketOps for TcpSocket {
             return Err(Errno::EINVAL);
         }
         self.inet_options.set(self.family, true, level, option, value)
+    }
+
+    fn options_changed(&self) {
+        if let Some(port) = &self.state.lock().port {
+            port.set_sharing(self.options.is_on(SO_REUSEADDR), self.options.is_on(SO_REUSEPORT));
+        }
     }
 
     fn take_error(&self) -> Option<Errno> {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use abi::Errno;
 use abi::ioctl::{FIONREAD, TIOCOUTQ};
 use abi::poll::PollEvents;
-use abi::socket::{IPPROTO_UDP, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR};
+use abi::socket::{IPPROTO_UDP, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_REUSEADDR, SO_REUSEPORT};
 
 use super::{EVERYTHING, READABLE, SHUT_RECEIVE, SHUT_SEND, UdpSocket, WRITABLE};
 use crate::SysResult;
@@ -119,6 +119,12 @@ impl SocketOps for UdpSocket {
 
     fn set_option(&self, _task: &CurrentTask, level: u32, option: u32, value: &[u8]) -> Result<(), Errno> {
         self.inet_options.set(self.family, false, level, option, value)
+    }
+
+    fn options_changed(&self) {
+        if let Some(port) = &self.state.lock().port {
+            port.set_sharing(self.options.is_on(SO_REUSEADDR), self.options.is_on(SO_REUSEPORT));
+        }
     }
 
     fn take_error(&self) -> Option<Errno> {
