@@ -211,12 +211,12 @@ pub fn fremovexattr(task: &mut CurrentTask, fd: Fd, name: InString) -> SysResult
     remove(task, &file.path, &name)
 }
 
-/// Where the calls that take a directory look; with AT_EMPTY_PATH it is the descriptor's own file, which must be open.
 fn check_at_flags(flags: AtFlags) -> Result<(), Errno> {
     let known = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
     if known.contains(flags) { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
+/// Where the calls that take a directory look; with AT_EMPTY_PATH it is the descriptor's own file, which must be open.
 fn place_at(task: &CurrentTask, dir: DirFd, path: UserCStr, flags: Flags<AtFlags>) -> Result<Path, Errno> {
     let flags = flags.retain();
     check_at_flags(flags)?;

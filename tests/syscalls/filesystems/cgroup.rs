@@ -1,6 +1,9 @@
 //! Version 2 control groups, without any controller.
 
-use super::*;
+use std::ffi::CString;
+
+use super::own_mounts;
+use crate::kit::prelude::*;
 
 /// The hierarchy at `c`, and a group of the case's own in it, which is removed by [`gone`].
 #[track_caller]

@@ -15,6 +15,7 @@ use super::{READABLE, Role, SHUT_BOTH, SHUT_RECEIVE, TcpSocket, WRITABLE};
 use crate::SysResult;
 use crate::mm::{UserAddr, UserRef};
 use crate::net::actor::Actor;
+use crate::net::inet::Family;
 use crate::net::inet::address;
 use crate::net::message::{Received, SendMessage};
 use crate::net::options::{OptionValue, SocketOptions};
@@ -76,6 +77,13 @@ impl SocketOps for TcpSocket {
 
     fn protocol(&self) -> u32 {
         IPPROTO_TCP
+    }
+
+    fn protocol_name(&self) -> &'static str {
+        match self.family {
+            Family::V4 => "TCP",
+            Family::V6 => "TCPv6",
+        }
     }
 
     fn options(&self) -> &SocketOptions {

@@ -13,6 +13,7 @@ use super::{EVERYTHING, READABLE, SHUT_RECEIVE, SHUT_SEND, UdpSocket, WRITABLE};
 use crate::SysResult;
 use crate::mm::{UserAddr, UserRef};
 use crate::net::actor::Actor;
+use crate::net::inet::Family;
 use crate::net::inet::address;
 use crate::net::message::{Received, SendMessage};
 use crate::net::options::{OptionValue, SocketOptions};
@@ -32,6 +33,13 @@ impl SocketOps for UdpSocket {
 
     fn protocol(&self) -> u32 {
         IPPROTO_UDP
+    }
+
+    fn protocol_name(&self) -> &'static str {
+        match self.family {
+            Family::V4 => "UDP",
+            Family::V6 => "UDPv6",
+        }
     }
 
     fn options(&self) -> &SocketOptions {
