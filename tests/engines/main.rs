@@ -69,6 +69,12 @@ fn run(filters: &[String]) -> Result<bool> {
     let mut lab = Lab::new()?;
     let names: Vec<&'static str> = lab.runtimes.iter().map(|runtime| runtime.name).collect();
     let all = std::env::var_os("ENGINES_ALL").is_some();
+    if names.len() < 2 && filters.is_empty() && !all {
+        println!(
+            "engines: SKIPPED all with runc: there is nothing to compare it with; ENGINES_ALL=1 runs them"
+        );
+        return Ok(true);
+    }
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for case in &cases {
         for runtime in &names {
