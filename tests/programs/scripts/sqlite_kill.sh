@@ -8,13 +8,13 @@ for mode in wal delete truncate; do
             ( n=$((round * 1000)); while :; do n=$((n + 1)); sqlite3 -cmd '.timeout 20000' $db "pragma synchronous=full; begin immediate; insert into t values($who, $n, hex(randomblob(300))); update t set pad = hex(randomblob(200)) where n % 7 = $((n % 7)) and who = $who; commit;" >/dev/null 2>&1 && echo $n >> done.$who; done ) & pids[$who]=$!
         done
         sleep 1.5
-        # The shells and what they have running.
-        for who in 1 2; do kill -9 "${pids[$who]}"; pkill -9 -P "${pids[$who]}"; done; wait 2>/dev/null
+        # The shells and what they have running: a shell that is killed first leaves a child that nobody finds.
+        for who in 1 2; do kill -STOP "${pids[$who]}"; pkill -9 -P "${pids[$who]}"; kill -9 "${pids[$who]}"; done; wait 2>/dev/null
         [ "$(sqlite3 -cmd '.timeout 20000' $db 'pragma integrity_check;')" = ok ] || echo "$mode round $round: not whole"
     done
     for who in 1 2; do
         [ -s done.$who ] || echo "$mode: writer $who never committed"
-        sqlite3 $db "select n from t where who = $who order by n;" > there; sort -n done.$who | comm -23 <(sort done.$who) <(sort there) | sed "s/^/$mode: lost /"
+        sqlite3 -cmd '.timeout 20000' $db "select n from t where who = $who order by n;" > there; sort -n done.$who | comm -23 <(sort done.$who) <(sort there) | sed "s/^/$mode: lost /"
     done
-    sqlite3 $db 'pragma wal_checkpoint(truncate); vacuum; pragma integrity_check;' | tail -1; rm -f $db $db-* done.* there
+    sqlite3 -cmd '.timeout 20000' $db 'pragma wal_checkpoint(truncate); vacuum; pragma integrity_check;' | tail -1; rm -f $db $db-* done.* there
 done 2>/dev/null
