@@ -70,7 +70,9 @@ fn a_swapped_tree_leads_nowhere_else() {
         });
         let said = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{mode}: {}: {said} {errors}", output.status);
+        // Status 1: no contents were seen. An exclusive tree may remember for good that a name was not there at first.
+        let fine = output.status.success() || (mode == "exclusive" && output.status.code() == Some(1));
+        assert!(fine, "{mode}: {}: {said} {errors}", output.status);
         println!("{mode}: {rounds} swaps; {}", said.trim());
         // Nothing was made outside.
         let mut outside: Vec<String> = fs::read_dir(top.join("outside"))

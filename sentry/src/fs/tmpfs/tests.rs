@@ -319,7 +319,7 @@ fn writers_from_many_threads_append_whole_records() {
             scope.spawn(move || {
                 let file = w.open("log", 0o2101, 0o644).unwrap();
                 for _ in 0..500 {
-                    assert_eq!(write_at(&file, 0, &[thread; 100]), Ok(100));
+                    assert_eq!(write_at(&file, crate::vfs::file::AT_END, &[thread; 100]), Ok(100));
                 }
             });
         }
