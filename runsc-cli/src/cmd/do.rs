@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use host::signal::{self, SignalSet};
 
-use crate::cmd::{STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
+use crate::cmd::{Global, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
 use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Text, Tree};
 use crate::log::{self, Timeline};
 use crate::sandbox::control::Ended;
@@ -53,8 +53,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     hostname: Option<OsString>,
     /// What runs the program's code
-    #[arg(long, value_enum, default_value_t = PlatformName::Ptrace)]
-    platform: PlatformName,
+    #[arg(long, value_enum)]
+    platform: Option<PlatformName>,
     /// What the network is
     #[arg(long, value_enum, default_value_t = Network::None)]
     network: Network,
@@ -77,7 +77,7 @@ enum Network {
 }
 
 /// Runs the program and gives its exit status.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let started_ns = config::monotonic_ns();
     let mut timeline = Timeline::new(started_ns);
     // What the program inherits is looked at before this process changes it for itself.
@@ -95,7 +95,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let terminal = Terminal::find();
     let identity = namespace::identity();
-    let gofer = GoferConfig { log: log.is_some(), identity, trees: trees(&args)? };
+    let gofer = GoferConfig { log: log.is_some(), identity, trees: trees(&args)?, id_maps: None };
     let mounts = mounts(&args, &gofer)?;
     let process = Process {
         env: environment(std::env::vars_os(), &args.env)?,
@@ -108,17 +108,22 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         job_control: terminal::job_control(),
         foreground: terminal.as_ref().is_none_or(Terminal::foreground),
         args: args.command.iter().cloned().map(Text::from).collect(),
+        capabilities: None,
+        no_new_privileges: false,
+        oom_score_adj: 0,
+        seccomp: None,
     };
     let mut sentry = SentryConfig {
         started_ns,
         log: log.is_some(),
         identity,
-        platform: args.platform,
+        platform: args.platform.or(global.platform()).unwrap_or(PlatformName::Ptrace),
         hostname: hostname(&args),
         strace: args.strace,
         mounts,
         streams: Default::default(),
         process: Some(process),
+        container: None,
     };
     timeline.done("command line understood");
 
@@ -138,7 +143,8 @@ fn run_sandbox(
     let stdio = streams::for_sandbox()?;
     let strace = log.map_or(stdio[2].fd.as_fd(), File::as_fd);
     sentry.streams = stdio.each_ref().map(|stream| stream.seen);
-    let fds = Streams { stdio: stdio.each_ref().map(|stream| stream.fd.as_fd()), strace, log };
+    let fds =
+        Streams { stdio: stdio.each_ref().map(|stream| stream.fd.as_fd()), strace, log, listener: None };
     let sandbox = Sandbox::start(sentry, gofer, &fds, timeline)?;
     drop(stdio);
     streams::let_go()?;
@@ -176,14 +182,16 @@ fn trees(args: &Args) -> anyhow::Result<Vec<Tree>> {
         bail!("--root {}: {why}; give a directory that exists", args.root.display());
     }
     let root = std::path::absolute(&args.root).context("--root")?;
-    let mut trees = vec![Tree { source: root.into(), read_only: true }];
+    // The kernel's own file systems cover these, so nobody needs what the host has there.
+    let hide = ["proc", "sys", "dev"].map(|name| Text::Utf8(name.to_owned())).to_vec();
+    let mut trees = vec![Tree { source: root.into(), read_only: true, hide }];
     for text in &args.volumes {
         let volume = Volume::parse(text)?;
         if let Err(error) = std::fs::metadata(&volume.source) {
             bail!("--volume {}: {error}; give a file or directory that exists", volume.source.display());
         }
         let source = std::path::absolute(&volume.source).context("--volume")?;
-        trees.push(Tree { source: source.into(), read_only: volume.read_only });
+        trees.push(Tree { source: source.into(), read_only: volume.read_only, hide: Vec::new() });
     }
     Ok(trees)
 }

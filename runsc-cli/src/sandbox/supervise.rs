@@ -39,7 +39,7 @@ pub const LAST_WORD: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<Outcome> {
     let signals = signal::signalfd(&SignalSet::all())?;
     loop {
-        let fds = [sandbox.control.as_fd(), signals.as_fd(), sandbox.gofer.pidfd().as_fd()];
+        let fds = [sandbox.control.as_fd(), signals.as_fd(), sandbox.gofer.process.pidfd().as_fd()];
         let [mut control_ready, signals_ready, gofer_ended] = wait(fds, None)?;
         if signals_ready {
             while let Some(received) = signal::read_signalfd(&signals)? {
@@ -52,14 +52,14 @@ pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<O
         if gofer_ended && !control_ready {
             [control_ready] = wait([sandbox.control.as_fd()], Some(LAST_WORD))?;
             if !control_ready {
-                return Ok(Outcome::Failed(sandbox.failure(died("gofer", sandbox.gofer.wait()?))));
+                return Ok(Outcome::Failed(sandbox.failure(died("gofer", sandbox.gofer.process.wait()?))));
             }
         }
         if !control_ready {
             continue;
         }
         match sandbox.control.receive()? {
-            Some(Event::Running | Event::Confined(_)) => {}
+            Some(Event::Running | Event::Created | Event::Confined(_)) => {}
             // The shell has to see that the program has stopped. SIGCONT is then among the signals to be read.
             Some(Event::Stopped(signal)) => signal::stop_self(signal)?,
             Some(Event::Ended(ended)) => return Ok(Outcome::Ended(ended)),
@@ -72,17 +72,24 @@ pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<O
 
 /// What a signal of the command line means for the program.
 fn order(received: Received, terminal: Option<&Terminal>) -> Option<Order> {
-    let Received { signal, code, value, .. } = received;
-    match signal {
-        // Told by the host about Sentry and Gofer, not sent by anyone.
-        libc::SIGCHLD if code > 0 => None,
-        libc::SIGCONT => Some(Order::Continue { foreground: terminal.is_none_or(Terminal::foreground) }),
-        _ => {
-            let from_terminal = code == libc::SI_KERNEL && TERMINAL_SIGNALS.contains(&signal);
-            let to = if from_terminal { Target::Foreground } else { Target::Init };
-            Some(Order::Signal { signal, value, to })
+    match forwarded(received)? {
+        (libc::SIGCONT, ..) => {
+            Some(Order::Continue { foreground: terminal.is_none_or(Terminal::foreground) })
         }
+        (signal, value, to) => Some(Order::Signal { signal, value, to }),
     }
+}
+
+/// Which signal is passed on, with which value, and to whom.
+pub fn forwarded(received: Received) -> Option<(i32, i32, Target)> {
+    let Received { signal, code, value, .. } = received;
+    // Told by the host about Sentry and Gofer, not sent by anyone.
+    if signal == libc::SIGCHLD && code > 0 {
+        return None;
+    }
+    let from_terminal = code == libc::SI_KERNEL && TERMINAL_SIGNALS.contains(&signal);
+    let to = if from_terminal { Target::Foreground } else { Target::Init };
+    Some((signal, value, to))
 }
 
 /// Waits until one of these can be read, or has ended, or the time is over; which.

@@ -109,6 +109,7 @@ fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, stat
     };
     group.dead_threads.lock().add(&usage);
     kernel.count_task(task.creds().uid, -1);
+    group.container.thread_ended(&usage);
     if task.is_leader() {
         task.set_state(RunState::Zombie);
         group.keep_dead_leader(Some(Arc::clone(task)));
