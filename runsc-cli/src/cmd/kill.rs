@@ -1,5 +1,6 @@
 //! `runsc kill`: a signal for a container.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use anyhow::{anyhow, bail};
@@ -47,6 +48,12 @@ pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     let request = Request::Signal { container: args.id.clone(), signal, to: whom };
     match ask::ask(&store.dir(&saved.sandbox)?, &request) {
         Ok(_) => Ok(ExitCode::SUCCESS),
+        // The sandbox ended with its container before it could answer.
+        Err(ContainerError::Silent(error))
+            if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) =>
+        {
+            Ok(ExitCode::SUCCESS)
+        }
         // It has ended between the two questions.
         Err(ContainerError::Silent(_)) => {
             Err(ContainerError::State("container not running".to_owned()).into())

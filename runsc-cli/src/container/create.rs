@@ -164,7 +164,7 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
     // The sandbox's processes make a namespace of their own: the host's is only looked at from outside.
     let network = if has_hooks || matches!(network, Network::At(_)) { network } else { Network::Host };
     let plan = Plan {
-        job: job(settings, &store, &locked, sandbox, container, gofer, log.is_some(), started_ns)?,
+        job: job(settings, &store, sandbox, container, gofer, log.is_some(), started_ns)?,
         stdio,
         terminal: terminal_of_session,
         cgroup: undo.saved.cgroup.clone(),
@@ -252,7 +252,6 @@ fn run_hooks(spec: &Spec, saved: &Saved, pid: i32) -> anyhow::Result<()> {
 fn job(
     settings: &Settings,
     store: &Store,
-    locked: &Locked,
     sandbox: String,
     container: Container,
     gofer: GoferConfig,
@@ -266,7 +265,7 @@ fn job(
         }
         return Ok(Job::Container { container: Box::new(container), gofer, sandbox: dir });
     }
-    let listener = ask::listen(&locked.dir).context("the sandbox's socket")?;
+    let listener = ask::listen(&store.dir(&container.id)?).context("the sandbox's socket")?;
     let own_name = || rustix::system::uname().nodename().to_bytes().to_vec().into();
     let sentry = SentryConfig {
         started_ns,

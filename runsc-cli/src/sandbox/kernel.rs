@@ -71,6 +71,7 @@ pub fn start(
         files,
         namespaces,
         tty,
+        pid: None,
         container: Container::new(""),
         place: Place::Main,
         watcher: watcher(control),

@@ -10,7 +10,7 @@ use abi::signal::SigSet;
 use sentry::loader::LoadError;
 use sentry::seccomp::Program;
 use sentry::task::{
-    Container, ControllingTty, Credentials, Limits, Namespaces, Place, ProcessSpec, ThreadGroup,
+    Container, ControllingTty, Credentials, Limits, Namespaces, Pid, Place, ProcessSpec, ThreadGroup,
 };
 use sentry::vfs::{Caller, FdTable, File, FsContext, open_exec};
 use sentry::{Kernel, Result as KernelResult, Watcher};
@@ -61,6 +61,8 @@ pub struct Surroundings {
     pub namespaces: Namespaces,
     /// The terminal, if any of its streams is one.
     pub tty: Option<Arc<dyn ControllingTty>>,
+    /// Its identity, if that was made before it.
+    pub pid: Option<Arc<Pid>>,
     /// What it belongs to.
     pub container: Arc<Container>,
     /// What it is to the sandbox.
@@ -103,6 +105,7 @@ pub fn start(
         fs: surroundings.fs,
         namespaces: surroundings.namespaces,
         tty: surroundings.tty,
+        pid: surroundings.pid,
         container: surroundings.container,
         oom_score_adj: process.oom_score_adj,
         seccomp,

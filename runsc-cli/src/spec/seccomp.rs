@@ -50,7 +50,7 @@ pub fn compile(profile: &LinuxSeccomp, notes: &mut Vec<String>) -> Result<Vec<In
         for name in rule.names() {
             match syscalls::table::by_name(name) {
                 Some(row) => calls
-                    .entry(row.number as u32)
+                    .entry(row.number)
                     .or_default()
                     .push(Rule { conditions: rule.args().as_deref().unwrap_or_default(), action }),
                 // Of another architecture, or of the future.

@@ -20,7 +20,7 @@ fn bundles() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let empty = place.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     let (status, text) = place.fails(&["create", "--bundle", empty.to_str().unwrap(), "x"]);
@@ -77,7 +77,7 @@ fn hooks_that_fail_or_hang() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let hook = |script: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 1}]);
     refused(&place, |config| config["hooks"] = json!({"createRuntime": hook("echo why >&2; exit 1")}), "why");
     refused(&place, |config| config["hooks"] = json!({"prestart": hook("sleep 1000")}), "time-out");
@@ -89,7 +89,7 @@ fn wrong_order() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let bundle = place.bundle(&["sleep", "1000"]);
     for args in [
         &["start", "x"][..],
@@ -127,7 +127,7 @@ fn errors_are_in_the_log_for_engines() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let log = place.path().join("log.json");
     place.fails(&["--log", log.to_str().unwrap(), "--log-format", "json", "state", "nosuch"]);
     let text = std::fs::read_to_string(&log).unwrap();
@@ -142,7 +142,7 @@ fn not_yet() {
     if cannot() || is_foreign() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     for command in ["checkpoint", "restore"] {
         let (status, text) = place.fails(&[command, "--image-path", "/x", "web"]);
         assert_eq!(status, 1);

@@ -50,7 +50,7 @@ fn killed_at_random_moments() {
     if cannot() || is_foreign() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let bundle = place.bundle(&["sleep", "1000"]);
     let rounds = std::env::var("CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     let mut seed = 0x9e37_79b9_7f4a_7c15u64 ^ u64::from(std::process::id());

@@ -9,7 +9,7 @@ fn streams_status_and_identity() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let bundle = place.bundle(&["sleep", "1000"]);
     place.start(&bundle, "web");
     assert_eq!(place.ok(&["exec", "web", "echo", "hi"]), "hi\n");
@@ -40,7 +40,7 @@ fn what_can_not_be_executed() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let bundle = place.bundle(&["sleep", "1000"]);
     place.start(&bundle, "web");
     let (status, text) = place.fails(&["exec", "web", "nosuch"]);
@@ -65,7 +65,7 @@ fn detached_with_a_file() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let bundle = place.bundle(&["sleep", "1000"]);
     place.start(&bundle, "web");
     let process = json!({
@@ -86,7 +86,7 @@ fn detached_with_a_file() {
     ]);
     let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().parse().unwrap();
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
-    let count = || place.ok(&["ps", "--format", "json", "web"]).matches(|c: char| c == ',').count();
+    let count = || place.ok(&["ps", "--format", "json", "web"]).matches(',').count();
     let deadline = std::time::Instant::now() + crate::PATIENCE;
     while count() < 2 && std::time::Instant::now() < deadline {
         std::thread::sleep(std::time::Duration::from_millis(20));

@@ -9,7 +9,7 @@ fn created_running_stopped_deleted() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let bundle = place.bundle(&["sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done"]);
     let pid_file = place.path().join("pid");
     place.detached(&["create", "--bundle", bundle.path(), "--pid-file", pid_file.to_str().unwrap(), "web"]);
@@ -44,7 +44,7 @@ fn run_gives_the_status_and_leaves_nothing() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$; sleep 9", 0)] {
         let bundle = place.bundle(&["sh", "-c", script]);
         let output = place.run(&["run", "--bundle", bundle.path(), "one"]);
@@ -63,7 +63,7 @@ fn killed_containers_say_so() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let bundle = place.bundle(&["sleep", "1000"]);
     place.create(&bundle, "created");
     place.ok(&["kill", "created", "KILL"]);
@@ -82,7 +82,7 @@ fn hooks_run_in_order_with_the_state() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let mut bundle = place.bundle(&["true"]);
     let told = place.path().join("told");
     let hook = |name: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} $(cat) >>{}", told.display())]}]);
@@ -119,7 +119,7 @@ fn start_hooks_run_in_the_container() {
     if cannot() || is_foreign() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let mut bundle = place.bundle(&["cat", "/tmp/hooked"]);
     bundle.config["hooks"] = json!({"startContainer": [
         {"path": "/bin/sh", "args": ["sh", "-c", "cat >/dev/null; hostname >/tmp/hooked"], "env": ["PATH=/bin"]},
@@ -133,7 +133,7 @@ fn a_second_container_joins_the_sandbox() {
     if cannot() || is_foreign() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let mut first = place.bundle(&["sleep", "1000"]);
     first.config["annotations"] = json!({
         "io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": "pod",
@@ -168,7 +168,7 @@ fn lists_and_statistics() {
     if cannot() {
         return;
     }
-    let place = Place::new();
+    let place = Place::make();
     let bundle = place.bundle(&["sleep", "1000"]);
     assert_eq!(place.ok(&["list", "--format", "json"]).trim(), "null");
     place.start(&bundle, "a");

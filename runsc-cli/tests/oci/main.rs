@@ -57,7 +57,7 @@ pub struct Bundle {
 }
 
 impl Place {
-    pub fn new() -> Place {
+    pub fn make() -> Place {
         Place { dir: tempfile::tempdir().unwrap() }
     }
 

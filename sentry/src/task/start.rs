@@ -46,6 +46,8 @@ pub struct ProcessSpec<'a> {
     pub namespaces: Namespaces,
     /// Terminal of its session.
     pub tty: Option<Arc<dyn ControllingTty>>,
+    /// Its identity, if that was made before it.
+    pub pid: Option<Arc<Pid>>,
     /// What it belongs to.
     pub container: Arc<Container>,
     /// /proc/PID/oom_score_adj.
@@ -82,7 +84,10 @@ impl Kernel {
             argv: spec.argv,
             envp: spec.envp,
         })?;
-        let pid = Pid::new(&spec.namespaces.pid_for_children, &[])?;
+        let pid = match spec.pid {
+            Some(pid) => pid,
+            None => Pid::new(&spec.namespaces.pid_for_children, &[])?,
+        };
         let actions = SignalActions::new();
         actions.ignore(spec.ignored);
         let group = ThreadGroup::new(self, &spec.container, Arc::clone(&pid), Arc::new(actions), spec.limits);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use gofer_protocol::Client;
 use sentry::fs::host::HostTty;
-use sentry::task::{Container, Credentials, Namespaces, PidNamespace};
+use sentry::task::{Container, Credentials, Namespaces, Pid, PidNamespace};
 use sentry::uts::UtsNamespace;
 use sentry::vfs::{FdTable, FsContext, MountNamespace};
 use sync::Mutex;
@@ -35,7 +35,8 @@ impl Pod {
         let namespaces = self.namespaces(&config, mount, first)?;
         let process = &config.process;
         mounts::make_directory(&self.kernel, &namespaces.mount, &process.cwd);
-        let prepared = self.prepare(process, &namespaces, stdio, &config.streams, line)?;
+        let mut prepared = self.prepare(process, &namespaces, stdio, &config.streams, line)?;
+        prepared.pid = Some(Pid::new(&namespaces.pid_for_children, &[])?);
         if let Err(not_started) = program::look_for(&self.kernel, process, &prepared.fs, &prepared.creds) {
             tell_not_started(line, not_started)?;
             return Ok(None);
@@ -97,7 +98,7 @@ impl Pod {
         let fs = FsContext::new(namespaces.mount.root(), process.umask);
         kernel::enter_directory(&self.kernel, &fs, &creds, &process.cwd)?;
         let (files, terminal) = self.streams(&fs, stdio, streams)?;
-        Ok(Prepared { creds, fs, files, terminal, line: Arc::clone(line) })
+        Ok(Prepared { creds, fs, files, terminal, pid: None, line: Arc::clone(line) })
     }
 
     /// Standard streams, opened with all rights: they are the engine's, not the program's to open.

@@ -58,6 +58,7 @@ impl Pod {
             files: prepared.files,
             namespaces: entry.namespaces.clone(),
             tty: prepared.terminal.map(|tty| tty as _),
+            pid: None,
             container: Arc::clone(&entry.tag),
             place: Place::Beside,
             watcher: Pod::watcher(&entry, line, Of::Exec),

@@ -49,6 +49,7 @@ impl Pod {
             fs: FsContext::new(entry.namespaces.mount.root(), 0o022),
             namespaces: entry.namespaces.clone(),
             tty: None,
+            pid: None,
             container: Arc::clone(&entry.tag),
             place: Place::Beside,
             watcher: Box::new(move |event| {

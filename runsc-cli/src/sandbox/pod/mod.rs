@@ -14,7 +14,7 @@ use anyhow::{Context, anyhow};
 use host::process::exit_now;
 use platform::Platform;
 use sentry::fs::host::{HostFs, HostTty};
-use sentry::task::{Container, Credentials, Namespaces, ThreadGroup};
+use sentry::task::{Container, Credentials, Namespaces, Pid, ThreadGroup};
 use sentry::vfs::{FdTable, FsContext};
 use sentry::{Kernel, KernelEvent, Watcher};
 use sync::Mutex;
@@ -69,6 +69,8 @@ struct Prepared {
     fs: Arc<FsContext>,
     files: Arc<FdTable>,
     terminal: Option<Arc<HostTty>>,
+    /// The first of its namespace, which hooks must not get.
+    pid: Option<Arc<Pid>>,
     line: Arc<SentryEnd>,
 }
 

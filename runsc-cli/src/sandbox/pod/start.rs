@@ -40,6 +40,7 @@ impl Pod {
             files: prepared.files,
             namespaces: entry.namespaces.clone(),
             tty: prepared.terminal.map(|tty| tty as _),
+            pid: prepared.pid,
             container: Arc::clone(&entry.tag),
             place: if entry.is_first { Place::Main } else { Place::Beside },
             watcher: Pod::watcher(entry, &line, Of::Container),
