@@ -10,8 +10,10 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use conformance::build;
 use conformance::place::{self, Place};
+use conformance::volumes::Volumes;
 
 const STEPS: u64 = 2000;
+const FILE_STEPS: u64 = 3000;
 
 fn seeds() -> Range<u64> {
     let asked = std::env::var("TRANSCRIPT_SEEDS").ok();
@@ -50,6 +52,76 @@ fn compare(family: &str) {
 }
 
 #[test]
+fn numa_calls_answer_as_the_hosts() {
+    match std::fs::read_to_string("/sys/devices/system/node/online") {
+        Ok(nodes) if nodes.trim() == "0" => compare("numa"),
+        _ => eprintln!("*** SKIPPED: the host is no machine of one NUMA node"),
+    }
+}
+
+#[test]
 fn memory_calls_answer_as_the_hosts() {
     compare("memory");
+}
+
+/// Where files are: a directory natively, and in the sandbox.
+struct FilePlace {
+    name: &'static str,
+    /// `None`: a volume of this mode.
+    directory: Option<&'static str>,
+}
+
+const FILE_PLACES: [FilePlace; 4] = [
+    FilePlace { name: "tmpfs", directory: Some("/dev/shm") },
+    FilePlace { name: "overlay", directory: Some("/var/tmp") },
+    FilePlace { name: "exclusive", directory: None },
+    FilePlace { name: "shared", directory: None },
+];
+
+impl FilePlace {
+    /// What the program says there, in a directory of its own that goes afterwards.
+    fn transcript(&self, place: &Place, program: &Path, seed: u64) -> Result<String> {
+        let volumes = Volumes::new()?;
+        let flags = volumes.flags();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let scratch = match self.directory {
+            Some(directory) => Path::new(directory).to_path_buf(),
+            None => volumes.top().join(self.name),
+        };
+        let mut command = place.command_with(&flags, program);
+        command.args(["transcript", "files", &seed.to_string(), &FILE_STEPS.to_string()]);
+        command.arg(&scratch).stdin(Stdio::null());
+        let output = command.output().with_context(|| format!("can't run {command:?}"))?;
+        let _ = std::fs::remove_dir_all(scratch.join(format!("transcript.{seed}")));
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("files on {}, seed {seed}, {place}: {}; {}", self.name, output.status, said.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// Trees as fsstress makes them, and contents as fsx does.
+#[test]
+fn file_calls_answer_as_the_hosts() {
+    let program = build::cases().expect("cases");
+    let sandboxes = place::sandboxes(&build::runsc().expect("runsc"), None).expect("sandboxes");
+    let sandbox = sandboxes.iter().find(|place| place.is_default()).or(sandboxes.first());
+    let sandbox = sandbox.expect("a platform that works");
+    for seed in seeds() {
+        for place in &FILE_PLACES {
+            let native = place.transcript(&Place::Native, &program, seed).expect("native");
+            let got = place.transcript(sandbox, &program, seed).expect("sandbox");
+            let lines = || native.lines().zip(got.lines()).enumerate();
+            if let Some((at, (native_line, got_line))) = lines().find(|(_, (native, got))| native != got) {
+                let before: Vec<&str> = native.lines().skip(at.saturating_sub(25)).take(at.min(25)).collect();
+                let before = before.join("\n    ");
+                panic!(
+                    "files on {}, seed {seed}:\n    {before}\n  native: {native_line}\n  sandbox: {got_line}",
+                    place.name
+                );
+            }
+            assert_eq!(native.lines().count(), got.lines().count(), "{}, seed {seed}", place.name);
+        }
+    }
 }

@@ -6,47 +6,60 @@ use gofer_protocol::{Attr, Errno, FileId, FileType, Name, Owner, Perm, Time};
 use rustix::fs::{AtFlags, Statx, StatxFlags, StatxTimestamp, statx};
 
 use crate::config::Overflow;
+use crate::owners::Owners;
 
 /// What the host shows where an id has no name in the user namespace (/proc/sys/kernel/overflowuid, unless changed).
 const OVERFLOW_ID: u32 = 65534;
 
 /// How ids are turned around.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct IdRule {
     overflow_is_root: bool,
+    /// Who knows the true ones.
+    owners: Option<Owners>,
 }
 
 impl IdRule {
-    pub fn new(overflow: Overflow) -> IdRule {
-        IdRule { overflow_is_root: overflow == Overflow::Root }
+    pub fn new(overflow: Overflow, owners: Option<Owners>) -> IdRule {
+        IdRule { overflow_is_root: overflow == Overflow::Root, owners }
     }
 
-    fn shown(self, id: u32) -> u32 {
-        if self.overflow_is_root && id == OVERFLOW_ID { 0 } else { id }
+    /// Owner and group to show for what the host shows.
+    fn shown(&self, attr: &Attr, fd: impl AsFd, name: &[u8]) -> Result<(u32, u32), Errno> {
+        if attr.uid != OVERFLOW_ID && attr.gid != OVERFLOW_ID {
+            return Ok((attr.uid, attr.gid));
+        }
+        if let Some(owners) = &self.owners {
+            // Another file has the name already: whose it was does not matter any more.
+            return Ok(owners.of(fd, name, attr.id)?.unwrap_or((attr.uid, attr.gid)));
+        }
+        let shown = |id| if self.overflow_is_root && id == OVERFLOW_ID { 0 } else { id };
+        Ok((shown(attr.uid), shown(attr.gid)))
     }
 
     /// Whom a new file is given to: `None` where the id is one that stands for all without a name, and it stays with
     /// the Gofer's own user.
-    pub fn wanted(self, owner: Owner) -> (Option<u32>, Option<u32>) {
+    pub fn wanted(&self, owner: Owner) -> (Option<u32>, Option<u32>) {
         let wanted = |id| if self.overflow_is_root && id == 0 { None } else { Some(id) };
         (wanted(owner.uid()), wanted(owner.gid()))
     }
 
     /// Attributes of an open file.
-    pub fn attr_of(self, fd: impl AsFd) -> Result<Attr, Errno> {
-        self.read(fd, c"", AtFlags::EMPTY_PATH)
+    pub fn attr_of(&self, fd: impl AsFd) -> Result<Attr, Errno> {
+        self.read(fd, b"", AtFlags::EMPTY_PATH)
     }
 
     /// Attributes of what `name` is in a directory; a symbolic link's own.
-    pub fn attr_at(self, dir: impl AsFd, name: Name<'_>) -> Result<Attr, Errno> {
+    pub fn attr_at(&self, dir: impl AsFd, name: Name<'_>) -> Result<Attr, Errno> {
         self.read(dir, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    fn read(self, fd: impl AsFd, path: impl rustix::path::Arg, flags: AtFlags) -> Result<Attr, Errno> {
+    fn read(&self, fd: impl AsFd, name: &[u8], flags: AtFlags) -> Result<Attr, Errno> {
         let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-        let statx = statx(fd, path, flags | AtFlags::NO_AUTOMOUNT, mask)?;
+        let statx = statx(&fd, name, flags | AtFlags::NO_AUTOMOUNT, mask)?;
         let attr = convert(&statx).ok_or(Errno::IO)?;
-        Ok(Attr { uid: self.shown(attr.uid), gid: self.shown(attr.gid), ..attr })
+        let (uid, gid) = self.shown(&attr, fd, name)?;
+        Ok(Attr { uid, gid, ..attr })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use gofer_protocol::socket::{NoMessage, receive, send};
+use gofer_protocol::socket::{NoMessage, inbox, receive, send};
 use gofer_protocol::{Errno, MAX_CHANNELS, MAX_MESSAGE, Reply, Request};
 
 use crate::error::GoferError;
@@ -13,11 +13,11 @@ use crate::server::Server;
 ///
 /// What can be decoded as far as its id gets an answer, if only EPROTO. Anything else ends the channel.
 pub(crate) fn serve(server: &Server, socket: &OwnedFd) -> Result<(), GoferError> {
-    let mut inbox = vec![0; MAX_MESSAGE];
+    let mut inbox = inbox();
     let mut out = Vec::new();
     let mut scratch = Scratch::new();
     loop {
-        let bytes = match receive(socket, &mut inbox) {
+        let bytes = match receive(socket, &mut inbox[..MAX_MESSAGE]) {
             Ok(bytes) => bytes,
             Err(NoMessage::End) => return Ok(()),
             Err(NoMessage::Long) => return Err(GoferError::Protocol("a message is too long")),

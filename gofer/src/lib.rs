@@ -12,6 +12,7 @@ mod connection;
 pub mod error;
 mod filter;
 mod ops;
+pub mod owners;
 pub mod server;
 mod table;
 pub mod tree;
@@ -20,15 +21,17 @@ use std::os::fd::OwnedFd;
 
 pub use config::{Config, Overflow, Refused, TreeConfig};
 pub use error::GoferError;
-use server::Ready;
+use owners::Owners;
+use server::{Parts, Ready};
 
-/// Serves the trees of `config` to the Sentry at the other end of `socket`, until that is closed.
+/// Serves the trees of `config` to the Sentry at the other end of `socket`, until that is closed. `owners` tells whose the
+/// files are that this process's user namespace has no name for.
 ///
 /// To be called by a process with one thread, which is process 1 of a PID namespace, has no descriptors but standard
 /// streams, its log and the socket, and may mount: as root, or in a user namespace of its own where its ids are mapped.
 /// The caller ends the process when this returns: there is nothing left that it could do.
-pub fn serve(config: &Config, socket: OwnedFd) -> Result<(), GoferError> {
-    let parts = confine::confine(config)?;
+pub fn serve(config: &Config, socket: OwnedFd, owners: Option<OwnedFd>) -> Result<(), GoferError> {
+    let parts = Parts { owners: owners.map(Owners::new), ..confine::confine(config)? };
     // The threads are made before the filter, which then has no reason to allow that.
     let ready = Ready::new(parts, socket)?;
     filter::install(config)?;

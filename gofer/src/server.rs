@@ -18,6 +18,7 @@ use crate::attr::IdRule;
 use crate::config::{Config, Overflow};
 use crate::connection;
 use crate::error::GoferError;
+use crate::owners::Owners;
 use crate::table::Table;
 use crate::tree::{SelfFds, Tree, TreeOptions};
 
@@ -54,6 +55,8 @@ pub struct Parts {
     pub self_fds: SelfFds,
     /// How owners without a name are shown.
     pub overflow: Overflow,
+    /// Who tells their true ids.
+    pub owners: Option<Owners>,
     /// Requests under way at a time.
     pub channels: usize,
     /// Handles at a time.
@@ -77,6 +80,7 @@ impl Parts {
                 "/proc/self/fd/",
             ),
             overflow: config.overflow,
+            owners: None,
             channels: config.channels,
             max_handles: max_handles(),
         })
@@ -111,7 +115,7 @@ impl Ready {
         let server = Arc::new(Server {
             trees: parts.trees,
             self_fds: parts.self_fds,
-            ids: IdRule::new(parts.overflow),
+            ids: IdRule::new(parts.overflow, parts.owners),
             table: Table::new(parts.max_handles),
             channels: Mutex::new(Some(theirs)),
         });

@@ -7,10 +7,12 @@ pub mod api;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod cpu;
+pub(crate) mod guest_process;
 pub mod host_file;
 pub mod memory_file;
 pub mod mock;
 pub mod ptrace;
+pub mod systrap;
 
 pub use api::*;
 pub use host_file::HostFile;

@@ -25,12 +25,16 @@ pub mod fd {
     pub const GOFER: RawFd = 5;
     /// From the Gofer to the command line: a byte comes once its ids are mapped, a line goes when it can't go on.
     pub const GO: RawFd = 6;
+    /// The connection between the Gofer of an ordinary user and the process that knows owners.
+    pub const OWNERS: RawFd = 7;
     /// Standard input, output and error of the program: three in a row.
     pub const STDIO: [RawFd; 3] = [6, 7, 8];
     /// Where `--strace` lines go.
     pub const STRACE: RawFd = 9;
+    /// Where the profile goes, a memory file; only with `--profile`.
+    pub const PROFILE: RawFd = 10;
     /// The socket on which the Sentry of a container is asked for things.
-    pub const LISTENER: RawFd = 10;
+    pub const LISTENER: RawFd = 11;
 }
 
 /// Everything the Sentry has to know.
@@ -48,6 +52,8 @@ pub struct SentryConfig {
     pub hostname: Text,
     /// Whether every system call is printed.
     pub strace: bool,
+    /// Whether there is a profile to be made.
+    pub profile: bool,
     /// Mounts besides those every sandbox has, parents first. The root comes first.
     pub mounts: Vec<Mount>,
     /// What the caller knows of the standard streams.
@@ -91,6 +97,10 @@ pub struct Tree {
     pub read_only: bool,
     /// Directories below it that are shown empty.
     pub hide: Vec<Text>,
+    /// Whether the program may connect to the Unix sockets in it.
+    pub host_sockets: bool,
+    /// Whether the program may open the FIFOs in it.
+    pub host_fifos: bool,
 }
 
 /// A tree of the Gofer's, mounted in the sandbox.
@@ -104,6 +114,17 @@ pub struct Mount {
     pub read_only: bool,
     /// Whether changes go to a layer in the sandbox's memory.
     pub overlay: bool,
+    /// Whether somebody else may change the tree.
+    pub sharing: Sharing,
+}
+
+/// Whether a tree of the host is the sandbox's alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sharing {
+    /// Nobody else changes it while the sandbox runs: names, attributes and what is not there are kept in mind.
+    Exclusive,
+    /// Somebody may: every lookup and stat asks, so that their changes are seen at once.
+    Shared,
 }
 
 /// The host ids of the Sentry.
@@ -295,6 +316,10 @@ pub struct User {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum PlatformName {
+    /// The first of the others that works here.
+    Auto,
+    /// System calls become signals, which a stub in the guest's process hands over: the fastest.
+    Systrap,
     /// Traces guest processes with ptrace(2): works everywhere, slowest.
     Ptrace,
 }
@@ -303,6 +328,8 @@ impl PlatformName {
     /// As on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
+            PlatformName::Auto => "auto",
+            PlatformName::Systrap => "systrap",
             PlatformName::Ptrace => "ptrace",
         }
     }

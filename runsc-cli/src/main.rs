@@ -5,6 +5,8 @@
 //! [`container`], what they are built of in [`sandbox`], what is handed to the processes in [`config`].
 
 #![forbid(unsafe_code)]
+// Whether the kernel's objects may go to another thread is many types deep.
+#![recursion_limit = "256"]
 
 use std::process::ExitCode;
 
@@ -13,6 +15,7 @@ mod cmd;
 mod config;
 mod container;
 mod log;
+mod profile;
 mod report;
 mod sandbox;
 mod spec;
@@ -31,13 +34,14 @@ fn main() -> ExitCode {
 fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
     // Those that know no containers.
     let command = match command {
-        Command::Do(args) => return cmd::r#do::run(args, global),
+        Command::Do(args) => return cmd::r#do::run(*args, global),
         Command::Syscalls(args) => return cmd::syscalls::run(&args),
         Command::Platforms(args) => return cmd::platforms::run(&args),
         Command::Version => return cmd::version::run(),
         Command::SelfTest(args) => return cmd::self_test::run(&args),
         Command::Boot => return cmd::boot::run(),
         Command::Gofer => return cmd::gofer::run(),
+        Command::Owners => return cmd::gofer::run_owners(),
         Command::Spec(args) => return cmd::spec::run(&args),
         Command::Features => return cmd::features::run(),
         Command::Install(args) => return cmd::install::install(&args),

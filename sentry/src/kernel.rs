@@ -11,8 +11,10 @@ use platform::Platform;
 use sync::Mutex;
 
 use crate::error::SysResult;
+use crate::fs::mqueue::Mqueues;
 use crate::fs::tmpfs::memfd::MemfdFs;
 use crate::futex::FutexTable;
+use crate::ipc::shm::ShmTable;
 use crate::loader::Vdso;
 use crate::net::NetNamespace;
 use crate::task::{
@@ -93,6 +95,10 @@ pub struct Kernel {
     pub futexes: FutexTable,
     /// Where memfds live.
     pub memfds: MemfdFs,
+    /// POSIX message queues.
+    pub mqueues: Mqueues,
+    /// System V shared memory.
+    pub shm: ShmTable,
     /// Clocks of the sandbox.
     pub clocks: Clocks,
     /// The object with time functions that is mapped into every program.
@@ -132,6 +138,8 @@ impl Kernel {
             own_init,
             internal: InternalFs::new(),
             memfds: MemfdFs::new(config.platform.memory())?,
+            mqueues: Mqueues::new(),
+            shm: ShmTable::default(),
             vfs,
             futexes: FutexTable::default(),
             clocks: Clocks::new(),

@@ -1,7 +1,10 @@
 //! Reading clocks (clock_gettime(2), gettimeofday(2)) and not setting them: nobody in a sandbox may.
 
 use abi::Errno;
-use abi::time::{CLOCK_REALTIME, STA_UNSYNC, TIME_ERROR, Timespec, Timeval, Timex, Timezone};
+use abi::time::{
+    CLOCK_PROCESS_CPUTIME_ID, CLOCK_REALTIME, CLOCK_THREAD_CPUTIME_ID, CLOCKFD, CPUCLOCK_CLOCK_MASK,
+    CPUCLOCK_PERTHREAD_MASK, STA_UNSYNC, TIME_ERROR, Timespec, Timeval, Timex, Timezone,
+};
 use sentry::SysResult;
 use sentry::task::CurrentTask;
 use sentry::time::CpuClock;
@@ -33,11 +36,13 @@ pub fn clock_getres(task: &mut CurrentTask, clock: Clock, to: Out<Timespec>) -> 
 
 /// clock_settime(2): EPERM for the clock that can be set at all.
 pub fn clock_settime(task: &mut CurrentTask, clock: Clock, from: In<Timespec>) -> SysResult<()> {
-    if clock.0 != CLOCK_REALTIME {
+    if clock.0 < 0 {
         // Clocks of CPU time know how to be set, and refuse.
-        let cpu = CpuClock::find(task, clock.0);
         task.read_obj(*from)?;
-        return Err(cpu.err().unwrap_or(Errno::EPERM).into());
+        return Err(CpuClock::find(task, clock.0).err().unwrap_or(Errno::EPERM).into());
+    }
+    if clock.0 != CLOCK_REALTIME {
+        return Err(Errno::EINVAL.into());
     }
     let time = task.read_obj(*from)?;
     if time.tv_sec < 0 || !(0..SECOND_NS).contains(&time.tv_nsec) {
@@ -92,8 +97,12 @@ pub fn adjtimex(task: &mut CurrentTask, timex: InOut<Timex>) -> SysResult<i32> {
 
 /// clock_adjtime(2)
 pub fn clock_adjtime(task: &mut CurrentTask, clock: Clock, timex: InOut<Timex>) -> SysResult<i32> {
+    task.read_obj(*timex)?;
     if clock.0 != CLOCK_REALTIME {
-        let known = task.kernel().clocks.now_ns(clock.0).is_some() || CpuClock::find(task, clock.0).is_ok();
+        // Any clock of CPU time, whether there is such a task or not.
+        let cpu = matches!(clock.0, CLOCK_PROCESS_CPUTIME_ID | CLOCK_THREAD_CPUTIME_ID)
+            || clock.0 < 0 && clock.0 & (CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_CLOCK_MASK) != CLOCKFD;
+        let known = cpu || task.kernel().clocks.now_ns(clock.0).is_some();
         return Err(if known { Errno::EOPNOTSUPP } else { Errno::EINVAL }.into());
     }
     adjust(task, timex)

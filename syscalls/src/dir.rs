@@ -13,7 +13,7 @@ use abi::stat::{FileType, S_IFMT};
 use sentry::SysResult;
 use sentry::mm::{UserAddr, UserCStr};
 use sentry::task::CurrentTask;
-use sentry::vfs::resolve::{LookupFlags, lookup};
+use sentry::vfs::resolve::{LookupFlags, lookup, lookup_parent};
 use sentry::vfs::{File, NewKind, Path, Want};
 
 use crate::arg::{Dev, DirFd, Fd, Flags, Mode, OutDirents, OutString};
@@ -57,6 +57,8 @@ fn list(task: &mut CurrentTask, fd: Fd, buf: UserAddr, count: u32, layout: Layou
     }
     task.copy_out(buf, &entries.bytes)?;
     *position = next;
+    drop(position);
+    file.listed();
     Ok(entries.bytes.len())
 }
 
@@ -253,7 +255,6 @@ pub fn linkat(
         return Err(Errno::EINVAL.into());
     }
     let old = crate::path::read(task, old)?;
-    let new = crate::path::read(task, new)?;
     let roots = task.fs().roots();
     let caller = task.caller(&roots);
     let start = crate::path::start(task, &roots, old_dir, &old, flags)?;
@@ -270,6 +271,8 @@ pub fn linkat(
         }
     }
     let target = lookup(&caller, &start, &old, lookup_flags)?;
+    // Read only now: what is wrong with the old name wins.
+    let new = crate::path::read(task, new)?;
     let start = crate::path::start(task, &roots, new_dir, &new, AtFlags::empty())?;
     Ok(caller.link(&target, &start, &new)?)
 }
@@ -333,9 +336,16 @@ pub fn renameat2(
         return Err(Errno::EINVAL.into());
     }
     let old = crate::path::read(task, old)?;
-    let new = crate::path::read(task, new)?;
     let roots = task.fs().roots();
     let old_start = crate::path::start(task, &roots, old_dir, &old, AtFlags::empty())?;
+    let new = match crate::path::read(task, new) {
+        Ok(new) => new,
+        Err(errno) => {
+            // What is wrong with the old name wins.
+            lookup_parent(&task.caller(&roots), &old_start, &old)?;
+            return Err(errno.into());
+        }
+    };
     let new_start = crate::path::start(task, &roots, new_dir, &new, AtFlags::empty())?;
     Ok(task.caller(&roots).rename((&old_start, &old), (&new_start, &new), flags)?)
 }

@@ -111,13 +111,13 @@ fn wait(
     max: i32,
     timeout: Timeout,
 ) -> SysResult<usize> {
+    let file = task.file(set.0)?;
     if max <= 0 || max > MAX_EVENTS {
         return Err(Errno::EINVAL.into());
     }
     if !events.addr().access_ok(max as u64 * size_of::<EpollEvent>() as u64) {
         return Err(Errno::EFAULT.into());
     }
-    let file = task.file(set.0)?;
     let epoll = file.downcast::<Epoll>().ok_or(Errno::EINVAL)?;
     let mut stored = 0u64;
     let mut fault = false;

@@ -30,11 +30,14 @@ pub fn execveat(
     envp: StringArray,
     flags: Flags<AtFlags>,
 ) -> SysResult<u64> {
-    let flags = flags.known()?;
+    let flags = flags.retain();
+    let path = crate::path::read(task, path)?;
+    if path.is_empty() && !flags.contains(AtFlags::EMPTY_PATH) {
+        return Err(Errno::ENOENT.into());
+    }
     if !(AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::EXECVE_CHECK).contains(flags) {
         return Err(Errno::EINVAL.into());
     }
-    let path = crate::path::read(task, path)?;
     let file = open_program(task, dir, &path, flags)?;
     if flags.contains(AtFlags::EXECVE_CHECK) {
         return Ok(0);

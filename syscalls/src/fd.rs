@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use abi::Errno;
+use abi::capability::CAP_LEASE;
 use abi::fcntl as f;
 use abi::ioctl as i;
 use abi::open::OpenFlags;
@@ -60,8 +61,15 @@ fn replace(task: &mut CurrentTask, old: Fd, new: Fd, on_exec: OnExec) -> SysResu
 /// fcntl(2)
 pub fn fcntl(task: &mut CurrentTask, fd: Fd, command: FcntlCommand, arg: FcntlArg) -> SysResult<u64> {
     let file = task.file_or_path(fd.0)?;
-    let on_descriptor =
-        [f::F_DUPFD, f::F_DUPFD_CLOEXEC, f::F_DUPFD_QUERY, f::F_GETFD, f::F_SETFD, f::F_GETFL];
+    let on_descriptor = [
+        f::F_DUPFD,
+        f::F_DUPFD_CLOEXEC,
+        f::F_DUPFD_QUERY,
+        f::F_CREATED_QUERY,
+        f::F_GETFD,
+        f::F_SETFD,
+        f::F_GETFL,
+    ];
     if file.is_path() && !on_descriptor.contains(&command.0) {
         return Err(Errno::EBADF.into());
     }
@@ -117,7 +125,36 @@ pub fn fcntl(task: &mut CurrentTask, fd: Fd, command: FcntlCommand, arg: FcntlAr
             let privileged = task.own_creds().has_cap(abi::capability::CAP_SYS_RESOURCE);
             Ok(pipe(&file)?.pipe().set_size(u64::from(arg.0 as u32), privileged)? as u64)
         }
-        f::F_GETLEASE => Ok(f::F_UNLCK as u64),
+        f::F_GETLEASE => {
+            let lease = file.path.inode().locks_if_any().and_then(|locks| locks.lease(file.id));
+            Ok(match lease {
+                None => f::F_UNLCK,
+                Some(LockKind::Shared) => f::F_RDLCK,
+                Some(LockKind::Exclusive) => f::F_WRLCK,
+            } as u64)
+        }
+        f::F_SETLEASE => set_lease(task, &file, fd, arg.0 as i32),
+        f::F_GETOWNER_UIDS => {
+            let ns = &task.own_creds().user_ns;
+            let (uid, euid) = file.owner.lock().by;
+            task.write_obj(UserRef::new(arg.addr()), &[ns.uid_inside(uid), ns.uid_inside(euid)])?;
+            Ok(0)
+        }
+        f::F_CREATED_QUERY => Ok(u64::from(file.has_created())),
+        f::F_GET_RW_HINT => {
+            task.write_obj(UserRef::new(arg.addr()), &u64::from(file.path.inode().write_hint()))?;
+            Ok(0)
+        }
+        f::F_SET_RW_HINT => {
+            let inode = file.path.inode();
+            if !inode.owner_or_capable(task.own_creds()) {
+                return Err(Errno::EPERM.into());
+            }
+            let hint: u64 = task.read_obj(UserRef::new(arg.addr()))?;
+            let hint = u32::try_from(hint).ok().filter(|hint| *hint <= f::RWH_WRITE_LIFE_EXTREME);
+            inode.set_write_hint(hint.ok_or(Errno::EINVAL)?);
+            Ok(0)
+        }
         f::F_ADD_SEALS => {
             memfd::add_seals(&file, arg.0 as u32)?;
             Ok(0)
@@ -127,16 +164,44 @@ pub fn fcntl(task: &mut CurrentTask, fd: Fd, command: FcntlCommand, arg: FcntlAr
     }
 }
 
+fn set_lease(task: &mut CurrentTask, file: &Arc<File>, fd: Fd, kind: i32) -> SysResult<u64> {
+    let inode = file.path.inode();
+    let kind = match i16::try_from(kind) {
+        Ok(f::F_UNLCK) => {
+            inode.locks_if_any().ok_or(Errno::EAGAIN)?.end_lease(file.id)?;
+            return Ok(0);
+        }
+        Ok(f::F_RDLCK) => LockKind::Shared,
+        Ok(f::F_WRLCK) => LockKind::Exclusive,
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    let (_, uid, _) = inode.owner();
+    if task.own_creds().fsuid != uid && !task.own_creds().has_cap(CAP_LEASE) {
+        return Err(Errno::EACCES.into());
+    }
+    if !inode.is_regular() {
+        return Err(Errno::EINVAL.into());
+    }
+    inode.locks().set_lease(inode, file, fd.0, kind)?;
+    // Whoever takes a lease gets the signal, if nobody else was named.
+    if file.owner.lock().who.is_none() {
+        set_owner(task, file, OwnerKind::Process, task.tgid())?;
+    }
+    Ok(0)
+}
+
 fn pipe(file: &File) -> Result<&PipeEnd, Errno> {
     file.downcast::<PipeEnd>().ok_or(Errno::EBADF)
 }
 
 fn duplicate(task: &mut CurrentTask, file: Arc<File>, arg: FcntlArg, on_exec: OnExec) -> SysResult<u64> {
     let limit = task.fd_limit();
-    if arg.0 >= limit {
+    // An `int` to Linux.
+    let least = arg.0 as u32;
+    if u64::from(least) >= limit {
         return Err(Errno::EINVAL.into());
     }
-    let fd = task.files().add_from(arg.0 as u32, file, limit, on_exec)?;
+    let fd = task.files().add_from(least, file, limit, on_exec)?;
     Ok(fd as u64)
 }
 
@@ -291,6 +356,10 @@ fn set_lock(
 
 /// flock(2)
 pub fn flock(task: &mut CurrentTask, fd: Fd, operation: FlockOp) -> SysResult<()> {
+    // Mandatory locks never did anything, and Linux goes on to say that they were had, of whatever descriptor.
+    if operation.0 & f::LOCK_MAND != 0 {
+        return Ok(());
+    }
     let (op, wait) = (operation.0 & !f::LOCK_NB, operation.0 & f::LOCK_NB == 0);
     let wait = if wait { Wait::Yes } else { Wait::No };
     let kind = match op {
@@ -347,7 +416,7 @@ pub fn ioctl(task: &mut CurrentTask, fd: Fd, request: IoctlRequest, arg: IoctlAr
             task.write_obj(UserRef::new(arg.addr()), &(inode.attr()?.size as i64))?;
         }
         i::FIGETBSZ => task.write_obj(UserRef::new(arg.addr()), &(inode.attr()?.block_size as i32))?,
-        i::FIONREAD if inode.is_regular() => {
+        i::FIONREAD if inode.is_regular() && file.ops().seekable() => {
             let left = inode.attr()?.size as i64 - *file.position() as i64;
             task.write_obj(UserRef::new(arg.addr()), &(left as i32))?;
         }

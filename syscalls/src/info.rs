@@ -113,7 +113,7 @@ pub fn getrandom(
 
 /// getcpu(2): the third argument has been ignored since Linux 2.6.24.
 pub fn getcpu(task: &mut CurrentTask, cpu: Out<u32>, node: Out<u32>, _cache: u64) -> SysResult<()> {
-    let current = task.rseq_cpu().unwrap_or_else(|| task.kernel().current_cpu());
+    let current = task.cpu();
     if let Some(cpu) = cpu.non_null() {
         task.write_obj(cpu, &current)?;
     }

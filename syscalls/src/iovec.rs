@@ -9,8 +9,9 @@ use smallvec::SmallVec;
 /// Buffers, copied in and checked.
 pub(crate) type Slices = SmallVec<[UserSlice; 8]>;
 
-/// Copies a vector in. EINVAL for more than 1024 buffers or a negative length.
+/// Copies a vector in. EINVAL for more than 1024 buffers or a negative length. Of the count the low 32 bits count.
 pub(crate) fn read_foreign(task: &CurrentTask, from: UserRef<IoVec>, count: u64) -> Result<Slices, Errno> {
+    let count = count & u64::from(u32::MAX);
     if count > IOV_MAX as u64 {
         return Err(Errno::EINVAL);
     }
@@ -30,6 +31,10 @@ pub(crate) fn read_foreign(task: &CurrentTask, from: UserRef<IoVec>, count: u64)
 pub(crate) fn read(task: &CurrentTask, from: UserRef<IoVec>, count: u64) -> Result<Slices, Errno> {
     let mut slices = read_foreign(task, from, count)?;
     let mut left = MAX_RW_COUNT as u64;
+    // A single buffer is cut before it is looked at, several only after that.
+    if let [slice] = slices.as_mut_slice() {
+        slice.len = slice.len.min(left);
+    }
     for slice in &mut slices {
         if !slice.addr.access_ok(slice.len) {
             return Err(Errno::EFAULT);

@@ -93,6 +93,12 @@ fn head(task: &CurrentTask, at: UserRef<MsgHdr>) -> Result<(MsgHdr, Slices), Err
     Ok((head, slices))
 }
 
+/// The flags of the calls with a `struct msghdr`: EINVAL for what only the kernel says of 32-bit callers.
+fn for_messages(flags: Flags<MsgFlags>) -> Result<MsgFlags, Errno> {
+    let flags = flags.retain();
+    if flags.contains(MsgFlags::CMSG_COMPAT) { Err(Errno::EINVAL) } else { Ok(flags) }
+}
+
 /// sendmsg(2)
 pub fn sendmsg(
     task: &mut CurrentTask,
@@ -100,8 +106,9 @@ pub fn sendmsg(
     message: InMessage,
     flags: Flags<MsgFlags>,
 ) -> SysResult<usize> {
+    let flags = for_messages(flags)?;
     let file = file(task, fd)?;
-    send_one(task, &file, message.0, flags.retain())
+    send_one(task, &file, message.0, flags)
 }
 
 fn send_one(
@@ -128,8 +135,9 @@ pub fn recvmsg(
     message: OutMessage,
     flags: Flags<MsgFlags>,
 ) -> SysResult<usize> {
+    let flags = for_messages(flags)?;
     let file = file(task, fd)?;
-    receive_one(task, &file, message.0, flags.retain())
+    receive_one(task, &file, message.0, flags)
 }
 
 fn receive_one(
@@ -167,8 +175,9 @@ pub fn sendmmsg(
     count: u32,
     flags: Flags<MsgFlags>,
 ) -> SysResult<usize> {
+    let flags = for_messages(flags)?;
     let file = file(task, fd)?;
-    each(task, messages, count, |task, at, _| send_one(task, &file, at, flags.retain()))
+    each(task, messages, count, |task, at, _| send_one(task, &file, at, flags))
 }
 
 /// recvmmsg(2)
@@ -180,13 +189,13 @@ pub fn recvmmsg(
     flags: Flags<MsgFlags>,
     timeout: InOut<Timespec>,
 ) -> SysResult<usize> {
+    let flags = for_messages(flags)?;
     let mut deadline = None;
     if let Some(timeout) = timeout.non_null() {
         let ns = timespec_to_ns(&task.read_obj(timeout)?).ok_or(Errno::EINVAL)?;
         deadline = Some(deadline_after(ns));
     }
     let file = file(task, fd)?;
-    let flags = flags.retain();
     let received = each(task, messages, count, |task, at, done| {
         let mut flags = flags;
         let for_one = flags.contains(MsgFlags::WAITFORONE);

@@ -49,7 +49,7 @@ const MAP_ABOVE4G: u32 = 0x80;
 const HUGE_SIZES: [u32; 3] = [0, 21, 30];
 
 /// What memory calls of the caller are checked against.
-fn limits(task: &CurrentTask) -> MmLimits {
+pub(crate) fn limits(task: &CurrentTask) -> MmLimits {
     let group = task.thread_group();
     MmLimits {
         address_space: group.limit(RLIMIT_AS).rlim_cur,
@@ -81,7 +81,7 @@ pub fn mmap(
     let kind = flags.0 & MAP_TYPE;
     let mut map_flags = MapFlags::from_bits_retain(flags.0 & !MAP_TYPE);
     // Unknown bits of the protection are ignored here, unlike in mprotect.
-    let mut prot = Prot::from_bits_truncate(prot.bits());
+    let mut prot = Prot::from_bits_truncate(prot.bits() as u32);
     let backing = if map_flags.contains(MapFlags::ANONYMOUS) {
         if map_flags.contains(MapFlags::HUGETLB) {
             let size = flags.0 >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
@@ -176,7 +176,7 @@ pub fn munmap(task: &mut CurrentTask, addr: UserAddr, len: u64) -> SysResult<()>
 /// mprotect(2)
 pub fn mprotect(task: &mut CurrentTask, addr: UserAddr, len: u64, prot: Flags<ProtFlags>) -> SysResult<()> {
     let mut prot = prot.retain();
-    if !implied(task, Prot::from_bits_truncate(prot.bits()), Prot::all()).is_empty() {
+    if !implied(task, Prot::from_bits_truncate(prot.bits() as u32), Prot::all()).is_empty() {
         prot |= ProtFlags::EXEC;
     }
     Ok(task.mm().mprotect(addr, len, prot, &limits(task))?)

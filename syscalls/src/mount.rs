@@ -1,4 +1,4 @@
-//! The mount tree: mount(2), umount2(2), pivot_root(2).
+//! The mount tree as mount(2), umount2(2) and pivot_root(2) change it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use abi::open::{AT_FDCWD, AtFlags};
 use sentry::SysResult;
 use sentry::mm::{CStrError, PAGE, UserAddr, UserCStr, UserString};
 use sentry::task::CurrentTask;
-use sentry::vfs::namespace::{PropagationKind, Recursive};
+use sentry::vfs::namespace::{Layer, PropagationKind, Recursive};
 use sentry::vfs::resolve::{LookupFlags, lookup};
 use sentry::vfs::{Mount, MountFlags, MountRequest, Path};
 
@@ -27,7 +27,7 @@ const OF_MOUNT: [(Ms, MountFlags); 7] = [
     (Ms::RDONLY, MountFlags::RDONLY),
 ];
 
-fn may_mount(task: &CurrentTask) -> Result<(), Errno> {
+pub(crate) fn may_mount(task: &CurrentTask) -> Result<(), Errno> {
     let namespace = &task.namespaces().mount;
     if task.own_creds().has_cap_in(CAP_SYS_ADMIN, &namespace.user_ns) { Ok(()) } else { Err(Errno::EPERM) }
 }
@@ -76,7 +76,7 @@ pub fn mount(
     let place = at(task, DirFd(AT_FDCWD), target, At::FOLLOW)?;
     may_mount(task)?;
     if flags.contains(Ms::REMOUNT) {
-        return remount(&place, flags, &data);
+        return remount(task, &place, flags, &data);
     }
     if flags.contains(Ms::BIND) {
         return bind(task, &source, &place, flags);
@@ -90,15 +90,17 @@ pub fn mount(
     let mut asked = kinds.iter().filter(|(flag, _)| flags.contains(*flag));
     if let Some((flag, kind)) = asked.next() {
         let alone = *flag | Ms::REC | Ms::SILENT;
-        if asked.next().is_some() || !alone.contains(flags) || !place.is_mount_root() {
+        let namespace = &task.namespaces().mount;
+        let one = asked.next().is_none() && alone.contains(flags);
+        if !one || !place.is_mount_root() || !namespace.holds(&place.mount) {
             return Err(Errno::EINVAL.into());
         }
-        task.namespaces().mount.set_propagation(&place.mount, *kind, recursive(flags));
+        namespace.set_propagation(&place.mount, *kind, recursive(flags));
         return Ok(());
     }
     if flags.contains(Ms::MOVE) {
         let source = start(task, &source)?;
-        drop(task.namespaces().mount.move_mount(&source, &place)?);
+        drop(task.namespaces().mount.move_mount(&source, &place, Layer::Top)?);
         return Ok(());
     }
     new_mount(task, &kind, &source, &place, flags, &data)
@@ -127,26 +129,37 @@ fn start(task: &CurrentTask, path: &[u8]) -> Result<Path, Errno> {
     lookup(&task.caller(&roots), &from, path, LookupFlags::FOLLOW)
 }
 
-fn remount(place: &Path, flags: Ms, data: &[u8]) -> SysResult<()> {
-    if !place.is_mount_root() || place.mount.namespace().is_none() {
+/// How times of access are kept.
+const ATIME: MountFlags = MountFlags::NOATIME.union(MountFlags::NODIRATIME).union(MountFlags::RELATIME);
+
+fn remount(task: &CurrentTask, place: &Path, flags: Ms, data: &[u8]) -> SysResult<()> {
+    let mut wanted = mount_flags(flags);
+    if !flags.intersects(Ms::NOATIME | Ms::NODIRATIME | Ms::RELATIME | Ms::STRICTATIME) {
+        // Nothing said: as it was.
+        wanted = (wanted - ATIME) | (place.mount.flags() & ATIME);
+    }
+    if !place.is_mount_root() || !task.namespaces().mount.holds(&place.mount) {
         return Err(Errno::EINVAL.into());
     }
     if flags.contains(Ms::BIND) {
-        place.mount.set_flags(mount_flags(flags));
-        return Ok(());
+        return Ok(place.mount.change_flags(wanted)?);
     }
+    // A file system that becomes read-only asks for writers itself.
+    place.mount.may_take_off(wanted)?;
     let sb = place.mount.sb();
-    sb.ops().reconfigure(data)?;
-    sb.set_read_only(flags.contains(Ms::RDONLY));
-    place.mount.set_flags(mount_flags(flags));
+    if !sb.capable(task.own_creds(), CAP_SYS_ADMIN) {
+        return Err(Errno::EPERM.into());
+    }
+    sb.reconfigure(data, flags.contains(Ms::RDONLY))?;
+    place.mount.set_flags(wanted);
     Ok(())
 }
 
 fn bind(task: &CurrentTask, source: &[u8], place: &Path, flags: Ms) -> SysResult<()> {
     let source = start(task, source)?;
     let namespace = &task.namespaces().mount;
-    let copy = namespace.bind(&source, recursive(flags))?;
-    Ok(namespace.attach(&copy, place)?)
+    drop(namespace.bind(&source, recursive(flags), place)?);
+    Ok(())
 }
 
 fn new_mount(
@@ -172,6 +185,7 @@ fn new_mount(
     if read_only {
         root.inode.sb.set_read_only(true);
     }
+    root.inode.sb.set_owner(&task.own_creds().user_ns);
     let source = if source.is_empty() { b"none" } else { source };
     let mount = Mount::new(root, source, mount_flags(flags));
     if place.is_mount_root()
@@ -188,16 +202,11 @@ fn new_mount(
 pub fn umount2(task: &mut CurrentTask, target: UserCStr, flags: Flags<UmountFlags>) -> SysResult<()> {
     let flags = flags.known()?;
     let how = if flags.contains(UmountFlags::UMOUNT_NOFOLLOW) { At::NO_FOLLOW } else { At::FOLLOW };
-    let place = at(task, DirFd(AT_FDCWD), target, how)?;
+    // Also where `.` has been mounted over.
+    let place = at(task, DirFd(AT_FDCWD), target, how.unused())?.topmost();
     may_mount(task)?;
-    if flags.contains(UmountFlags::MNT_EXPIRE) {
-        if flags.intersects(UmountFlags::MNT_DETACH | UmountFlags::MNT_FORCE) {
-            return Err(Errno::EINVAL.into());
-        }
-        // The first call only marks it; nothing is marked here, so it is always the first.
-        return Err(Errno::EAGAIN.into());
-    }
-    drop(task.namespaces().mount.unmount(place, flags)?);
+    let root = task.fs().roots().root.clone();
+    drop(task.namespaces().mount.unmount(place, &root, flags)?);
     Ok(())
 }
 

@@ -1,12 +1,13 @@
 //! Opening and closing: open(2), openat(2), openat2(2), creat(2), close(2), close_range(2).
 
 use abi::Errno;
-use abi::open::{AT_FDCWD, AtFlags, CloseRangeFlags, OPEN_HOW_SIZE_VER0, OpenFlags, OpenHow};
+use abi::open::{AT_FDCWD, AtFlags, CloseRangeFlags, O_ACCMODE, OPEN_HOW_SIZE_VER0, OpenFlags, OpenHow};
 use sentry::SysResult;
 use sentry::mm::UserCStr;
 use sentry::task::CurrentTask;
+use sentry::task::file_lock::Wait;
 use sentry::vfs::OnExec;
-use sentry::vfs::open::How;
+use sentry::vfs::open::{How, Opening};
 use zerocopy::IntoBytes;
 
 use crate::arg::{DirFd, Fd, Flags, In, Mode, ModeIfCreate, OpenArg};
@@ -73,16 +74,23 @@ fn open_how(task: &mut CurrentTask, dir: DirFd, path: UserCStr, how: &How) -> Sy
         return Err(Errno::ENOENT.into());
     }
     let reserved = task.reserve_fd(OnExec::from_flags(how.flags()))?;
-    let opening = {
-        let roots = task.fs().roots();
-        let at = crate::path::start(task, &roots, dir, &path, AtFlags::empty())?;
-        // With RESOLVE_IN_ROOT even an absolute path starts at the directory.
-        let at = if how.is_in_root() && path.starts_with(b"/") {
-            crate::path::start(task, &roots, dir, b".", AtFlags::empty())?
-        } else {
-            at
+    let opening = loop {
+        let opening = {
+            let roots = task.fs().roots();
+            let at = crate::path::start(task, &roots, dir, &path, AtFlags::empty())?;
+            // With RESOLVE_IN_ROOT even an absolute path starts at the directory.
+            let at = if how.is_in_root() && path.starts_with(b"/") {
+                crate::path::start(task, &roots, dir, b".", AtFlags::empty())?
+            } else {
+                at
+            };
+            task.caller(&roots).open(&at, &path, how)?
         };
-        task.caller(&roots).open(&at, &path, how)?
+        let Opening::Leased(inode) = opening else { break opening };
+        let flags = how.flags();
+        let writes = flags.bits() & O_ACCMODE != 0 || flags.contains(OpenFlags::TRUNC);
+        let wait = if flags.contains(OpenFlags::NONBLOCK) { Wait::No } else { Wait::Yes };
+        task.break_leases(&inode, writes, wait)?;
     };
     let file = task.finish_open(opening)?;
     if !how.flags().contains(OpenFlags::NOCTTY) && !file.is_path() {

@@ -53,17 +53,28 @@ pub(crate) struct At {
     follow: bool,
     /// An empty path (and a null pointer, for that) is the directory itself.
     empty: bool,
+    /// Looking it up is no use of its mount (MNT_EXPIRE).
+    unused: bool,
 }
 
 impl At {
     /// A link at the end is followed, an empty path is an error.
-    pub(crate) const FOLLOW: At = At { follow: true, empty: false };
+    pub(crate) const FOLLOW: At = At { follow: true, empty: false, unused: false };
     /// A link at the end is the thing itself, an empty path is an error.
-    pub(crate) const NO_FOLLOW: At = At { follow: false, empty: false };
+    pub(crate) const NO_FOLLOW: At = At { follow: false, empty: false, unused: false };
 
     /// As AT_SYMLINK_NOFOLLOW and AT_EMPTY_PATH say.
     pub(crate) fn of(flags: AtFlags) -> At {
-        At { follow: !flags.contains(AtFlags::SYMLINK_NOFOLLOW), empty: flags.contains(AtFlags::EMPTY_PATH) }
+        At {
+            follow: !flags.contains(AtFlags::SYMLINK_NOFOLLOW),
+            empty: flags.contains(AtFlags::EMPTY_PATH),
+            unused: false,
+        }
+    }
+
+    /// The same, but looking it up is no use of its mount.
+    pub(crate) fn unused(self) -> At {
+        At { unused: true, ..self }
     }
 }
 
@@ -76,5 +87,9 @@ pub(crate) fn at(task: &CurrentTask, dir: DirFd, path: UserCStr, how: At) -> Res
     let mut lookup_flags = LookupFlags::empty();
     lookup_flags.set(LookupFlags::FOLLOW, how.follow);
     lookup_flags.set(LookupFlags::EMPTY, how.empty);
-    lookup(&task.caller(&roots), &start, &path, lookup_flags)
+    let place = lookup(&task.caller(&roots), &start, &path, lookup_flags)?;
+    if !how.unused {
+        place.mount.used();
+    }
+    Ok(place)
 }

@@ -126,6 +126,9 @@ fn poll_fds(
         at += n;
     }
     let result = wait(task, &mut entries, timeout);
+    if !fds.addr().access_ok(u64::from(count) * size_of::<PollFd>() as u64) {
+        return Err(Errno::EFAULT.into());
+    }
     for (at, entry) in entries.iter().enumerate() {
         let revents = fds.at(at as u64)?.addr().add(6)?;
         task.write_obj(UserRef::new(revents), &(entry.found.bits() as u16))?;

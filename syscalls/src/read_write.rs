@@ -5,31 +5,39 @@ use std::sync::Arc;
 
 use abi::Errno;
 use abi::open::{OpenFlags, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET};
-use abi::uio::{IOV_MAX, IoVec, RwFlags};
+use abi::uio::{IoVec, RwFlags};
 use sentry::SysResult;
 use sentry::mm::{UserAddr, UserRef, UserSlice};
 use sentry::task::CurrentTask;
 use sentry::task::io::{At, Patience};
 use sentry::vfs::file::AT_END;
 use sentry::vfs::{File, SeekFrom};
-use smallvec::SmallVec;
 
 use crate::arg::{Fd, Flags, InBuf, InOut, IoVecs, IoVecsOut, OutBuf, Whence};
+use crate::iovec;
 
 /// What one call moves at most.
 const MAX_RW_COUNT: u64 = 0x7fff_f000;
 
-type Slices = SmallVec<[UserSlice; 4]>;
-
+/// Opened for reading, and of a kind that can be read. That a directory can't is seen only after the buffers.
 fn readable(file: &File) -> Result<(), Errno> {
-    if !file.access().read {
-        return Err(Errno::EBADF);
+    match (file.access().read, file.ops().has_read()) {
+        (false, _) => Err(Errno::EBADF),
+        (_, false) => Err(Errno::EINVAL),
+        _ => Ok(()),
     }
+}
+
+fn no_directory(file: &File) -> Result<(), Errno> {
     if file.path.inode().is_dir() { Err(Errno::EISDIR) } else { Ok(()) }
 }
 
 fn writable(file: &File) -> Result<(), Errno> {
-    if file.access().write { Ok(()) } else { Err(Errno::EBADF) }
+    match (file.access().write, file.ops().has_write()) {
+        (false, _) => Err(Errno::EBADF),
+        (_, false) => Err(Errno::EINVAL),
+        _ => Ok(()),
+    }
 }
 
 fn one(addr: UserAddr, len: usize) -> Result<UserSlice, Errno> {
@@ -38,29 +46,6 @@ fn one(addr: UserAddr, len: usize) -> Result<UserSlice, Errno> {
         return Err(Errno::EFAULT);
     }
     Ok(UserSlice { addr, len: len.min(MAX_RW_COUNT) })
-}
-
-/// Copies a vector in and checks it; the sum of lengths is cut to what one call may move.
-pub(crate) fn vector(task: &CurrentTask, array: UserRef<IoVec>, count: u64) -> Result<Slices, Errno> {
-    if count > IOV_MAX as u64 {
-        return Err(Errno::EINVAL);
-    }
-    let mut slices = Slices::new();
-    let mut left = MAX_RW_COUNT;
-    for index in 0..count {
-        let entry = task.read_obj(array.at(index)?)?;
-        if entry.iov_len > i64::MAX as u64 {
-            return Err(Errno::EINVAL);
-        }
-        let addr = UserAddr(entry.iov_base);
-        if !addr.access_ok(entry.iov_len) {
-            return Err(Errno::EFAULT);
-        }
-        let len = entry.iov_len.min(left);
-        left -= len;
-        slices.push(UserSlice { addr, len });
-    }
-    Ok(slices)
 }
 
 fn is_empty(slices: &[UserSlice]) -> bool {
@@ -83,6 +68,7 @@ pub fn read(task: &mut CurrentTask, fd: Fd, buf: OutBuf, count: usize) -> SysRes
     let file = task.file(fd.0)?;
     readable(&file)?;
     let slice = one(*buf, count)?;
+    no_directory(&file)?;
     task.read_file(&file, &[slice], At::Position, Patience::AsFile)
 }
 
@@ -100,6 +86,7 @@ pub fn pread64(task: &mut CurrentTask, fd: Fd, buf: OutBuf, count: usize, pos: i
     let file = positioned(task, fd)?;
     readable(&file)?;
     let slice = one(*buf, count)?;
+    no_directory(&file)?;
     task.read_file(&file, &[slice], At::Offset(at), Patience::AsFile)
 }
 
@@ -185,13 +172,19 @@ fn read_vector(
     at: At,
     flags: RwFlags,
 ) -> SysResult<usize> {
-    let slices = vector(task, array, count)?;
     readable(file)?;
+    let slices = iovec::read(task, array, count)?;
     if is_empty(&slices) {
         return Ok(0);
     }
-    if !(HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC).contains(flags) {
+    no_directory(file)?;
+    // What is only about writes is accepted.
+    let of_writes = RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND | RwFlags::NOAPPEND;
+    if !(HINTS | RwFlags::NOWAIT | of_writes).contains(flags) {
         return Err(Errno::EOPNOTSUPP.into());
+    }
+    if flags.contains(RwFlags::APPEND | RwFlags::NOAPPEND) {
+        return Err(Errno::EINVAL.into());
     }
     let patience = if flags.contains(RwFlags::NOWAIT) { Patience::None } else { Patience::AsFile };
     task.read_file(file, &slices, at, patience)
@@ -205,14 +198,19 @@ fn write_vector(
     at: At,
     flags: RwFlags,
 ) -> SysResult<usize> {
-    let slices = vector(task, array, count)?;
     writable(file)?;
+    let slices = iovec::read(task, array, count)?;
     if is_empty(&slices) {
         return Ok(0);
     }
-    let known = HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND;
+    // No file here writes all or nothing: RWF_ATOMIC is refused as by a file system that can't.
+    let known =
+        HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND | RwFlags::NOAPPEND;
     if !known.contains(flags) {
         return Err(Errno::EOPNOTSUPP.into());
+    }
+    if flags.contains(RwFlags::APPEND | RwFlags::NOAPPEND) {
+        return Err(Errno::EINVAL.into());
     }
     let patience = if flags.contains(RwFlags::NOWAIT) { Patience::None } else { Patience::AsFile };
     let done = if flags.contains(RwFlags::APPEND) && file.ops().seekable() {
@@ -224,6 +222,11 @@ fn write_vector(
         }
         done
     } else {
+        let at = match at {
+            _ if !flags.contains(RwFlags::NOAPPEND) => at,
+            At::Offset(offset) => At::NotAtEnd(Some(offset)),
+            _ => At::NotAtEnd(None),
+        };
         task.write_file(file, &slices, at, patience)?
     };
     if flags.intersects(RwFlags::DSYNC | RwFlags::SYNC) && file.path.inode().is_regular() {
@@ -269,6 +272,7 @@ pub fn sendfile(
     let start = if offset_ptr.is_null() { None } else { Some(task.read_obj(*offset_ptr)?) };
     let input = task.file(input.0)?;
     readable(&input)?;
+    no_directory(&input)?;
     let start = match start {
         None => None,
         Some(_) if !input.ops().seekable() => return Err(Errno::ESPIPE.into()),

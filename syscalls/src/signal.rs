@@ -160,7 +160,11 @@ pub fn sigaltstack(task: &mut CurrentTask, new: In<SigStack>, old: Out<SigStack>
         if mode != SsFlags::DISABLE && mode != SsFlags::ONSTACK && !mode.is_empty() {
             return Err(Errno::EINVAL.into());
         }
-        let stack = if mode == SsFlags::DISABLE {
+        let same = AltStack { base: new.ss_sp, size: new.ss_size, flags };
+        let stack = if same == current {
+            // Nothing to change, and nothing to find fault with.
+            same
+        } else if mode == SsFlags::DISABLE {
             AltStack { base: 0, size: 0, flags }
         } else {
             if new.ss_size < MINSIGSTKSZ {
@@ -267,10 +271,10 @@ pub fn rt_tgsigqueueinfo(
     sig: Sig,
     info: In<SigInfo>,
 ) -> SysResult<()> {
+    let info: SigInfo = task.read_obj(*info)?;
     if tgid <= 0 || tid <= 0 {
         return Err(Errno::EINVAL.into());
     }
-    let info: SigInfo = task.read_obj(*info)?;
     if (info.si_code >= 0 || info.si_code == SI_TKILL) && task.tid() != tid {
         return Err(Errno::EPERM.into());
     }

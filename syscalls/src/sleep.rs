@@ -34,11 +34,12 @@ pub fn clock_nanosleep(
     time: In<Timespec>,
     remaining: Out<Timespec>,
 ) -> SysResult<()> {
-    let clocks = task.kernel().clocks;
-    let cpu = match clocks.now_ns(clock.0) {
-        Some(_) => None,
-        None => Some(CpuClock::find(task, clock.0)?),
-    };
+    let clocks = task.kernel().clocks.clone();
+    let is_cpu = clocks.now_ns(clock.0).is_none();
+    if is_cpu && clock.0 >= 0 {
+        // One of the two that have numbers of their own, or none at all.
+        CpuClock::find(task, clock.0)?;
+    }
     if matches!(
         clock.0,
         CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE | CLOCK_REALTIME_COARSE | CLOCK_THREAD_CPUTIME_ID
@@ -48,7 +49,8 @@ pub fn clock_nanosleep(
     let time = task.read_obj(*time)?;
     let ns = timespec_to_ns(&time).ok_or(Errno::EINVAL)?;
     let absolute = flags.truncate().contains(TimerFlags::ABSTIME);
-    if let Some(cpu) = cpu {
+    if is_cpu {
+        let cpu = CpuClock::find(task, clock.0)?;
         return sleep_for_cpu_time(task, &cpu, ns, absolute, remaining);
     }
     if matches!(clock.0, CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM)

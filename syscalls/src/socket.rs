@@ -105,8 +105,10 @@ pub fn bind(task: &mut CurrentTask, fd: Fd, address: InAddress, len: i32) -> Sys
 
 /// connect(2)
 pub fn connect(task: &mut CurrentTask, fd: Fd, address: InAddress, len: i32) -> SysResult<()> {
-    let file = file(task, fd)?;
+    // Whether it is a socket is seen only after the address, unlike in bind.
+    let file = task.file(fd.0)?;
     let address = read_address(task, address.0, len)?;
+    io::of_file(&file)?;
     task.connect(&file, &address)
 }
 
@@ -129,8 +131,7 @@ pub fn accept4(
     len: InOutLen,
     flags: Flags<SockFlags>,
 ) -> SysResult<Fd> {
-    let flags = flags.known()?;
-    accept_with(task, fd, address, len, flags)
+    accept_with(task, fd, address, len, flags.retain())
 }
 
 fn accept_with(
@@ -140,8 +141,12 @@ fn accept_with(
     len: InOutLen,
     flags: SockFlags,
 ) -> SysResult<Fd> {
+    let listener = task.file(fd.0)?;
+    if !(SockFlags::CLOEXEC | SockFlags::NONBLOCK).contains(flags) {
+        return Err(Errno::EINVAL.into());
+    }
+    io::of_file(&listener)?;
     let flags = OpenFlags::from_bits_retain(flags.bits());
-    let listener = file(task, fd)?;
     let reserved = task.reserve_fd(OnExec::from_flags(flags))?;
     let socket = task.accept(&listener)?;
     if !address.0.is_null() {
@@ -183,9 +188,9 @@ pub fn setsockopt(
     value: UserAddr,
     len: i32,
 ) -> SysResult<()> {
-    let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?;
     let file = file(task, fd)?;
     let ops = io::of_file(&file)?.ops();
+    let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?;
     if level.0 == SOL_SOCKET && len < size_of::<i32>() {
         return Err(Errno::EINVAL.into());
     }

@@ -116,7 +116,7 @@ pub fn vmsplice(
     if !access.read && !access.write {
         return Err(Errno::EBADF.into());
     }
-    let slices = crate::read_write::vector(task, vec.array(), count)?;
+    let slices = crate::iovec::read(task, vec.array(), count)?;
     if slices.iter().all(|slice| slice.len == 0) {
         return Ok(0);
     }

@@ -44,6 +44,13 @@ pub fn newfstatat(
     flags: Flags<AtFlags>,
 ) -> SysResult<()> {
     let flags = flags.retain();
+    if flags.contains(AtFlags::EMPTY_PATH)
+        && dir.0 >= 0
+        && (path.0.is_null() || crate::path::read(task, path).is_ok_and(|path| path.is_empty()))
+    {
+        // fstat by another name: Linux does not look at the other flags.
+        return fstat(task, Fd(dir.0), buf);
+    }
     if !(AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH).contains(flags) {
         return Err(Errno::EINVAL.into());
     }
@@ -130,7 +137,11 @@ fn to_statx(task: &CurrentTask, place: &Path, attr: &Attr, asked: StatxMask) -> 
         stx_rdev_minor: minor(attr.rdev),
         stx_dev_major: major(dev),
         stx_dev_minor: minor(dev),
-        stx_mnt_id: place.mount.id,
+        stx_mnt_id: if asked.contains(StatxMask::MNT_ID_UNIQUE) {
+            place.mount.unique_id()
+        } else {
+            place.mount.id
+        },
         ..Statx::default()
     }
 }

@@ -5,6 +5,8 @@ use abi::open::{AT_FDCWD, FallocateMode, POSIX_FADV_NOREUSE, SyncFileRangeFlags}
 use sentry::SysResult;
 use sentry::mm::UserCStr;
 use sentry::task::CurrentTask;
+use sentry::task::file_lock::Wait;
+use sentry::vfs::File;
 use sentry::vfs::attr::FileType;
 
 use crate::arg::{DirFd, Fadvice, Fd, Flags};
@@ -18,6 +20,7 @@ pub fn truncate(task: &mut CurrentTask, path: UserCStr, length: i64) -> SysResul
         let old = place.inode().attr()?.size;
         task.check_new_size(length, old)?;
     }
+    task.break_leases(place.inode(), true, Wait::Yes)?;
     let roots = task.fs().roots();
     Ok(task.caller(&roots).truncate(&place, length)?)
 }
@@ -32,7 +35,7 @@ pub fn ftruncate(task: &mut CurrentTask, fd: Fd, length: i64) -> SysResult<()> {
     }
     task.check_new_size(length, inode.attr()?.size)?;
     task.drop_set_id(&file)?;
-    Ok(file.ops().truncate(&file, length)?)
+    Ok(file.truncate(length)?)
 }
 
 /// fallocate(2)
@@ -76,7 +79,7 @@ pub fn fallocate(
         task.check_new_size(end, file.path.inode().attr()?.size)?;
     }
     task.drop_set_id(&file)?;
-    Ok(file.ops().allocate(&file, mode.bits(), offset, len)?)
+    Ok(file.allocate(mode.bits(), offset, len)?)
 }
 
 /// fsync(2)
@@ -124,8 +127,8 @@ pub fn sync_file_range(
     if offset < 0 || len < 0 || offset.checked_add(len).is_none() {
         return Err(Errno::EINVAL.into());
     }
-    match file.path.inode().kind {
-        FileType::Regular | FileType::BlockDevice | FileType::Directory | FileType::Symlink => {}
+    match kind(&file) {
+        Some(FileType::Regular | FileType::BlockDevice | FileType::Directory | FileType::Symlink) => {}
         _ => return Err(Errno::ESPIPE.into()),
     }
     if flags.intersects(SyncFileRangeFlags::WAIT_BEFORE | SyncFileRangeFlags::WAIT_AFTER) {
@@ -147,13 +150,19 @@ pub fn fadvise64(task: &mut CurrentTask, fd: Fd, _offset: i64, len: i64, advice:
 }
 
 /// readahead(2)
-pub fn readahead(task: &mut CurrentTask, fd: Fd, _offset: i64, _count: usize) -> SysResult<()> {
+pub fn readahead(task: &mut CurrentTask, fd: Fd, _offset: i64, count: i64) -> SysResult<()> {
     let file = task.file(fd.0)?;
     if !file.access().read {
         return Err(Errno::EBADF.into());
     }
-    match file.path.inode().kind {
-        FileType::Regular | FileType::BlockDevice => Ok(()),
+    match kind(&file) {
+        Some(FileType::Regular | FileType::BlockDevice) if count >= 0 => Ok(()),
         _ => Err(Errno::EINVAL.into()),
     }
+}
+
+/// The file's type; none for an anonymous one (epoll, eventfd …).
+fn kind(file: &File) -> Option<FileType> {
+    let (mode, _, _) = file.path.inode().owner();
+    FileType::from_mode(mode)
 }

@@ -29,7 +29,7 @@ pub fn timerfd_create(task: &mut CurrentTask, clock: Clock, flags: Flags<TfdFlag
     }
     let fd = task.reserve_fd(OnExec::from_flags(flags))?;
     let kernel = task.kernel();
-    let ops = Box::new(TimerFd::new(clock.0, kernel.clocks, kernel.timers.clone()));
+    let ops = Box::new(TimerFd::new(clock.0, kernel.clocks.clone(), kernel.timers.clone()));
     let file = kernel.internal.anonymous(ops, flags | OpenFlags::RDWR, task.own_creds());
     Ok(Fd(fd.fill(file)))
 }

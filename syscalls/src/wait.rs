@@ -2,12 +2,12 @@
 
 use abi::Errno;
 use abi::resource::RUsage;
-use abi::signal::{SigInfo, Signal};
+use abi::signal::SigInfo;
 use abi::time::Timeval;
 use abi::wait::{P_ALL, P_PGID, P_PID, P_PIDFD, WaitOptions};
 use sentry::SysResult;
 use sentry::mm::UserRef;
-use sentry::task::{CurrentTask, Usage, WaitFor};
+use sentry::task::{CurrentTask, Usage, WaitFor, WaitResult};
 use zerocopy::FromZeros;
 
 use crate::arg::{Flags, Out, OutStatus, WaitidType};
@@ -52,6 +52,28 @@ pub fn waitid(
     options: Flags<WaitOptions>,
     usage: Out<RUsage>,
 ) -> SysResult<()> {
+    let result = wait_for(task, kind, id, options);
+    if let (Ok(Some(result)), Some(to)) = (&result, usage.non_null()) {
+        task.write_obj(to, &rusage(&result.usage))?;
+    }
+    let Some(to) = info.non_null() else { return result.map(drop) };
+    // Only the fields that Linux writes: no times, and all zero when there is nothing to tell, after an error too.
+    let told = match &result {
+        Ok(Some(r)) => SigInfo::child(r.code, r.pid, r.uid, r.value, 0, 0),
+        _ => SigInfo::new_zeroed(),
+    };
+    let bytes = zerocopy::IntoBytes::as_bytes(&told);
+    let prefix = bytes.get(..SIGINFO_CHILD_BYTES).unwrap_or(bytes);
+    task.copy_out(UserRef::addr(to), prefix)?;
+    result.map(drop)
+}
+
+fn wait_for(
+    task: &mut CurrentTask,
+    kind: WaitidType,
+    id: i32,
+    options: Flags<WaitOptions>,
+) -> SysResult<Option<WaitResult>> {
     use WaitOptions as W;
     let options = options.known()?;
     if !options.intersects(W::WEXITED | W::WUNTRACED | W::WCONTINUED) {
@@ -76,20 +98,7 @@ pub fn waitid(
     if nonblocking && result.is_none() {
         return Err(Errno::EAGAIN.into());
     }
-    if let (Some(to), Some(result)) = (usage.non_null(), &result) {
-        task.write_obj(to, &rusage(&result.usage))?;
-    }
-    let Some(to) = info.non_null() else { return Ok(()) };
-    // Only the fields that Linux writes: no times, and all zero when there is nothing to tell.
-    let told = match result {
-        Some(r) => SigInfo::child(r.code, r.pid, r.uid, r.value, 0, 0),
-        None => SigInfo::new_zeroed(),
-    };
-    debug_assert!(result.is_none() || told.si_signo == Signal::SIGCHLD.number() as i32);
-    let bytes = zerocopy::IntoBytes::as_bytes(&told);
-    let prefix = bytes.get(..SIGINFO_CHILD_BYTES).unwrap_or(bytes);
-    task.copy_out(UserRef::addr(to), prefix)?;
-    Ok(())
+    Ok(result)
 }
 
 /// Up to and including `si_status`.

@@ -1,14 +1,15 @@
 //! Extended attributes (xattr(7)).
 
 use abi::Errno;
-use abi::open::AT_FDCWD;
-use abi::xattr::{XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX, XattrFlags};
+use abi::open::{AT_FDCWD, AtFlags};
+use abi::xattr::{XATTR_LIST_MAX, XATTR_NAME_MAX, XATTR_SIZE_MAX, XattrArgs, XattrFlags};
 use sentry::SysResult;
-use sentry::mm::{CStrError, UserAddr, UserCStr, UserString};
+use sentry::mm::{CStrError, PAGE, UserAddr, UserCStr, UserString};
 use sentry::task::CurrentTask;
 use sentry::vfs::{Path, XattrSet};
+use zerocopy::IntoBytes;
 
-use crate::arg::{DirFd, Fd, Flags, InBuf, InString, OutBuf};
+use crate::arg::{DirFd, Fd, Flags, In, InBuf, InString, OutBuf};
 use crate::path::{At, at};
 
 fn name_of(task: &CurrentTask, name: InString) -> Result<UserString, Errno> {
@@ -90,8 +91,13 @@ pub fn fsetxattr(
     flags: Flags<XattrFlags>,
 ) -> SysResult<()> {
     let change = change(task, name, *value, size, flags)?;
-    let file = task.file(fd.0)?;
-    set(task, &file.path, &change)
+    set(task, &of_descriptor(task, fd)?, &change)
+}
+
+/// Whose attributes a descriptor means where they are got and set: to Linux it is a directory and an empty path, so that
+/// AT_FDCWD is the working directory. (Not so where they are listed and removed.)
+fn of_descriptor(task: &CurrentTask, fd: Fd) -> Result<Path, Errno> {
+    if fd.0 == AT_FDCWD { Ok(task.fs().roots().cwd.clone()) } else { Ok(task.file(fd.0)?.path.clone()) }
 }
 
 /// Copies a value or a list out; a size of zero only asks how long it is.
@@ -148,8 +154,7 @@ pub fn fgetxattr(
     size: usize,
 ) -> SysResult<usize> {
     let name = name_of(task, name)?;
-    let file = task.file(fd.0)?;
-    get(task, &file.path, &name, *value, size)
+    get(task, &of_descriptor(task, fd)?, &name, *value, size)
 }
 
 fn list(task: &CurrentTask, place: &Path, to: UserAddr, size: usize) -> SysResult<usize> {
@@ -204,4 +209,100 @@ pub fn fremovexattr(task: &mut CurrentTask, fd: Fd, name: InString) -> SysResult
     let name = name_of(task, name)?;
     let file = task.file(fd.0)?;
     remove(task, &file.path, &name)
+}
+
+/// Where the calls that take a directory look; with AT_EMPTY_PATH it is the descriptor's own file, which must be open.
+fn place_at(task: &CurrentTask, dir: DirFd, path: UserCStr, flags: Flags<AtFlags>) -> Result<Path, Errno> {
+    let flags = flags.retain();
+    if !(AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH).contains(flags) {
+        return Err(Errno::EINVAL);
+    }
+    if flags.contains(AtFlags::EMPTY_PATH) && dir.0 >= 0 {
+        let is_empty = path.0.is_null() || crate::path::read(task, path)?.is_empty();
+        if is_empty {
+            return Ok(task.file(dir.0)?.path.clone());
+        }
+    }
+    at(task, dir, path, At::of(flags))
+}
+
+/// The structure with value, size and flags, of whatever size the caller has it.
+fn arguments(task: &CurrentTask, from: In<XattrArgs>, size: usize) -> Result<XattrArgs, Errno> {
+    if size < size_of::<XattrArgs>() {
+        return Err(Errno::EINVAL);
+    }
+    if size > PAGE as usize {
+        return Err(Errno::E2BIG);
+    }
+    let mut bytes = vec![0; size];
+    task.copy_in(from.addr(), &mut bytes)?;
+    let (known, rest) = bytes.split_at(size_of::<XattrArgs>());
+    if rest.iter().any(|byte| *byte != 0) {
+        return Err(Errno::E2BIG);
+    }
+    let mut args = XattrArgs::default();
+    args.as_mut_bytes().copy_from_slice(known);
+    Ok(args)
+}
+
+/// setxattrat(2)
+pub fn setxattrat(
+    task: &mut CurrentTask,
+    dir: DirFd,
+    path: UserCStr,
+    flags: Flags<AtFlags>,
+    name: InString,
+    args: In<XattrArgs>,
+    size: usize,
+) -> SysResult<()> {
+    let args = arguments(task, args, size)?;
+    let mode = Flags::of(XattrFlags::from_bits_retain(args.flags));
+    let change = change(task, name, UserAddr(args.value), args.size as usize, mode)?;
+    let place = place_at(task, dir, path, flags)?;
+    set(task, &place, &change)
+}
+
+/// getxattrat(2)
+pub fn getxattrat(
+    task: &mut CurrentTask,
+    dir: DirFd,
+    path: UserCStr,
+    flags: Flags<AtFlags>,
+    name: InString,
+    args: In<XattrArgs>,
+    size: usize,
+) -> SysResult<usize> {
+    let args = arguments(task, args, size)?;
+    if args.flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let name = name_of(task, name)?;
+    let place = place_at(task, dir, path, flags)?;
+    get(task, &place, &name, UserAddr(args.value), args.size as usize)
+}
+
+/// listxattrat(2)
+pub fn listxattrat(
+    task: &mut CurrentTask,
+    dir: DirFd,
+    path: UserCStr,
+    flags: Flags<AtFlags>,
+    buf: OutBuf,
+    size: usize,
+) -> SysResult<usize> {
+    let place = place_at(task, dir, path, flags)?;
+    list(task, &place, *buf, size)
+}
+
+/// removexattrat(2)
+pub fn removexattrat(
+    task: &mut CurrentTask,
+    dir: DirFd,
+    path: UserCStr,
+    flags: Flags<AtFlags>,
+    name: InString,
+) -> SysResult<()> {
+    let name = name_of(task, name)?;
+    let place = place_at(task, dir, path, flags)?;
+    remove(task, &place, &name)
 }

@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sentry", &["abi", "sync", "host", "platform", "gofer-protocol"]),
     ("syscalls", &["abi", "sync", "sentry"]),
     ("runsc", &["abi", "sync", "host", "platform", "gofer-protocol", "gofer", "sentry", "syscalls"]),
+    ("containerd-shim-runsc-v1", &[]),
     ("compat-matrix", &["syscalls"]),
     ("conformance", &[]),
     ("conformance-cases", &[]),

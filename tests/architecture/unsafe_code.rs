@@ -7,7 +7,7 @@ use crate::source::{count_word, files};
 
 /// How many `unsafe` each crate that may have them has at most. Whoever needs more says why in the commit that raises the
 /// number; whoever takes some out lowers it.
-const LIMITS: &[(&str, usize)] = &[("platform", 30), ("host", 129), ("usercopy", 23)];
+const LIMITS: &[(&str, usize)] = &[("platform", 43), ("host", 134), ("usercopy", 23)];
 
 /// The cases do what no honest program does.
 const UNCOUNTED: &[&str] = &["conformance-cases"];
@@ -27,8 +27,14 @@ fn allowed(name: &str) -> bool {
 #[test]
 fn every_other_crate_forbids_it() {
     let (free, bound): (Vec<Package>, Vec<Package>) = packages().into_iter().partition(|p| allowed(&p.name));
-    // A crate's root may lie in another's folder.
-    let elsewhere = |file: &PathBuf| free.iter().any(|p| p.roots.iter().any(|root| same(root, file)));
+    // A crate's root may lie in another's folder, with its modules in the folder of its name.
+    let elsewhere = |file: &PathBuf| {
+        let of = |root: &PathBuf| {
+            let modules = root.canonicalize().ok().map(|root| root.with_extension(""));
+            same(root, file) || modules.zip(file.canonicalize().ok()).is_some_and(|(m, f)| f.starts_with(m))
+        };
+        free.iter().any(|p| p.roots.iter().any(of))
+    };
     for package in &bound {
         for root in &package.roots {
             let text = read(root);

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+use crate::deadline;
+use crate::subject::Subject;
 
 /// How long a sandbox has to become idle.
 const SETTLE: Duration = Duration::from_millis(1500);
@@ -20,13 +23,54 @@ pub struct Tree {
 /// Waits for the processes to settle, and adds them up.
 pub fn settled(root: u32) -> Result<Tree> {
     std::thread::sleep(SETTLE);
-    let parents = parents()?;
+    added_up(root)
+}
+
+fn added_up(root: u32) -> Result<Tree> {
     let mut tree = Tree { pss_kib: 0, processes: 0 };
-    for pid in parents.keys().copied().filter(|pid| descends(*pid, root, &parents)) {
+    for pid in descendants(root)? {
         tree.processes += 1;
         tree.pss_kib += pss_kib(pid).with_context(|| format!("Pss of process {pid}"))?;
     }
     Ok(tree)
+}
+
+/// Pss for each of so many idle sandboxes at the same time.
+pub fn of_many(subject: &Subject, count: usize) -> Result<f64> {
+    let one = deadline::spawn(&mut subject.command(&["sleep", "1000"]))?;
+    let alone = settled(one.id());
+    deadline::kill(one);
+    let (needed, there) = (alone?.pss_kib * count as u64, available_kib()?);
+    if needed > there / 2 {
+        bail!("{count} take {} MiB, and {} MiB are free", needed >> 10, there >> 10);
+    }
+    let mut all = Vec::new();
+    let mut start = || -> Result<f64> {
+        for _ in 0..count {
+            all.push(deadline::spawn(&mut subject.command(&["sleep", "1000"]))?);
+        }
+        // They share the machine while they start.
+        std::thread::sleep(SETTLE + Duration::from_millis(40) * count as u32);
+        let mut sum = 0;
+        for child in &all {
+            sum += added_up(child.id())?.pss_kib;
+        }
+        Ok(sum as f64 / count as f64)
+    };
+    let found = start();
+    all.into_iter().for_each(deadline::kill);
+    found
+}
+
+fn available_kib() -> Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    kib_of(&text, "MemAvailable:").context("no MemAvailable in /proc/meminfo")
+}
+
+/// A process and all that descend from it.
+pub fn descendants(root: u32) -> Result<Vec<u32>> {
+    let parents = parents()?;
+    Ok(parents.keys().copied().filter(|pid| descends(*pid, root, &parents)).collect())
 }
 
 fn descends(mut pid: u32, root: u32, parents: &HashMap<u32, u32>) -> bool {
@@ -57,7 +101,10 @@ fn parents() -> Result<HashMap<u32, u32>> {
 
 fn pss_kib(pid: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = rollup.lines().find_map(|l| l.strip_prefix("Pss:")).context("no Pss line")?;
-    let number = line.trim().trim_end_matches("kB").trim();
-    number.parse().with_context(|| format!("not a number: {number:?}"))
+    kib_of(&rollup, "Pss:").context("no Pss line")
+}
+
+fn kib_of(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
 }

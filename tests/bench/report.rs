@@ -1,141 +1,174 @@
-//! Results of one run, as a table, as JSON and as a picture.
+//! Results of one run, as a table and as JSON.
 
 use std::fmt::Write;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::{Metric, Subject};
+use crate::measure::Measured;
+use crate::metric::Metric;
+use crate::subject::Subject;
 
 /// All values of one run.
 pub struct Results {
     subjects: Vec<String>,
-    metrics: Vec<(&'static str, &'static str)>,
+    /// Name and unit.
+    metrics: Vec<(String, String)>,
     /// By metric, then by subject.
-    values: Vec<Vec<Vec<u64>>>,
+    cells: Vec<Vec<Cell>>,
+}
+
+/// A figure of a subject.
+#[derive(Clone, Default)]
+struct Cell {
+    values: Vec<f64>,
+    note: Option<String>,
+    error: Option<String>,
 }
 
 /// Median and extremes.
 #[derive(Clone, Copy)]
 struct Spread {
-    low: u64,
-    median: u64,
-    high: u64,
+    low: f64,
+    median: f64,
+    high: f64,
 }
 
-fn spread(values: &[u64]) -> Option<Spread> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable();
-    Some(Spread { low: *sorted.first()?, median: sorted[sorted.len() / 2], high: *sorted.last()? })
+impl Cell {
+    fn spread(&self) -> Option<Spread> {
+        let mut sorted = self.values.clone();
+        sorted.sort_by(f64::total_cmp);
+        Some(Spread { low: *sorted.first()?, median: sorted[sorted.len() / 2], high: *sorted.last()? })
+    }
+}
+
+/// Four digits or so.
+fn digits(value: f64) -> String {
+    match value.abs() {
+        v if v >= 1000.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
 }
 
 impl Results {
     pub fn new(subjects: &[Subject], metrics: &[&Metric]) -> Results {
         Results {
             subjects: subjects.iter().map(|s| s.name.clone()).collect(),
-            metrics: metrics.iter().map(|m| (m.name, m.unit)).collect(),
-            values: metrics.iter().map(|_| subjects.iter().map(|_| Vec::new()).collect()).collect(),
+            metrics: metrics.iter().map(|m| (m.name.to_owned(), m.unit.to_owned())).collect(),
+            cells: metrics.iter().map(|_| vec![Cell::default(); subjects.len()]).collect(),
         }
     }
 
-    pub fn add(&mut self, metric: usize, subject: usize, value: u64) {
-        self.values[metric][subject].push(value);
+    pub fn add(&mut self, metric: usize, subject: usize, measured: Measured) {
+        let cell = &mut self.cells[metric][subject];
+        cell.values.push(measured.value);
+        cell.note = measured.note.filter(|note| !note.is_empty()).or(cell.note.take());
+    }
+
+    pub fn fail(&mut self, metric: usize, subject: usize, why: String) {
+        self.cells[metric][subject].error = Some(why);
+    }
+
+    pub fn failed(&self, metric: usize, subject: usize) -> bool {
+        self.cells[metric][subject].error.is_some()
+    }
+
+    /// Names of the subjects, the native run first.
+    pub fn subjects(&self) -> &[String] {
+        &self.subjects
+    }
+
+    /// Names of the figures.
+    pub fn metrics(&self) -> impl Iterator<Item = &str> {
+        self.metrics.iter().map(|(name, _)| name.as_str())
     }
 
     /// How often the first subject's (the native run's) median fits into another's.
-    fn ratio(&self, metric: usize, subject: usize) -> Option<f64> {
-        let native = spread(&self.values[metric][0])?.median;
-        let own = spread(&self.values[metric][subject])?.median;
-        (native > 0).then(|| own as f64 / native as f64)
+    pub fn ratio(&self, metric: usize, subject: usize) -> Option<f64> {
+        let native = self.cells[metric][0].spread()?.median;
+        let own = self.cells[metric][subject].spread()?.median;
+        (native > 0.0).then(|| own / native)
     }
 
     pub fn table(&self) -> String {
         let mut out = format!(
-            "{:<20} {:<16} {:>10} {:>10} {:>10}  {:>9}\n",
-            "metric", "subject", "median", "low", "high", "x native"
+            "{:<24} {:<16} {:>10} {:>10} {:>10}  {:>9}\n",
+            "figure", "subject", "median", "low", "high", "x native"
         );
         for (m, (name, unit)) in self.metrics.iter().enumerate() {
             for (s, subject) in self.subjects.iter().enumerate() {
-                let Some(found) = spread(&self.values[m][s]) else {
-                    let _ = writeln!(out, "{name:<20} {subject:<16} not measured");
+                let cell = &self.cells[m][s];
+                let Some(found) = cell.spread() else {
+                    let why = cell.error.as_deref().unwrap_or("no value");
+                    let _ = writeln!(out, "{name:<24} {subject:<16} NOT MEASURED: {why}");
                     continue;
                 };
                 let ratio = self.ratio(m, s).map_or(String::new(), |r| format!("{r:.2}"));
-                let _ = writeln!(
+                let _ = write!(
                     out,
-                    "{name:<20} {subject:<16} {:>10} {:>10} {:>10}  {ratio:>9} {unit}",
-                    found.median, found.low, found.high
+                    "{name:<24} {subject:<16} {:>10} {:>10} {:>10}  {ratio:>9} {unit}",
+                    digits(found.median),
+                    digits(found.low),
+                    digits(found.high)
                 );
+                let _ = match &cell.note {
+                    Some(note) => writeln!(out, "  ({note})"),
+                    None => writeln!(out),
+                };
             }
         }
         out
     }
 
     pub fn json(&self) -> Result<String> {
-        let metrics: Vec<Value> = self
-            .metrics
-            .iter()
-            .enumerate()
-            .map(|(m, (name, unit))| {
-                let subjects: Vec<Value> = self
-                    .subjects
-                    .iter()
-                    .enumerate()
-                    .map(|(s, subject)| {
-                        let found = spread(&self.values[m][s]);
-                        json!({
-                            "subject": subject,
-                            "median": found.map(|f| f.median),
-                            "low": found.map(|f| f.low),
-                            "high": found.map(|f| f.high),
-                            "values": self.values[m][s],
-                        })
-                    })
-                    .collect();
+        let subject = |m: usize, s: usize| {
+            let cell = &self.cells[m][s];
+            let found = cell.spread();
+            json!({
+                "subject": self.subjects[s],
+                "median": found.map(|f| f.median),
+                "low": found.map(|f| f.low),
+                "high": found.map(|f| f.high),
+                "times_native": self.ratio(m, s),
+                "values": cell.values,
+                "note": cell.note,
+                "error": cell.error,
+            })
+        };
+        let metrics: Vec<Value> = (0..self.metrics.len())
+            .map(|m| {
+                let (name, unit) = &self.metrics[m];
+                let subjects: Vec<Value> = (0..self.subjects.len()).map(|s| subject(m, s)).collect();
                 json!({ "metric": name, "unit": unit, "subjects": subjects })
             })
             .collect();
-        Ok(serde_json::to_string_pretty(&json!({ "metrics": metrics }))? + "\n")
+        let value = json!({ "subjects": self.subjects, "metrics": metrics });
+        Ok(serde_json::to_string_pretty(&value)? + "\n")
     }
 
-    /// Bars of the medians, on a logarithmic scale, as multiples of the native run.
-    pub fn svg(&self) -> String {
-        const BAR: usize = 14;
-        const LEFT: usize = 260;
-        const WIDTH: f64 = 480.0;
-        let colours = ["#777", "#2a6fdb", "#d9822b", "#3a9d5d", "#a34bc4"];
-        let rows: usize = self.metrics.len() * (self.subjects.len() + 1);
-        let height = rows * BAR + 30;
-        let highest = (0..self.metrics.len())
-            .flat_map(|m| (0..self.subjects.len()).map(move |s| (m, s)))
-            .filter_map(|(m, s)| self.ratio(m, s))
-            .fold(10.0f64, f64::max);
-        let mut out = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"11\">\n\
-             <text x=\"4\" y=\"14\">median as a multiple of the native run (logarithmic)</text>\n",
-            LEFT as f64 + WIDTH + 80.0
-        );
-        let mut y = 22;
-        for (m, (name, _)) in self.metrics.iter().enumerate() {
-            for (s, subject) in self.subjects.iter().enumerate() {
-                let ratio = self.ratio(m, s);
-                let length = ratio.map_or(0.0, |r| (r.max(1.0).ln() / highest.ln() * WIDTH).max(1.0));
-                let label = ratio.map_or("not measured".to_owned(), |r| format!("{r:.1}"));
-                let colour = colours[s % colours.len()];
-                let _ = writeln!(
-                    out,
-                    "<text x=\"4\" y=\"{}\">{name} {subject}</text><rect x=\"{LEFT}\" y=\"{y}\" width=\"{length:.0}\" \
-                     height=\"{}\" fill=\"{colour}\"/><text x=\"{:.0}\" y=\"{}\">{label}</text>",
-                    y + BAR - 3,
-                    BAR - 2,
-                    LEFT as f64 + length + 4.0,
-                    y + BAR - 3
-                );
-                y += BAR;
-            }
-            y += BAR;
+    /// Reads back what [`json`](Self::json) wrote.
+    pub fn from_json(text: &str) -> Result<Results> {
+        fn list<'a>(value: &'a Value, name: &str) -> Result<&'a Vec<Value>> {
+            value[name].as_array().with_context(|| format!("no list {name}"))
         }
-        out.push_str("</svg>\n");
-        out
+        let string = |value: &Value| value.as_str().map(str::to_owned);
+        let value: Value = serde_json::from_str(text)?;
+        let subjects = list(&value, "subjects")?.iter().filter_map(string).collect();
+        let (mut metrics, mut cells) = (Vec::new(), Vec::new());
+        for metric in list(&value, "metrics")? {
+            let (name, unit) = (string(&metric["metric"]), string(&metric["unit"]));
+            metrics.push((name.context("a figure has no name")?, unit.context("a figure has no unit")?));
+            let mut row = Vec::new();
+            for subject in list(metric, "subjects")? {
+                row.push(Cell {
+                    values: list(subject, "values")?.iter().filter_map(Value::as_f64).collect(),
+                    note: string(&subject["note"]),
+                    error: string(&subject["error"]),
+                });
+            }
+            cells.push(row);
+        }
+        Ok(Results { subjects, metrics, cells })
     }
 }

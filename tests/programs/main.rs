@@ -1,6 +1,7 @@
-//! Real programs give the same output, exit status and files in the sandbox as natively.
+//! Real programs give the same output, exit status and files in the sandbox, on each platform, as natively.
 //!
-//! Each script in `scripts/` runs in an empty folder, first natively, then in the sandbox on a volume at the same path.
+//! Each script in `scripts/` runs in an empty folder, first natively, then in each sandbox on a volume at the same path.
+//! Natively it must end with status 0: anything else is an error of the script.
 //! Its first line names the programs that it needs; without them it is skipped, loudly.
 
 #![forbid(unsafe_code)]
@@ -14,9 +15,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use conformance::build;
+use conformance::place::{Place, sandboxes};
 
-/// The longest that one script may take.
-const LIMIT: Duration = Duration::from_secs(240);
+mod debian;
+
+/// The longest that one script may take; with PROGRAMS_HEAVY ten times as long.
+const LIMIT: Duration = Duration::from_secs(300);
+
+fn limit() -> Duration {
+    if std::env::var_os("PROGRAMS_HEAVY").is_some() { LIMIT * 10 } else { LIMIT }
+}
+
+/// The status of a script that succeeded.
+const SUCCESS: &str = "exit status: 0";
 
 /// What a run left behind.
 #[derive(PartialEq)]
@@ -42,6 +53,7 @@ fn main() -> ExitCode {
 fn run() -> Result<usize> {
     let filters: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let runsc = build::runsc()?;
+    let places = sandboxes(&runsc, None)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/scripts");
     let mut scripts: Vec<PathBuf> = fs::read_dir(&folder)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
     scripts.sort();
@@ -58,7 +70,7 @@ fn run() -> Result<usize> {
             continue;
         }
         let begun = Instant::now();
-        match compare(&runsc, script, name)? {
+        match compare(&places, script, name)? {
             None => {
                 println!("programs: pass {name} ({:.1} s)", begun.elapsed().as_secs_f32());
                 passed += 1;
@@ -66,6 +78,23 @@ fn run() -> Result<usize> {
             Some(difference) => {
                 println!("programs: FAILED {name}\n{difference}");
                 failed += 1;
+            }
+        }
+    }
+    if filters.is_empty() || filters.iter().any(|f| "debian_packages".contains(f.as_str())) {
+        let begun = Instant::now();
+        match debian::packages(&runsc)? {
+            debian::Outcome::Same => {
+                println!("programs: pass debian_packages ({:.1} s)", begun.elapsed().as_secs_f32());
+                passed += 1;
+            }
+            debian::Outcome::Differs(how) => {
+                println!("programs: FAILED debian_packages\n{how}");
+                failed += 1;
+            }
+            debian::Outcome::Skipped(why) => {
+                println!("programs: SKIPPED debian_packages: {why}");
+                skipped += 1;
             }
         }
     }
@@ -82,34 +111,38 @@ fn missing(script: &str) -> Result<Option<String>> {
     Ok(needs.split_whitespace().find(|name| !there(name)).map(str::to_owned))
 }
 
-/// `None` when both runs are alike.
-fn compare(runsc: &Path, script: &Path, name: &str) -> Result<Option<String>> {
+/// `None` when all runs are alike.
+fn compare(places: &[Place], script: &Path, name: &str) -> Result<Option<String>> {
     let work = std::env::temp_dir().join(format!("runsc-programs-{}-{name}", std::process::id()));
-    let native = outcome(Command::new("bash"), script, &work)?;
-    let volume = format!("--volume={0}:{0}", work.display());
-    let mut sandboxed = Command::new(runsc);
-    sandboxed.args(["do", &volume, "--", "bash"]);
-    let sandbox = outcome(sandboxed, script, &work)?;
-    if native == sandbox {
-        return Ok(None);
+    let native = outcome(Place::Native.command("bash"), script, &work)?;
+    if native.status != SUCCESS {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (text(&native.stdout), text(&native.stderr));
+        return Ok(Some(format!("an error of the script itself: natively {}\n{out}{err}", native.status)));
     }
+    let volume = format!("--volume={0}:{0}", work.display());
+    let mut differences = String::new();
+    for place in places {
+        let sandbox = outcome(place.command_with(&[&volume], "bash"), script, &work)?;
+        if sandbox != native {
+            differences.push_str(&difference(&native, place, &sandbox));
+        }
+    }
+    Ok((!differences.is_empty()).then_some(differences))
+}
+
+/// What is not alike, for people.
+fn difference(native: &Outcome, place: &Place, sandbox: &Outcome) -> String {
     let mut out = String::new();
     let mut note = |what: &str, a: String, b: String| {
         if a != b {
-            out.push_str(&format!("--- {what}, native\n{a}\n--- {what}, sandbox\n{b}\n"));
+            out.push_str(&format!("--- {what}, native\n{a}\n--- {what}, {place}\n{b}\n"));
         }
     };
-    note("status", native.status, sandbox.status);
-    note(
-        "stdout",
-        String::from_utf8_lossy(&native.stdout).into(),
-        String::from_utf8_lossy(&sandbox.stdout).into(),
-    );
-    note(
-        "stderr",
-        String::from_utf8_lossy(&native.stderr).into(),
-        String::from_utf8_lossy(&sandbox.stderr).into(),
-    );
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    note("status", native.status.clone(), sandbox.status.clone());
+    note("stdout", text(&native.stdout), text(&sandbox.stdout));
+    note("stderr", text(&native.stderr), text(&sandbox.stderr));
     let list = |files: &BTreeMap<PathBuf, (u32, Vec<u8>)>| {
         let line = |(path, (mode, bytes)): (&PathBuf, &(u32, Vec<u8>))| {
             format!("{mode:o} {} {} bytes\n", path.display(), bytes.len())
@@ -118,9 +151,9 @@ fn compare(runsc: &Path, script: &Path, name: &str) -> Result<Option<String>> {
     };
     note("files", list(&native.files), list(&sandbox.files));
     if out.is_empty() {
-        out.push_str("the contents of files differ\n");
+        out.push_str(&format!("the contents of files differ on {place}\n"));
     }
-    Ok(Some(out))
+    out
 }
 
 /// Runs the script in a new, empty `work` and takes what it left.
@@ -147,10 +180,10 @@ fn outcome(mut shell: Command, script: &Path, work: &Path) -> Result<Outcome> {
         if let Some(status) = child.try_wait()? {
             break status.to_string();
         }
-        if begun.elapsed() > LIMIT {
+        if begun.elapsed() > limit() {
             child.kill()?;
             child.wait()?;
-            break format!("no end after {LIMIT:?}");
+            break format!("no end after {:?}", limit());
         }
         std::thread::sleep(Duration::from_millis(10));
     };

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::place::Place;
+use crate::volumes::{self, Volumes};
 
 /// Cases in one sandbox.
 const BATCH: usize = 24;
@@ -116,7 +117,11 @@ fn run_chunk(place: &Place, program: &Path, names: &[String]) -> Vec<Report> {
 
 /// One process; gives the reports that came and what went wrong beside them.
 fn run_process(place: &Place, program: &Path, names: &[String]) -> Result<(Vec<Report>, Option<String>)> {
-    let mut command = place.command(program);
+    let volumes = Volumes::new().context("can't make the volumes in /var/tmp")?;
+    let flags = volumes.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut command = place.command_with(&flags, program);
+    command.env(volumes::VARIABLE, volumes.top());
     command.arg("run").args(names).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0);
     let mut child = command.spawn().with_context(|| format!("can't start {command:?}"))?;

@@ -45,30 +45,36 @@ fn run(mut command: Command, what: &str) -> Result<()> {
 
 /// The static program with all cases. It has a target folder of its own because its flags differ.
 pub fn cases() -> Result<PathBuf> {
-    static_program("cases")
+    static_program("cases", false)
 }
 
 /// The static program that makes all calls with hostile arguments.
 pub fn hostile() -> Result<PathBuf> {
-    static_program("hostile")
+    static_program("hostile", false)
 }
 
 /// The static program that the benchmark runs.
 pub fn bench_guest() -> Result<PathBuf> {
-    static_program("bench-guest")
+    static_program("bench-guest", true)
 }
 
-fn static_program(name: &str) -> Result<PathBuf> {
+fn static_program(name: &str, optimised: bool) -> Result<PathBuf> {
     let target = target_dir()?.join("cases");
     let mut build = cargo();
+    if optimised {
+        build.args(["build", "--release", "--bin", name]);
+    } else {
+        build.arg("build");
+    }
     build
-        .args(["build", "--quiet", "-p", "conformance-cases", "--target", "x86_64-unknown-linux-gnu"])
+        .args(["--quiet", "-p", "conformance-cases", "--target", "x86_64-unknown-linux-gnu"])
         .arg("--target-dir")
         .arg(&target)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
     run(build, "the static programs")?;
-    Ok(target.join("x86_64-unknown-linux-gnu/debug").join(name))
+    let folder = if optimised { "release" } else { "debug" };
+    Ok(target.join("x86_64-unknown-linux-gnu").join(folder).join(name))
 }
 
 /// The sandbox: `$RUNSC`, or built from this workspace with the profile that is in use.
@@ -76,12 +82,21 @@ pub fn runsc() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("RUNSC") {
         return Ok(PathBuf::from(path));
     }
+    program("runsc", "runsc")
+}
+
+/// containerd's shim, built from this workspace.
+pub fn shim() -> Result<PathBuf> {
+    program("containerd-shim-runsc-v1", "containerd-shim-runsc-v1")
+}
+
+fn program(package: &str, name: &str) -> Result<PathBuf> {
     let (dir, profile) = profile_dir()?;
     let mut build = cargo();
     build
-        .args(["build", "--quiet", "--bin", "runsc", "--profile", &profile])
+        .args(["build", "--quiet", "-p", package, "--bin", name, "--profile", &profile])
         .arg("--target-dir")
         .arg(target_dir()?);
-    run(build, "runsc")?;
-    Ok(dir.join("runsc"))
+    run(build, name)?;
+    Ok(dir.join(name))
 }

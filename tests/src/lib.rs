@@ -9,3 +9,5 @@ pub mod catalog;
 pub mod place;
 pub mod results;
 pub mod session;
+pub mod volumes;
+pub mod walk;

@@ -13,8 +13,10 @@ const USAGE: &str = "\
 usage: conformance list [FILTER…]
        conformance run [--native] [--sandbox] [--platform NAME] [--isolated] [--exact] [--verbose] [FILTER…]
        conformance run (--native | --sandbox) --strace NAME
+       conformance walk [--platform NAME]
 
-A FILTER is a part of a name. Without --native and --sandbox the cases run in both.
+A FILTER is a part of a name. Without --native and --sandbox the cases run in both. `walk` makes all system calls with
+hostile arguments in both and tells where the answers differ.
 example: cargo run -p conformance -- run --sandbox --strace fork/child_has_a_copy";
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn command() -> Result<bool> {
         "list" => list(&options),
         "run" if strace => trace(&options),
         "run" => session::run(&options),
+        "walk" => session::walk(&options),
         _ => bail!("{USAGE}"),
     }
 }

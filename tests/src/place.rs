@@ -37,6 +37,11 @@ impl fmt::Display for Place {
 }
 
 impl Place {
+    /// Whether it is the platform that is taken where nothing else is said.
+    pub fn is_default(&self) -> bool {
+        matches!(self, Place::Sandbox { platform, .. } if platform == "systrap")
+    }
+
     /// A command that runs the program here.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         self.command_with(&[], program)
@@ -88,8 +93,12 @@ impl Place {
     }
 }
 
+/// The platforms that a machine may lack. Every other one works wherever the sandbox does: where it does not, the tests
+/// have failed, not been skipped.
+const OPTIONAL: [&str; 2] = ["systrap", "kvm"];
+
 /// The sandboxes to test. `CONFORMANCE_PLATFORMS` (or `names`) lists platforms that must work, separated by commas; without
-/// it each platform on which `/bin/echo` runs is taken, and the others are named loudly.
+/// it each platform on which `/bin/echo` runs is taken, and the others are named loudly. The reference must work in any case.
 pub fn sandboxes(runsc: &Path, names: Option<&str>) -> Result<Vec<Place>> {
     let place = |name: &str| Place::Sandbox { runsc: runsc.to_path_buf(), platform: name.to_string() };
     let asked = names.map(str::to_string).or_else(|| std::env::var("CONFORMANCE_PLATFORMS").ok());
@@ -103,9 +112,13 @@ pub fn sandboxes(runsc: &Path, names: Option<&str>) -> Result<Vec<Place>> {
         return Ok(places);
     }
     let mut places = Vec::new();
-    for place in PLATFORMS.map(place) {
+    for name in PLATFORMS {
+        let place = place(name);
         match place.probe() {
             Ok(()) => places.push(place),
+            Err(why) if !OPTIONAL.contains(&name) => {
+                anyhow::bail!("the platform {place} does not run: {why}")
+            }
             Err(why) => eprintln!("*** SKIPPED: nothing is run on the platform {place}: {why}"),
         }
     }

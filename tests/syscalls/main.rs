@@ -2,6 +2,7 @@
 //!
 //! - `cases list` prints a line a run of a case: name, covered calls, flags, separated by tabs;
 //! - `cases run NAME…` runs them one by one, see [`kit::runner`];
+//! - `cases run-walk FIRST LAST` makes all system calls of those numbers with hostile arguments and prints what became of them;
 //! - `cases exec NAME [DIRECTORY]` runs one in this very process, for a debugger or strace.
 //!
 //! There is no Rust runtime before `main`: nothing ignores SIGPIPE, handles SIGSEGV or has opened anything.
@@ -10,10 +11,13 @@
 
 mod kit;
 
+mod abuse;
 mod clocks;
 mod files;
+mod filesystems;
 mod loader;
 mod memory;
+mod mounts;
 mod pseudo;
 mod signals;
 mod sockets;
@@ -47,6 +51,18 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
         }
         [_, "probe", _, ..] => kit::probe::run(&args[2..], &env),
         [_, "transcript", "memory", rest @ ..] => memory::transcript::run(rest),
+        [_, "transcript", "numa", rest @ ..] => memory::transcript_numa::run(rest),
+        [_, "calls"] => {
+            let lines = kit::numbers::ALL.iter().map(|(name, number)| format!("{number} {name}\n"));
+            kit::files::write_all(1, lines.collect::<String>().as_bytes());
+            0
+        }
+        [_, "run-walk", first, last] => match (first.parse(), last.parse()) {
+            (Ok(first), Ok(last)) => kit::walk::record(first, last),
+            _ => 2,
+        },
+        [_, "transcript", "files", rest @ ..] => files::transcript::run(rest),
+        [_, "swap", rest @ ..] => files::swap::run(rest),
         // An interpreter of scripts: `#!cases argv`.
         [_, word, ..] if word.starts_with("argv") => kit::probe::interpret(&args, &words),
         [_, "exec", name, rest @ ..] => match find(name) {

@@ -23,6 +23,7 @@ pub mod node;
 pub mod reply;
 pub mod request;
 pub mod socket;
+pub mod time;
 pub mod wire;
 
 pub use attr::{Attr, FileId, FileType, Owner, Perm, Time};

@@ -10,7 +10,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use crate::MAX_CHANNELS;
+use crate::{MAX_CHANNELS, MAX_MESSAGE};
 
 /// Room for the fds of one message.
 const CONTROL: usize = rustix::cmsg_space!(ScmRights(MAX_CHANNELS));
@@ -43,6 +43,13 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(
             done => return done.map(drop),
         }
     }
+}
+
+/// Room for a message of any length. It takes memory only as far as messages are long: the allocator maps what is this
+/// large, and leaves it to the host to clear pages when they are used.
+pub fn inbox() -> Box<[u8]> {
+    const MAPPED: usize = 256 * 1024;
+    vec![0; MAX_MESSAGE.max(MAPPED)].into()
 }
 
 /// Receives one message, without fds: what the other side tries to send of them the host closes. For the Gofer.

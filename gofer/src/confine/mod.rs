@@ -51,6 +51,7 @@ pub(crate) fn confine(config: &Config) -> Result<Parts, GoferError> {
         trees,
         self_fds,
         overflow: config.overflow,
+        owners: None,
         channels: config.channels,
         max_handles: max_handles(),
     })

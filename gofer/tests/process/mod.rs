@@ -42,7 +42,7 @@ pub fn serve(args: &[String]) -> ExitCode {
         })
         .collect();
     let config = Config { overflow: Overflow::Root, refused: Refused::Report, ..Config::new(trees) };
-    match gofer::serve(&config, socket) {
+    match gofer::serve(&config, socket, None) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

@@ -41,6 +41,15 @@ impl AsFd for EventFd {
     }
 }
 
+/// Waits until `fd` can be read from; false after `timeout`.
+pub fn wait_readable(fd: impl AsFd, timeout: Duration) -> Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let millis = timeout.as_millis().min(i32::MAX as u128) as i32;
+    // SAFETY: the structure is valid for the call, and its number is one.
+    let ready = retry(|| check_int(unsafe { libc::poll(&mut poll, 1, millis) }))?;
+    Ok(ready != 0)
+}
+
 /// A timerfd on the monotonic clock. Non-blocking.
 #[derive(Debug)]
 pub struct TimerFd(OwnedFd);

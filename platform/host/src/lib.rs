@@ -10,6 +10,7 @@
 pub mod capabilities;
 pub mod event;
 pub mod file;
+pub mod futex;
 pub mod io;
 pub mod memory;
 pub mod namespace;

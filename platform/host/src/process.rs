@@ -148,22 +148,50 @@ pub fn wait(pid: i32, options: i32) -> Result<Option<(i32, Status)>> {
     Ok((found != 0).then(|| (found, Status::from_wait(status))))
 }
 
-/// Kills a child that may have been reaped already: its number is not used when it no longer is a child's.
-pub fn kill_child(pid: i32) -> Result<()> {
+/// How a child ended, without reaping it; `None` while it runs. An error when it is no child (any more).
+fn peek_child(pid: i32) -> Result<Option<Status>> {
     // SAFETY: an all-zero siginfo_t is a valid value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: the structure is valid for the call.
     check_int(unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, options) })?;
+    // SAFETY: waitid has filled in the fields of SIGCHLD, or left the structure as it was.
+    let (found, status) = unsafe { (info.si_pid(), info.si_status()) };
+    Ok((found != 0).then_some(match info.si_code {
+        libc::CLD_EXITED => Status::Exited(status),
+        code => Status::Signaled(status, code == libc::CLD_DUMPED),
+    }))
+}
+
+/// Kills a child that may have been reaped already: its number is not used when it no longer is a child's.
+pub fn kill_child(pid: i32) -> Result<()> {
+    peek_child(pid)?;
     // SAFETY: numbers only.
     check_int(unsafe { libc::kill(pid, libc::SIGKILL) }).map(drop)
+}
+
+/// Whether a child has not ended yet.
+pub fn is_running(pid: i32) -> bool {
+    matches!(peek_child(pid), Ok(None))
+}
+
+/// The signal that a child ended by. It stays to be reaped.
+pub fn killed_by(pid: i32) -> Option<i32> {
+    match peek_child(pid) {
+        Ok(Some(Status::Signaled(signal, _))) => Some(signal),
+        _ => None,
+    }
 }
 
 /// Processor time that all threads of a process have used.
 pub fn cpu_time_ns(pid: i32) -> Result<u64> {
     // The id of a process's clock is made from its pid (clock_getcpuclockid(3)).
     const SCHEDULER_CLOCK: i32 = 2;
-    let clock = (!pid << 3) | SCHEDULER_CLOCK;
+    read_clock_ns((!pid << 3) | SCHEDULER_CLOCK)
+}
+
+/// What a clock shows.
+pub(crate) fn read_clock_ns(clock: libc::clockid_t) -> Result<u64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure is valid for the call.
     check_int(unsafe { libc::clock_gettime(clock, &mut time) })?;

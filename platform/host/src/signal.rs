@@ -4,6 +4,7 @@
 
 use std::io::{Error, Result};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::check_int;
@@ -148,20 +149,37 @@ pub fn ignore(signal: i32) -> Result<()> {
     set_disposition(signal, libc::SIG_IGN, 0)
 }
 
-/// The signals that this process ignores, but for SIGPIPE, which Rust's runtime has set by itself.
-pub fn ignored() -> SignalSet {
-    let mut set = SignalSet::empty();
-    for signal in (1..=64).filter(|&s| s != libc::SIGPIPE) {
-        // SAFETY: an all-zero sigaction is a valid value.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: only asks; the C library refuses the numbers that it keeps for itself.
-        let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
-        if asked == 0 && action.sa_sigaction == libc::SIG_IGN {
-            // SAFETY: the structure is valid.
-            unsafe { libc::sigaddset(&mut set.0, signal) };
-        }
+/// Whether SIGPIPE was ignored when the program was executed: Rust's runtime ignores it by itself before `main`.
+static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// Runs before Rust's runtime, as the C library's start-up calls what is listed in this section.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK_AT_PIPE: extern "C" fn() = {
+    extern "C" fn look() {
+        PIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
     }
-    set
+    look
+};
+
+fn is_ignored(signal: i32) -> bool {
+    // The kernel's own structure (handler, flags, restorer, mask): the C library refuses the two numbers that it keeps
+    // for itself.
+    let mut action = [0u64; 4];
+    // SAFETY: only asks; the array has the size of the structure, with a mask of 8 bytes.
+    let asked = unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, std::ptr::null::<u64>(), action.as_mut_ptr(), 8usize)
+    };
+    asked == 0 && action[0] == libc::SIG_IGN as u64
+}
+
+/// The signals that this process was told to ignore when it was started, bit `n - 1` for signal `n`.
+pub fn ignored() -> u64 {
+    let ignored = |signal: &i32| match *signal {
+        libc::SIGPIPE => PIPE_WAS_IGNORED.load(Ordering::Relaxed),
+        signal => is_ignored(signal),
+    };
+    (1..=64).filter(ignored).fold(0, |bits, signal| bits | 1 << (signal - 1))
 }
 
 /// Sends a blocked stop signal to this process and lets it act at once: when this returns, the process has been stopped

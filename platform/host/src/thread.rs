@@ -100,6 +100,14 @@ pub fn run_anywhere() {
     let _ = set_affinity(0, initial_affinity());
 }
 
+/// Processor time that thread `tid` of this process has used.
+pub fn cpu_time_ns(tid: i32) -> Result<u64> {
+    // Linux makes the id of a thread's clock from its thread id, as that of a process's (clock_getcpuclockid(3)).
+    const SCHEDULER_CLOCK: i32 = 2;
+    const PER_THREAD: i32 = 4;
+    crate::process::read_clock_ns((!tid << 3) | PER_THREAD | SCHEDULER_CLOCK)
+}
+
 /// Sends `signal` to one thread of process `tgid`.
 pub fn tgkill(tgid: i32, tid: i32, signal: i32) -> Result<()> {
     // SAFETY: numbers only.

@@ -29,11 +29,11 @@ use sync::levels::PlatformSpace as SpaceLevel;
 use sync::{Condvar, Mutex};
 
 use super::context::{Remote, with_own_tracee};
-use super::pending::{Change, Pending, Source};
 use super::pool::{Process, Shared};
-use super::ranges::Ranges;
 use super::tracee::Tracee;
 use crate::api::{AddressSpace, Backing, PlatformError, Prot};
+use crate::guest_process::pending::{Change, Pending, Source};
+use crate::guest_process::ranges::Ranges;
 
 /// Most threads that callers of `prepare_thread` may have reserved and not used.
 const MAX_PROMISED: usize = 16;

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use host::ptrace::Stop;
 
 use super::address_space::{Attachment, PtraceSpace};
-use super::placement::Seat;
 use super::pool::Shared;
-use super::registers::came_by_syscall;
 use crate::api::{Access, AddressSpace, Context, Interrupter, PlatformError, Registers, Trap};
+use crate::guest_process::placement::Seat;
+use crate::guest_process::registers::came_by_syscall;
 
 /// The host thread of a context is, or is about to be, in guest code.
 const RUNNING: u32 = 1;

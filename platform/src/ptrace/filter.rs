@@ -7,19 +7,8 @@
 
 use host::seccomp::Instruction;
 
-/// Offsets in `struct seccomp_data`.
-mod data {
-    pub(super) const NUMBER: u32 = 0;
-    pub(super) const ARCH: u32 = 4;
-    pub(super) const IP_LOW: u32 = 8;
-    pub(super) const IP_HIGH: u32 = 12;
-    pub(super) const ARG0_LOW: u32 = 16;
-    pub(super) const ARG0_HIGH: u32 = 20;
-}
-
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-/// Upper half of every address in the vsyscall page.
-const VSYSCALL_HIGH: u32 = 0xffff_ffff;
+use crate::guest_process::bpf::{ALLOW, AUDIT_ARCH_X86_64, JEQ, KILL, Program, TRAP, VSYSCALL_HIGH, data};
+use crate::guest_process::{FORK_FLAGS, THREAD_FLAGS};
 
 /// What a rule asks of the first argument.
 enum Argument {
@@ -36,7 +25,7 @@ const CALLS: &[(libc::c_long, Argument)] = &[
     // AddressSpace::protect
     (libc::SYS_mprotect, Argument::Any),
     // a further process (fork) or thread of this one
-    (libc::SYS_clone, Argument::OneOf(&[super::stub::FORK_FLAGS, super::stub::THREAD_FLAGS])),
+    (libc::SYS_clone, Argument::OneOf(&[FORK_FLAGS, THREAD_FLAGS])),
     // a new process asks to die with the Sentry,
     (libc::SYS_prctl, Argument::OneOf(&[libc::PR_SET_PDEATHSIG as u64])),
     // and looks whether it is still there
@@ -79,39 +68,6 @@ pub(super) fn program(stub: u64) -> Vec<Instruction> {
     }
     p.0.push(KILL);
     p.0
-}
-
-const JEQ: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-const ALLOW: Instruction = answer(libc::SECCOMP_RET_ALLOW);
-const TRAP: Instruction = answer(libc::SECCOMP_RET_TRAP);
-const KILL: Instruction = answer(libc::SECCOMP_RET_KILL_PROCESS);
-
-const fn answer(k: u32) -> Instruction {
-    Instruction { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k }
-}
-
-struct Program(Vec<Instruction>);
-
-impl Program {
-    fn push(&mut self, code: u32, jt: u8, jf: u8, k: u32) {
-        self.0.push(Instruction { code: code as u16, jt, jf, k });
-    }
-
-    fn load(&mut self, offset: u32) {
-        self.push(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
-    }
-
-    /// Runs `then` (a few instructions) when the accumulator is `value`.
-    fn when_equal(&mut self, value: u32, then: &[Instruction]) {
-        self.push(JEQ, 0, then.len() as u8, value);
-        self.0.extend_from_slice(then);
-    }
-
-    /// Runs `then` (a few instructions) when the accumulator is not `value`.
-    fn unless_equal(&mut self, value: u32, then: &[Instruction]) {
-        self.push(JEQ, then.len() as u8, 0, value);
-        self.0.extend_from_slice(then);
-    }
 }
 
 /// The host calls that this back end makes in the Sentry, for the Sentry's own filter, each with its reason.

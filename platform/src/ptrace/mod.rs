@@ -5,14 +5,9 @@
 mod address_space;
 mod context;
 mod filter;
-mod pending;
-mod placement;
 mod pool;
-mod ranges;
-mod registers;
 mod stub;
 mod tracee;
-mod xstate;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,14 +18,11 @@ use self::address_space::PtraceSpace;
 use self::context::PtraceContext;
 use self::pool::Shared;
 use self::stub::Stub;
-use crate::MemoryFile;
 use crate::api::{AddressSpace, Context, Platform, PlatformError, XState};
-
-/// Guest addresses begin here: below, hosts commonly map nothing (vm.mmap_min_addr).
-const USER_START: u64 = 0x10000;
+use crate::{MemoryFile, guest_process};
 
 fn user_range(stub: Stub) -> Range<u64> {
-    USER_START..stub.base
+    guest_process::user_range(stub.base)
 }
 
 /// See the module.

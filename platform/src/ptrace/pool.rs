@@ -6,12 +6,12 @@ use std::sync::Arc;
 use sync::Mutex;
 use sync::levels::PlatformPool;
 
-use super::placement::Placement;
 use super::stub::{self, Stub};
 use super::tracee::Tracee;
-use super::xstate::Layout;
 use crate::MemoryFile;
 use crate::api::PlatformError;
+use crate::guest_process::placement::Placement;
+use crate::guest_process::xstate::Layout;
 
 /// Bare processes that are kept for the next address space.
 const MAX_BARE: usize = 4;
@@ -57,7 +57,7 @@ impl Shared {
         host::ptrace::detach(master).map_err(host("release the first stub process"))?;
         let sentry = std::process::id() as i32;
         let pool = Mutex::new(Pool { master, bare: Vec::new(), zombies: VecDeque::new() });
-        Ok(Shared { memory, stub, layout, sentry, placement: Placement::new(), pool })
+        Ok(Shared { memory, stub, layout, sentry, placement: Placement::new(false), pool })
     }
 
     /// A process that shows nothing.

@@ -10,27 +10,11 @@ use std::io;
 use std::ptr;
 
 use host::ptrace::{Resume, Stop};
-use host::seccomp::Instruction;
 
 use super::filter;
 use crate::api::PAGE_SIZE;
-
-/// One past the highest address of a user process on x86-64 with four levels of page tables.
-const TASK_SIZE: u64 = 0x7fff_ffff_f000;
-
-/// A process with a copy of the caller's mappings, a child of the Sentry, sharing its fds. No exit signal can be
-/// given with CLONE_PARENT: it is that of the first stub, which has none.
-pub(super) const FORK_FLAGS: u64 =
-    (libc::CLONE_PARENT | libc::CLONE_FILES | libc::CLONE_FS | libc::CLONE_UNTRACED) as u64;
-
-/// A thread of the caller's process.
-pub(super) const THREAD_FLAGS: u64 = (libc::CLONE_VM
-    | libc::CLONE_THREAD
-    | libc::CLONE_SIGHAND
-    | libc::CLONE_FILES
-    | libc::CLONE_FS
-    | libc::CLONE_SYSVSEM
-    | libc::CLONE_UNTRACED) as u64;
+use crate::guest_process::TASK_SIZE;
+use crate::guest_process::prepare::{self, Setup, Signals};
 
 // `init`: r12 = address of this page, r13 = TASK_SIZE. Unmaps all else, then reports with int3 and parks.
 // `call`: the Sentry has set rax and the arguments; int3 reports back.
@@ -256,24 +240,14 @@ impl Drop for Page {
 /// Makes the process that all stubs are forked from; its pid. It dies with the calling thread.
 pub(super) fn spawn_master() -> io::Result<(Stub, i32)> {
     let page = Page::new()?;
-    let program = filter::program(page.base);
-    let setup = Setup {
-        base: page.base,
-        // SAFETY: no arguments, no memory.
-        sentry: unsafe { libc::getpid() },
-        rseq: registered_rseq(),
-        program: &program,
-    };
-    // SAFETY: without CLONE_VM the child has a copy of all memory, and goes on here on its copy of this stack. It
-    // runs nothing but `become_stub`, which takes no lock and allocates nothing, so it does not matter what other
-    // threads were doing.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_FILES, 0, 0, 0, 0) };
-    match pid {
-        -1 => return Err(io::Error::last_os_error()),
-        0 => become_stub(&setup),
-        _ => {}
-    }
-    let pid = pid as i32;
+    let base = page.base;
+    let pid = prepare::spawn(&Setup {
+        signals: Signals::Traced,
+        filter: &filter::program(base),
+        more: &|| Some(()),
+        enter: enter_stub,
+        arguments: [base, 0, 0],
+    })?;
     // It has made us its tracer, and stops at the end of its set-up.
     loop {
         match host::ptrace::wait(pid)? {
@@ -284,93 +258,10 @@ pub(super) fn spawn_master() -> io::Result<(Stub, i32)> {
             _ => host::ptrace::resume(pid, Resume::Continue)?,
         }
     }
-    Ok((Stub { base: page.base }, pid))
+    Ok((Stub { base }, pid))
 }
 
-struct Setup<'a> {
-    base: u64,
-    sentry: i32,
-    rseq: Option<u64>,
-    program: &'a [Instruction],
-}
-
-/// Where glibc has registered this thread's restartable sequence.
-fn registered_rseq() -> Option<u64> {
-    // SAFETY: the names are valid strings; the symbols, where the C library has them, are a ptrdiff_t and an
-    // unsigned int (sys/rseq.h) that never change.
-    let (offset, size) = unsafe {
-        let offset = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()).cast::<isize>();
-        let size = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_size".as_ptr()).cast::<u32>();
-        if offset.is_null() || size.is_null() {
-            return None;
-        }
-        (*offset, *size)
-    };
-    if size == 0 {
-        return None;
-    }
-    let thread_pointer: u64;
-    // SAFETY: the first word of the thread control block is its own address (x86-64 ABI).
-    unsafe { asm!("mov {}, fs:[0]", out(reg) thread_pointer, options(nostack, readonly, preserves_flags)) };
-    Some(thread_pointer.wrapping_add_signed(offset as i64))
-}
-
-/// The rest of the new process's life in the Sentry's image. Raw calls only.
-fn become_stub(setup: &Setup<'_>) -> ! {
-    match prepare(setup) {
-        Some(()) => enter_stub(setup.base),
-        // SAFETY: ends the process.
-        None => unsafe { libc::_exit(1) },
-    }
-}
-
-fn prepare(setup: &Setup<'_>) -> Option<()> {
-    let ok = |value: libc::c_long| (value == 0).then_some(());
-    let none = ptr::null::<u8>();
-    // SAFETY: all pointers are to live values of the sizes that the calls expect. The calls change only this
-    // process, which no longer runs anything but the code below.
-    unsafe {
-        // The host writes to a registered sequence when it preempts the thread, and kills where it can't.
-        if let Some(rseq) = setup.rseq {
-            const UNREGISTER: libc::c_int = 1;
-            const SIGNATURE: libc::c_uint = 0x5305_3053;
-            // Its length is a matter between C library and host; 32 bytes at first, more on newer ones.
-            (1..=32u32).find(|n| libc::syscall(libc::SYS_rseq, rseq, n * 32, UNREGISTER, SIGNATURE) == 0)?;
-        }
-        // Out of reach of the terminal's signals.
-        if libc::setsid() == -1 {
-            return None;
-        }
-        ok(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into())?;
-        if libc::getppid() != setup.sentry {
-            return None;
-        }
-        // The Sentry has no rights to trace what is not dumpable.
-        ok(libc::prctl(libc::PR_SET_DUMPABLE, 1).into())?;
-        // Faults keep their default; all else is ignored while nobody traces. (A tracer sees ignored signals too.)
-        for signal in 1..=64 {
-            let keep = [libc::SIGILL, libc::SIGTRAP, libc::SIGBUS, libc::SIGFPE, libc::SIGSEGV, libc::SIGSYS];
-            // struct kernel_sigaction: handler, flags, restorer, mask
-            let handler = if keep.contains(&signal) { libc::SIG_DFL } else { libc::SIG_IGN };
-            let action = [handler as u64, 0, 0, 0];
-            libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), none, 8);
-        }
-        let empty = 0u64;
-        ok(libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const empty, none, 8))?;
-        // struct __user_cap_header_struct, version 3, and two empty data elements.
-        let (header, data) = ([0x2008_0522u32, 0], [0u32; 6]);
-        ok(libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()))?;
-        ok(libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0))?;
-        ok(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;
-        let program = libc::sock_fprog {
-            len: setup.program.len() as u16,
-            filter: setup.program.as_ptr().cast_mut().cast::<libc::sock_filter>(),
-        };
-        ok(libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program))
-    }
-}
-
-fn enter_stub(base: u64) -> ! {
+fn enter_stub([base, ..]: [u64; 3]) -> ! {
     // SAFETY: the stub page is mapped at `base` and begins with its set-up code, which does not come back and uses no
     // stack.
     unsafe {

@@ -117,7 +117,7 @@ fn the_stub_makes_no_other_calls() {
         (libc::SYS_openat, 0),
         (libc::SYS_execve, 0),
         (libc::SYS_clone, libc::CLONE_NEWUSER as u64),
-        (libc::SYS_clone, stub::THREAD_FLAGS | 1 << 40),
+        (libc::SYS_clone, crate::guest_process::THREAD_FLAGS | 1 << 40),
         (libc::SYS_prctl, libc::PR_SET_DUMPABLE as u64),
         (libc::SYS_ptrace, 0),
     ] {

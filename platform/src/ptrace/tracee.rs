@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 
 use host::ptrace::{self, Resume, Stop, options};
 
-use super::registers::{index, is_user_base, sanitised};
-use super::stub::{FORK_FLAGS, Stub, THREAD_FLAGS};
+use super::stub::Stub;
 use crate::api::{PAGE_SIZE, PlatformError, Registers};
+use crate::guest_process::registers::{index, is_user_base, sanitised};
+use crate::guest_process::{FORK_FLAGS, THREAD_FLAGS};
 
 /// See the module. Dropped without [`park`](Self::park), it stays stopped until the tracing thread ends.
 pub(super) struct Tracee {

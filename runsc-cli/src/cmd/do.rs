@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,8 +12,9 @@ use clap::ValueEnum;
 use host::signal::{self, SignalSet};
 
 use crate::cmd::{Global, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
-use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Text, Tree};
+use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Sharing, Text, Tree};
 use crate::log::{self, Timeline};
+use crate::profile::Report;
 use crate::sandbox::control::Ended;
 use crate::sandbox::supervise::{Outcome, supervise};
 use crate::sandbox::terminal::{self, Terminal};
@@ -37,9 +38,19 @@ pub struct Args {
     /// Directory of the host that the sandbox sees as its root, read-only below a layer in memory
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
-    /// Show the file or directory SRC of the host at DST, writable unless `:ro` follows (may be repeated)
-    #[arg(long = "volume", short = 'v', value_name = "SRC:DST[:ro]")]
+    /// Image of the host (EROFS, made by mkfs.erofs without compression) that is the root instead
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
+    rootfs_image: Option<PathBuf>,
+    /// Show the file or directory SRC of the host at DST, writable unless `:ro` follows; `:exclusive` says that nobody
+    /// else changes it meanwhile, which is faster than `:shared` (may be repeated)
+    #[arg(long = "volume", short = 'v', value_name = "SRC:DST[:ro][:shared|:exclusive]")]
     volumes: Vec<OsString>,
+    /// Which of the host's Unix sockets in root and volumes the program may connect to
+    #[arg(long, value_enum, default_value_t = OnHost::None)]
+    host_uds: OnHost,
+    /// Which of the host's FIFOs in root and volumes the program may open
+    #[arg(long, value_enum, default_value_t = OnHost::None)]
+    host_fifo: OnHost,
     /// Working directory [default: the current one, or / with --root]
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
@@ -61,6 +72,9 @@ pub struct Args {
     /// Print every system call, to standard error or, where there is one, to the debug log
     #[arg(long)]
     strace: bool,
+    /// Write where the time goes to OUT.txt (a table) and OUT.svg (a flame graph)
+    #[arg(long, value_name = "OUT")]
+    profile: Option<PathBuf>,
     /// Append what the sandbox does to FILE
     #[arg(long, value_name = "FILE")]
     debug_log: Option<PathBuf>,
@@ -76,12 +90,21 @@ enum Network {
     None,
 }
 
+/// What of the host is within reach besides regular files and directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnHost {
+    /// None.
+    None,
+    /// Those that are there.
+    Open,
+}
+
 /// Runs the program and gives its exit status.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let started_ns = config::monotonic_ns();
     let mut timeline = Timeline::new(started_ns);
     // What the program inherits is looked at before this process changes it for itself.
-    let ignored_signals = signal::ignored().bits();
+    let ignored_signals = signal::ignored();
     let blocked_signals = signal::block(&SignalSet::all()).context("sigprocmask")?.bits();
     let log = match &args.debug_log {
         Some(path) => {
@@ -117,18 +140,29 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         started_ns,
         log: log.is_some(),
         identity,
-        platform: args.platform.or(global.platform()).unwrap_or(PlatformName::Ptrace),
+        platform: args.platform.or(global.platform()).unwrap_or(PlatformName::Auto),
         hostname: hostname(&args),
         strace: args.strace,
+        profile: args.profile.is_some(),
         mounts,
         streams: Default::default(),
         process: Some(process),
         container: None,
     };
+    // Before anything runs: what can't be written is no use.
+    let report = args.profile.as_deref().map(Report::create).transpose()?;
     timeline.done("command line understood");
 
-    let outcome = run_sandbox(&mut sentry, &gofer, log.as_ref(), terminal.as_ref(), &mut timeline)?;
+    let profile = report.as_ref().map(|report| report.numbers.as_fd());
+    let outcome =
+        run_sandbox(&mut sentry, &gofer, (log.as_ref(), profile), terminal.as_ref(), &mut timeline)?;
     timeline.done("sandbox gone");
+    // The program has run: its status is what counts.
+    if let (Some(report), Outcome::Ended(_)) = (report, &outcome)
+        && let Err(error) = report.write()
+    {
+        tell(&format!("runsc: do: --profile: {error:#}"));
+    }
     Ok(finish(&args.command[0], outcome))
 }
 
@@ -136,15 +170,15 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
 fn run_sandbox(
     sentry: &mut SentryConfig,
     gofer: &GoferConfig,
-    log: Option<&File>,
+    (log, profile): (Option<&File>, Option<BorrowedFd<'_>>),
     terminal: Option<&Terminal>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Outcome> {
     let stdio = streams::for_sandbox()?;
     let strace = log.map_or(stdio[2].fd.as_fd(), File::as_fd);
     sentry.streams = stdio.each_ref().map(|stream| stream.seen);
-    let fds =
-        Streams { stdio: stdio.each_ref().map(|stream| stream.fd.as_fd()), strace, log, listener: None };
+    let stdout_fds = stdio.each_ref().map(|stream| stream.fd.as_fd());
+    let fds = Streams { stdio: stdout_fds, strace, profile, log, listener: None };
     let sandbox = Sandbox::start(sentry, gofer, &fds, timeline)?;
     drop(stdio);
     streams::let_go()?;
@@ -177,32 +211,50 @@ fn finish(program: &OsString, outcome: Outcome) -> ExitCode {
 
 /// The host's trees that the sandbox shows: the root first, then the volumes.
 fn trees(args: &Args) -> anyhow::Result<Vec<Tree>> {
-    if !args.root.is_dir() {
-        let why = if args.root.exists() { "not a directory" } else { "no such directory" };
-        bail!("--root {}: {why}; give a directory that exists", args.root.display());
-    }
-    let root = std::path::absolute(&args.root).context("--root")?;
+    let root = match &args.rootfs_image {
+        Some(image) if !image.is_file() => {
+            bail!("--rootfs-image {}: no such file; make one with mkfs.erofs", image.display());
+        }
+        Some(_) if args.user.as_ref().is_some_and(|user| user.contains(|c: char| c.is_alphabetic())) => {
+            bail!("--user: names are not looked up in an image; give numbers");
+        }
+        Some(image) => image,
+        None if !args.root.is_dir() => {
+            let why = if args.root.exists() { "not a directory" } else { "no such directory" };
+            bail!("--root {}: {why}; give a directory that exists", args.root.display());
+        }
+        None => &args.root,
+    };
+    let root = std::path::absolute(root).context("--root")?;
     // The kernel's own file systems cover these, so nobody needs what the host has there.
     let hide = ["proc", "sys", "dev"].map(|name| Text::Utf8(name.to_owned())).to_vec();
-    let mut trees = vec![Tree { source: root.into(), read_only: true, hide }];
+    let tree = |source: PathBuf, read_only, hide| Tree {
+        source: source.into(),
+        read_only,
+        hide,
+        host_sockets: args.host_uds == OnHost::Open,
+        host_fifos: args.host_fifo == OnHost::Open,
+    };
+    let mut trees = vec![tree(root, true, hide)];
     for text in &args.volumes {
         let volume = Volume::parse(text)?;
         if let Err(error) = std::fs::metadata(&volume.source) {
             bail!("--volume {}: {error}; give a file or directory that exists", volume.source.display());
         }
         let source = std::path::absolute(&volume.source).context("--volume")?;
-        trees.push(Tree { source: source.into(), read_only: volume.read_only, hide: Vec::new() });
+        trees.push(tree(source, volume.read_only, Vec::new()));
     }
     Ok(trees)
 }
 
 /// Where the trees are mounted.
 fn mounts(args: &Args, gofer: &GoferConfig) -> anyhow::Result<Vec<Mount>> {
-    let root = Mount { target: Text::Utf8("/".to_owned()), tree: 0, read_only: false, overlay: true };
+    let target = Text::Utf8("/".to_owned());
+    let root = Mount { target, tree: 0, read_only: false, overlay: true, sharing: Sharing::Exclusive };
     let mut mounts = vec![root];
     for (text, tree) in args.volumes.iter().zip(1..gofer.trees.len()) {
-        let Volume { target, read_only, .. } = Volume::parse(text)?;
-        mounts.push(Mount { target: target.into(), tree, read_only, overlay: false });
+        let Volume { target, read_only, sharing, .. } = Volume::parse(text)?;
+        mounts.push(Mount { target: target.into(), tree, read_only, overlay: false, sharing });
     }
     Ok(mounts)
 }
@@ -213,19 +265,41 @@ struct Volume {
     source: PathBuf,
     target: PathBuf,
     read_only: bool,
+    sharing: Sharing,
 }
 
 impl Volume {
     fn parse(text: &OsString) -> anyhow::Result<Volume> {
         let parts: Vec<&[u8]> = text.as_bytes().split(|&byte| byte == b':').collect();
-        let (source, target, read_only) = match parts[..] {
-            [source, target] => (source, target, false),
-            [source, target, b"ro"] => (source, target, true),
-            [source, target, b"rw"] => (source, target, false),
-            _ => bail!("--volume {}: not of the form SRC:DST[:ro]; give two paths", text.display()),
+        let [source, target, ref options @ ..] = parts[..] else {
+            bail!("--volume {}: not of the form SRC:DST[:ro]; give two paths", text.display())
         };
         let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
-        let volume = Volume { source: path(source), target: path(target), read_only };
+        // A volume is there to exchange files with the host, so others may well change it.
+        let (source_path, target) = (path(source), path(target));
+        let mut volume = Volume { source: source_path, target, read_only: false, sharing: Sharing::Shared };
+        let mut seen = [false; 2];
+        for option in options {
+            let kind = match *option {
+                b"ro" | b"rw" => {
+                    volume.read_only = *option == b"ro";
+                    0
+                }
+                b"shared" => 1,
+                b"exclusive" => {
+                    volume.sharing = Sharing::Exclusive;
+                    1
+                }
+                _ => bail!(
+                    "--volume {}: {} is none of ro, rw, shared, exclusive; give one of them",
+                    text.display(),
+                    String::from_utf8_lossy(option)
+                ),
+            };
+            if std::mem::replace(&mut seen[kind], true) {
+                bail!("--volume {}: options that exclude each other; give one of them", text.display());
+            }
+        }
         if source.is_empty() || !volume.target.is_absolute() {
             bail!("--volume {}: DST is no absolute path; give one that begins with /", text.display());
         }
@@ -266,7 +340,7 @@ fn working_directory(args: &Args) -> anyhow::Result<Text> {
     match &args.cwd {
         Some(dir) if dir.is_absolute() => Ok(dir.clone().into()),
         Some(dir) => bail!("--cwd {}: no absolute path; give one that begins with /", dir.display()),
-        None if args.root == Path::new("/") => {
+        None if args.root == Path::new("/") && args.rootfs_image.is_none() => {
             Ok(std::env::current_dir().context("the current directory is gone; give --cwd")?.into())
         }
         None => Ok(Text::Utf8("/".to_owned())),
@@ -291,16 +365,37 @@ fn umask() -> u32 {
 mod tests {
     use super::*;
 
-    fn volume(text: &str) -> anyhow::Result<(String, String, bool)> {
-        let volume = Volume::parse(&text.into())?;
-        Ok((volume.source.display().to_string(), volume.target.display().to_string(), volume.read_only))
+    fn volume(text: &str) -> anyhow::Result<(String, String, bool, Sharing)> {
+        let Volume { source, target, read_only, sharing } = Volume::parse(&text.into())?;
+        Ok((source.display().to_string(), target.display().to_string(), read_only, sharing))
     }
 
     #[test]
     fn volumes() {
-        assert_eq!(volume("/a:/b").unwrap(), ("/a".into(), "/b".into(), false));
-        assert_eq!(volume("./a:/b:ro").unwrap(), ("./a".into(), "/b".into(), true));
-        for wrong in ["", "/a", "/a:", ":/b", "/a:b", "/a:/b:rx", "/a:/b:ro:x"] {
+        use Sharing::{Exclusive, Shared};
+        let good = [
+            ("/a:/b", ("/a".into(), "/b".into(), false, Shared)),
+            ("./a:/b:ro", ("./a".into(), "/b".into(), true, Shared)),
+            ("/a:/b:exclusive", ("/a".into(), "/b".into(), false, Exclusive)),
+            ("/a:/b:ro:exclusive", ("/a".into(), "/b".into(), true, Exclusive)),
+            ("/a:/b:shared:rw", ("/a".into(), "/b".into(), false, Shared)),
+        ];
+        for (text, expected) in good {
+            assert_eq!(volume(text).unwrap(), expected, "{text}");
+        }
+        let bad = [
+            "",
+            "/a",
+            "/a:",
+            ":/b",
+            "/a:b",
+            "/a:/b:rx",
+            "/a:/b:ro:x",
+            "/a:/b:ro:rw",
+            "/a:/b:",
+            "/a:/b:shared:exclusive",
+        ];
+        for wrong in bad {
             assert!(volume(wrong).is_err(), "{wrong}");
         }
     }

@@ -152,7 +152,7 @@ pub enum Shape {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a program in a sandbox that shows the host's files, read-only below a layer in memory
-    Do(r#do::Args),
+    Do(Box<r#do::Args>),
     /// Create a container; its process does not run yet
     Create(create::Args),
     /// Start the process of a container that was created
@@ -214,6 +214,9 @@ pub enum Command {
     /// The Gofer of a sandbox (started by runsc)
     #[command(hide = true, after_help = "Example:\n  runsc do true    # starts it")]
     Gofer,
+    /// What tells an ordinary user's Gofer whose files are (started by runsc)
+    #[command(hide = true, after_help = "Example:\n  runsc do true    # starts it")]
+    Owners,
 }
 
 impl Command {
@@ -249,6 +252,7 @@ impl Command {
             Command::SelfTest(_) => "self-test",
             Command::Boot => "boot",
             Command::Gofer => "gofer",
+            Command::Owners => "owners",
         }
     }
 }
@@ -264,7 +268,7 @@ impl Global {
         }
         Ok(Settings {
             root: self.root.clone().unwrap_or_else(default_root),
-            platform: self.platform.unwrap_or(PlatformName::Ptrace),
+            platform: self.platform.unwrap_or(PlatformName::Auto),
             ignore_cgroups: self.ignore_cgroups,
             strace: self.strace,
             debug_log: self.debug_log.clone(),

@@ -17,7 +17,7 @@ use crate::sandbox::{Sandbox, Streams, namespace};
 #[command(after_help = "Example:\n  runsc self-test </dev/null")]
 pub struct Args {
     /// What runs guest code
-    #[arg(long, value_enum, default_value_t = PlatformName::Ptrace)]
+    #[arg(long, value_enum, default_value_t = PlatformName::Auto)]
     platform: PlatformName,
     /// Append what the sandbox does to FILE
     #[arg(long, value_name = "FILE")]
@@ -39,17 +39,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         identity,
         platform: args.platform,
         hostname: Text::Utf8("self-test".to_owned()),
+        profile: false,
         strace: false,
         mounts: Vec::new(),
         streams: Default::default(),
         process: None,
         container: None,
     };
-    let root = Tree { source: Text::Utf8("/".to_owned()), read_only: true, hide: Vec::new() };
+    let source = Text::Utf8("/".to_owned());
+    let root = Tree { source, read_only: true, host_sockets: false, host_fifos: false, hide: Vec::new() };
     let gofer = GoferConfig { log: log.is_some(), identity, trees: vec![root], id_maps: None };
     let stderr = std::io::stderr();
     let stderr = stderr.as_fd();
-    let streams = Streams { stdio: [stderr; 3], strace: stderr, log: log.as_ref(), listener: None };
+    let log = log.as_ref();
+    let streams = Streams { stdio: [stderr; 3], strace: stderr, profile: None, log, listener: None };
     let sandbox = Sandbox::start(&sentry, &gofer, &streams, &mut Timeline::new(started_ns))?;
     match sandbox.control.receive()? {
         Some(Event::Confined(report)) => {

@@ -274,6 +274,7 @@ fn job(
         platform: settings.platform,
         hostname: container.hostname.clone().unwrap_or_else(own_name),
         strace: settings.strace,
+        profile: false,
         mounts: Vec::new(),
         streams: Default::default(),
         process: None,

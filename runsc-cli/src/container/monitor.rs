@@ -212,7 +212,7 @@ fn start_job(plan: &Plan) -> anyhow::Result<Held> {
     let null = File::options().write(true).open("/dev/null").context("/dev/null")?;
     let strace = plan.log.as_ref().map_or(null.as_fd(), File::as_fd);
     let mut timeline = Timeline::new(plan.started_ns);
-    let mut fds = Streams { stdio, strace, log: plan.log.as_ref(), listener: None };
+    let mut fds = Streams { stdio, strace, profile: None, log: plan.log.as_ref(), listener: None };
     let (request, config, gofer, sandbox_dir) = match &plan.job {
         Job::Sandbox { sentry, gofer, listener } => {
             fds.listener = Some(listener.as_fd());

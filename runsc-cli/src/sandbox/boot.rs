@@ -10,13 +10,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use host::seccomp_program::Otherwise;
-use platform::ptrace::PtracePlatform;
-use platform::{MemoryFile, Platform};
+use platform::Platform;
 
-use crate::config::{self, PlatformName, SentryConfig, fd};
+use crate::config::{self, SentryConfig, fd};
 use crate::log::{self, Timeline};
 use crate::sandbox::control::{Event, Order, Report, SentryEnd};
-use crate::sandbox::{filter, kernel, namespace, pod, privileges};
+use crate::sandbox::{choose_platform, filter, kernel, namespace, pod, privileges};
 
 /// Exit status after a panic.
 const PANICKED: i32 = 70;
@@ -36,6 +35,8 @@ pub struct Inheritance {
     pub strace: OwnedFd,
     /// The socket of a container.
     pub listener: Option<OwnedFd>,
+    /// Where the profile goes.
+    pub profile: Option<OwnedFd>,
 }
 
 /// Runs as the Sentry. Errors go to the command line, which prints them.
@@ -98,8 +99,10 @@ fn inherit() -> anyhow::Result<Inheritance> {
     let take = |number| host::process::inherited_fd(number).context(FOR_RUNSC);
     let config: SentryConfig = config::load(take(fd::CONFIG)?).context("configuration")?;
     let listener = config.container.is_some().then(|| take(fd::LISTENER)).transpose()?;
+    let profile = if config.profile { Some(take(fd::PROFILE)?) } else { None };
     Ok(Inheritance {
         config,
+        profile,
         listener,
         gofer: take(fd::GOFER)?,
         stdio: [take(fd::STDIO[0])?, take(fd::STDIO[1])?, take(fd::STDIO[2])?],
@@ -119,7 +122,7 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc
     privileges::drop_all()?;
     privileges::set_limits()?;
     timeline.done("sentry: capabilities dropped");
-    let platform = make_platform(config.platform)?;
+    let (name, platform) = choose_platform::make(config.platform)?;
     timeline.done("sentry: platform");
 
     // With a log there is someone to read which call it was.
@@ -128,20 +131,9 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc
         host::refused_call::report().context("SIGSYS handler")?;
     }
     let asked = if config.container.is_some() { filter::Asked::Listens } else { filter::Asked::Never };
-    filter::install(config.platform, asked, otherwise)?;
+    filter::install(name, asked, otherwise)?;
     timeline.done("sentry: seccomp filter");
     Ok(platform)
-}
-
-fn make_platform(name: PlatformName) -> anyhow::Result<Arc<dyn Platform>> {
-    let memory = MemoryFile::new(None).context("guest memory; the host needs memfd_create")?;
-    match name {
-        PlatformName::Ptrace => {
-            let platform = PtracePlatform::new(memory)
-                .context("platform ptrace; the host has to allow tracing, see 'runsc platforms'")?;
-            Ok(Arc::new(platform))
-        }
-    }
 }
 
 /// Reports, and holds the sandbox until the command line lets go of it.

@@ -73,6 +73,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The Gofer is lost, and why; the program goes on without the host's files.
+    GoferLost(String),
     /// The Sentry can't go on, in one line.
     Failed(String),
 }
@@ -346,13 +348,27 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
 
     /// Waits for a message; none when the other side is gone.
     pub fn receive(&self) -> io::Result<Option<R>> {
-        let mut packet = vec![0; PACKET];
+        // Most are short: a buffer for the longest would be memory to clear and to keep while nothing comes.
+        let mut packet = vec![0; self.next_len().clamp(1, PACKET)];
         loop {
             match rustix::net::recv(&self.socket, &mut packet, RecvFlags::empty()) {
                 Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(None),
                 Ok((n, _)) => return Ok(Some(serde_json::from_slice(&packet[..n])?)),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+impl<S, R> Channel<S, R> {
+    /// Waits for a message and gives its length; 0 when there will be none, as receiving then tells.
+    fn next_len(&self) -> usize {
+        loop {
+            match rustix::net::recv(&self.socket, &mut [0; 0], RecvFlags::PEEK | RecvFlags::TRUNC) {
+                Ok((_, len)) => return len,
+                Err(Errno::INTR) => {}
+                Err(_) => return 0,
             }
         }
     }

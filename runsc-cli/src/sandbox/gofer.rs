@@ -33,9 +33,20 @@ pub fn serve() -> anyhow::Result<()> {
     served
 }
 
+/// Runs as the process that tells an ordinary user's Gofer whose files are, until the Gofer is gone.
+pub fn serve_owners() -> anyhow::Result<()> {
+    namespace::die_with_parent()?;
+    let line = host::process::inherited_fd(fd::OWNERS).context(FOR_RUNSC)?;
+    host::process::setsid().context("setsid")?;
+    gofer::owners::serve(line, Refused::Kill)?;
+    Ok(())
+}
+
 fn run(line: &OwnedFd) -> anyhow::Result<()> {
     let config = host::process::inherited_fd(fd::CONFIG).context(FOR_RUNSC)?;
     let socket = host::process::inherited_fd(fd::GOFER).context(FOR_RUNSC)?;
+    // Only an ordinary user's has one.
+    let owners = host::process::inherited_fd(fd::OWNERS).ok();
     let config: GoferConfig = config::load(config).context("configuration")?;
     if config.log {
         log::start(File::from(rustix::io::dup(rustix::stdio::stderr())?));
@@ -44,24 +55,23 @@ fn run(line: &OwnedFd) -> anyhow::Result<()> {
     if rustix::net::recv(line, &mut [0; 1], RecvFlags::empty())?.0 != 1 {
         bail!("the command line went away before the start");
     }
-    gofer::serve(&server_config(config), socket)?;
+    gofer::serve(&server_config(config), socket, owners)?;
     Ok(())
 }
 
 /// What the server is told.
 fn server_config(config: GoferConfig) -> Config {
-    // An ordinary user's Gofer has a name for that user only. What is left is mostly root's, and the program is to see
-    // it so.
+    // An ordinary user's Gofer has a name for that user only: what it makes for root is that user's.
     let overflow = match config.identity {
         Identity::Caller { .. } if config.id_maps.is_none() => Overflow::Root,
         _ => Overflow::AsItIs,
     };
-    let tree = |Tree { source, read_only, hide }| TreeConfig {
-        source: PathBuf::from(source.into_os_string()),
-        read_only,
-        hide: hide.into_iter().map(|path| PathBuf::from(path.into_os_string())).collect(),
-        host_sockets: false,
-        host_fifos: false,
+    let tree = |tree: Tree| TreeConfig {
+        source: PathBuf::from(tree.source.into_os_string()),
+        read_only: tree.read_only,
+        hide: tree.hide.into_iter().map(|path| PathBuf::from(path.into_os_string())).collect(),
+        host_sockets: tree.host_sockets,
+        host_fifos: tree.host_fifos,
     };
     Config {
         trees: config.trees.into_iter().map(tree).collect(),

@@ -14,7 +14,7 @@ use sentry::task::{Container, ControllingTty, Credentials, Namespaces, Place, Th
 use sentry::vfs::resolve::{LookupFlags, lookup};
 use sentry::vfs::{Caller, FdTable, FsContext, OnExec};
 use sentry::{Kernel, KernelConfig, KernelEvent, Watcher};
-use syscalls::Dispatcher;
+use syscalls::{Dispatcher, Profiler};
 
 use crate::config::{self, SentryConfig, Text};
 use crate::log::Timeline;
@@ -33,6 +33,36 @@ pub struct Running {
     terminal: Option<Arc<HostTty>>,
 }
 
+/// The system call table: one a process, for as long as that lives.
+pub enum Table {
+    /// Nothing is written down.
+    Plain(&'static Dispatcher),
+    /// With a watch on it, and where the numbers go in the end.
+    Watched(&'static Profiler, OwnedFd),
+}
+
+impl Table {
+    /// As the configuration says.
+    pub fn new(config: &SentryConfig, strace: OwnedFd, profile: Option<OwnedFd>) -> Table {
+        let lines: Option<Box<dyn Write + Send>> =
+            if config.strace { Some(Box::new(std::fs::File::from(strace))) } else { None };
+        let dispatcher = Dispatcher::new(lines);
+        match profile {
+            None => Table::Plain(Box::leak(Box::new(dispatcher))),
+            Some(fd) => Table::Watched(Box::leak(Box::new(Profiler::new(dispatcher))), fd),
+        }
+    }
+
+    /// Writes the profile, if there is to be one.
+    fn ended(&self) {
+        if let Table::Watched(profiler, fd) = self
+            && let Err(error) = fd.try_clone().and_then(|fd| crate::profile::store(&profiler.snapshot(), fd))
+        {
+            tracing::error!("profile: {error}");
+        }
+    }
+}
+
 /// Starts the kernel and the program in it. `None` when the program could not be started, which is told.
 pub fn start(
     inherited: Inheritance,
@@ -40,9 +70,10 @@ pub fn start(
     control: &Arc<SentryEnd>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Option<Running>> {
-    let Inheritance { config, gofer, stdio, strace, .. } = inherited;
+    let Inheritance { config, gofer, stdio, strace, profile, .. } = inherited;
     let Some(process) = &config.process else { bail!("no program in the configuration; please report this") };
-    let kernel = new_kernel(&config, strace, platform, Main::Job)?;
+    let table = Table::new(&config, strace, profile);
+    let kernel = new_kernel(&config, &table, platform, Main::Job)?;
     timeline.done("sentry: kernel");
 
     let client = Arc::new(Client::connect(gofer).context("gofer")?);
@@ -74,7 +105,7 @@ pub fn start(
         pid: None,
         container: Container::new(""),
         place: Place::Main,
-        watcher: watcher(control),
+        watcher: watcher(control, table),
     };
     match program::start(&kernel, process, surroundings) {
         Ok(program) => {
@@ -82,6 +113,9 @@ pub fn start(
                 // Nobody outside would continue it: it is not stopped by the terminal.
                 kernel.tree.lock().job = None;
             }
+            let line = Arc::clone(control);
+            // An error means that the command line is gone, and this process about to be killed.
+            client.on_death(move |death| drop(line.send(&Event::GoferLost(format!("gofer: {death}")))));
             timeline.done("sentry: program started");
             Ok(Some(Running { kernel, program, terminal }))
         }
@@ -125,7 +159,7 @@ impl Running {
 
 /// Tells the command line what becomes of the program. The Sentry ends with it. Errors mean that the command line is gone,
 /// and this process about to be killed.
-fn watcher(control: &Arc<SentryEnd>) -> Watcher {
+fn watcher(control: &Arc<SentryEnd>, table: Table) -> Watcher {
     let control = Arc::clone(control);
     Box::new(move |event| match event {
         KernelEvent::Continued => {}
@@ -133,6 +167,7 @@ fn watcher(control: &Arc<SentryEnd>) -> Watcher {
             let _ = control.send(&Event::Stopped(signal.number() as i32));
         }
         KernelEvent::Exited(status) => {
+            table.ended();
             let _ = control.send(&Event::Ended(ended(status)));
             host::process::exit_now(0)
         }
@@ -160,16 +195,16 @@ pub fn ended(status: i32) -> Ended {
 /// A kernel without processes.
 pub fn new_kernel(
     config: &SentryConfig,
-    strace: OwnedFd,
+    table: &Table,
     platform: Arc<dyn Platform>,
     main: Main,
 ) -> anyhow::Result<Arc<Kernel>> {
-    let lines: Option<Box<dyn Write + Send>> =
-        if config.strace { Some(Box::new(std::fs::File::from(strace))) } else { None };
     let kernel = Kernel::new(KernelConfig {
         platform,
-        // One a process, for as long as that lives.
-        table: Box::leak(Box::new(Dispatcher::new(lines))),
+        table: match table {
+            Table::Plain(table) => *table,
+            Table::Watched(table, _) => *table,
+        },
         hostname: String::from_utf8_lossy(config.hostname.as_bytes()).into_owned(),
         max_tasks: MAX_TASKS,
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),

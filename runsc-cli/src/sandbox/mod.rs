@@ -14,6 +14,7 @@ use crate::config::{self, GoferConfig, Identity, SentryConfig, fd};
 use crate::log::Timeline;
 
 pub mod boot;
+pub mod choose_platform;
 pub mod control;
 pub mod filter;
 pub mod gofer;
@@ -57,6 +58,8 @@ pub struct Streams<'a> {
     pub stdio: [BorrowedFd<'a>; 3],
     /// Where `--strace` lines go.
     pub strace: BorrowedFd<'a>,
+    /// Where the profile goes.
+    pub profile: Option<BorrowedFd<'a>>,
     /// The debug log.
     pub log: Option<&'a File>,
     /// Where the Sentry of a container listens.
@@ -79,6 +82,8 @@ pub struct Sandbox {
 pub struct GoferProcess {
     /// The process.
     pub process: Child,
+    /// What tells an ordinary user's Gofer whose files are.
+    owners: Option<Child>,
     /// The line to it.
     line: OwnedFd,
 }
@@ -140,14 +145,18 @@ impl GoferProcess {
             Identity::Nobody { .. } if gofer.id_maps.is_none() => Isolation::Pid,
             _ => Isolation::UserAndPid,
         };
-        let process = process::Start {
-            command: "gofer",
-            isolation,
-            fds: &[(config.as_fd(), fd::CONFIG), (connection.as_fd(), fd::GOFER), (its_end.as_fd(), fd::GO)],
-            log: streams.log,
+        let (asks, answers) = match gofer.identity {
+            Identity::Caller { .. } if gofer.id_maps.is_none() => {
+                Some(socketpair().map_err(prepare("owners connection"))?)
+            }
+            _ => None,
         }
-        .start()?;
-        let started = GoferProcess { process, line: own_end };
+        .unzip();
+        let mut fds =
+            vec![(config.as_fd(), fd::CONFIG), (connection.as_fd(), fd::GOFER), (its_end.as_fd(), fd::GO)];
+        fds.extend(asks.as_ref().map(|asks| (asks.as_fd(), fd::OWNERS)));
+        let process = process::Start { command: "gofer", isolation, fds: &fds, log: streams.log }.start()?;
+        let mut started = GoferProcess { process, owners: None, line: own_end };
         match &gofer.id_maps {
             Some(maps) => namespace::map_id_ranges(started.process.pid(), maps)?,
             None if isolation == Isolation::UserAndPid => {
@@ -157,6 +166,7 @@ impl GoferProcess {
         }
         // An error means that it is gone; that is seen where it is waited for.
         let _ = rustix::net::send(&started.line, b"!", SendFlags::NOSIGNAL);
+        started.owners = answers.map(|line| start_owners(&line, streams)).transpose()?;
         Ok(started)
     }
 
@@ -169,9 +179,21 @@ impl GoferProcess {
 impl Drop for GoferProcess {
     fn drop(&mut self) {
         // Errors: it has ended, or was waited for already.
-        let _ = self.process.kill(libc::SIGKILL);
-        let _ = self.process.wait();
+        let all = || [&self.process].into_iter().chain(&self.owners);
+        for process in all() {
+            let _ = process.kill(libc::SIGKILL);
+        }
+        for process in all() {
+            let _ = process.wait();
+        }
     }
+}
+
+/// Starts what tells an ordinary user's Gofer whose files are: it stays outside of the Gofer's user namespace, where only
+/// that user has a name.
+fn start_owners(line: &OwnedFd, streams: &Streams<'_>) -> Result<Child, process::ProcessError> {
+    let fds = [(line.as_fd(), fd::OWNERS)];
+    process::Start { command: "owners", isolation: Isolation::Inherited, fds: &fds, log: streams.log }.start()
 }
 
 fn start_sentry(
@@ -184,6 +206,7 @@ fn start_sentry(
         vec![(config.as_fd(), fd::CONFIG), (control.as_fd(), fd::CONTROL), (gofer.as_fd(), fd::GOFER)];
     fds.extend(streams.stdio.into_iter().zip(fd::STDIO));
     fds.push((streams.strace, fd::STRACE));
+    fds.extend(streams.profile.map(|profile| (profile, fd::PROFILE)));
     fds.extend(streams.listener.map(|listener| (listener, fd::LISTENER)));
     process::Start { command: "boot", isolation: Isolation::UserAndPid, fds: &fds, log: streams.log }.start()
 }

@@ -25,6 +25,7 @@ pub struct MountError {
 }
 
 const ADVICE_TREE: &str = "the gofer's part of --debug-log says why";
+const ADVICE_IMAGE: &str = "it has to be an EROFS image without compression";
 const ADVICE_TARGET: &str = "the target has to be there, or its directory writable";
 const ADVICE_REPORT: &str = "please report this";
 
@@ -105,9 +106,16 @@ fn failed(target: &str, advice: &'static str) -> impl FnOnce(Errno) -> MountErro
 fn tree(kernel: &Kernel, mount: &config::Mount, client: &Arc<Client>) -> Result<Arc<Mount>, MountError> {
     let target = mount.target.display();
     let number = u16::try_from(mount.tree).map_err(|_| failed(&target, "too many volumes")(Errno::EINVAL))?;
-    // What lies below a layer in memory is taken as it was found, and kept in mind; a volume can change any time.
-    let sharing = if mount.overlay { Sharing::Exclusive } else { Sharing::Shared };
+    let sharing = match mount.sharing {
+        config::Sharing::Exclusive => Sharing::Exclusive,
+        config::Sharing::Shared => Sharing::Shared,
+    };
     let lower = sentry::fs::gofer::mount(client, number, sharing).map_err(failed(&target, ADVICE_TREE))?;
+    // A root that is no directory is an image of one.
+    let lower = match mount.target.as_bytes() {
+        b"/" if lower.inode.is_regular() => image(kernel, lower).map_err(failed(&target, ADVICE_IMAGE))?,
+        _ => lower,
+    };
     let dentry = if mount.overlay && lower.inode.is_dir() {
         let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns)));
         over_memory(vec![lower], &kernel.vfs, &creds).map_err(failed(&target, ADVICE_REPORT))?
@@ -118,6 +126,16 @@ fn tree(kernel: &Kernel, mount: &config::Mount, client: &Arc<Client>) -> Result<
     let mut flags = MountFlags::empty();
     flags.set(MountFlags::RDONLY, mount.read_only);
     Ok(Mount::new(dentry, source, flags))
+}
+
+/// The root of the EROFS image in a file of the Gofer's.
+fn image(kernel: &Kernel, file: Arc<Dentry>) -> Result<Arc<Dentry>, Errno> {
+    let mount = Mount::new(Arc::clone(&file), b"image", MountFlags::empty());
+    let place = Path::new(mount, file);
+    let roots = FsContext::new(place.clone(), 0).roots();
+    let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns)));
+    let caller = Caller { creds: &creds, vfs: &kernel.vfs, roots: &roots, umask: 0, task: None };
+    sentry::fs::erofs::new_root(sentry::fs::erofs::open_image(place, &caller)?, kernel.vfs.memory())
 }
 
 /// Changes a mount namespace before anybody is in it.

@@ -8,6 +8,7 @@ use host::signal::{self, Received, SignalSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::cmd::tell;
 use crate::sandbox::Sandbox;
 use crate::sandbox::control::{Ended, Event, Order, Target};
 use crate::sandbox::terminal::Terminal;
@@ -38,8 +39,11 @@ pub const LAST_WORD: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// Forwards signals and follows the program's stops until the sandbox has ended. All signals are blocked.
 pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<Outcome> {
     let signals = signal::signalfd(&SignalSet::all())?;
+    let mut gofer_lost = false;
     loop {
-        let fds = [sandbox.control.as_fd(), signals.as_fd(), sandbox.gofer.process.pidfd().as_fd()];
+        // A Gofer that is known to have ended would always be ready.
+        let gofer = if gofer_lost { signals.as_fd() } else { sandbox.gofer.process.pidfd().as_fd() };
+        let fds = [sandbox.control.as_fd(), signals.as_fd(), gofer];
         let [mut control_ready, signals_ready, gofer_ended] = wait(fds, None)?;
         if signals_ready {
             while let Some(received) = signal::read_signalfd(&signals)? {
@@ -49,10 +53,12 @@ pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<O
                 }
             }
         }
-        if gofer_ended && !control_ready {
+        if gofer_ended && !gofer_lost && !control_ready {
             [control_ready] = wait([sandbox.control.as_fd()], Some(LAST_WORD))?;
             if !control_ready {
-                return Ok(Outcome::Failed(sandbox.failure(died("gofer", sandbox.gofer.process.wait()?))));
+                // The Sentry goes on, and so does the program, without the host's files.
+                gofer_lost = true;
+                mourn(&sandbox.failure(died("gofer", sandbox.gofer.process.wait()?)));
             }
         }
         if !control_ready {
@@ -64,10 +70,25 @@ pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<O
             Some(Event::Stopped(signal)) => signal::stop_self(signal)?,
             Some(Event::Ended(ended)) => return Ok(Outcome::Ended(ended)),
             Some(Event::NotStarted { missing, why }) => return Ok(Outcome::NotStarted { missing, why }),
+            Some(Event::GoferLost(why)) if !gofer_lost => {
+                gofer_lost = true;
+                let [ended] = wait([sandbox.gofer.process.pidfd().as_fd()], Some(LAST_WORD))?;
+                let status = if ended { Some(sandbox.gofer.process.wait()?) } else { None };
+                mourn(&sandbox.failure(match status {
+                    Some(status @ Status::Signaled(..)) => died("gofer", status),
+                    _ => why,
+                }));
+            }
+            Some(Event::GoferLost(_)) => {}
             Some(Event::Failed(why)) => return Ok(Outcome::Failed(sandbox.failure(why))),
             None => return Ok(Outcome::Failed(died("sentry", sandbox.sentry.wait()?))),
         }
     }
+}
+
+/// Says what became of the Gofer of a program that goes on.
+fn mourn(why: &str) {
+    tell(&format!("runsc: do: {why}; the host's files give i/o errors from now on"));
 }
 
 /// What a signal of the command line means for the program.

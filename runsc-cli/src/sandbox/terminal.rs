@@ -7,8 +7,9 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::process::{getpgid, getpgrp, getppid, getsid};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+// nix, because rustix takes no 0 for an id: what lies outside of this PID namespace has that one.
+use nix::unistd::{getpgid, getpgrp, getppid, getsid, tcgetpgrp};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::sandbox::streams;
 
@@ -41,8 +42,12 @@ impl Terminal {
 
 /// Whether a shell of this session controls this process's group: an orphaned group, which nobody would continue, is
 /// not to be stopped by the terminal (setpgid(2)).
+///
+/// A parent outside of this PID namespace (0) can't be asked, and is taken for none. Sessions and groups whose leader is
+/// outside are all 0.
 pub fn job_control() -> bool {
-    let Some(parent) = getppid() else { return false };
-    getsid(Some(parent)).ok() == getsid(None).ok()
+    let parent = getppid();
+    parent.as_raw() != 0
+        && getsid(Some(parent)) == getsid(None)
         && getpgid(Some(parent)).is_ok_and(|group| group != getpgrp())
 }

@@ -137,7 +137,13 @@ pub fn plain(error: &std::io::Error) -> String {
 
 impl Mounts {
     fn tree(&mut self, source: PathBuf, read_only: bool, overlay: bool) -> MountKind {
-        self.trees.push(Tree { source: source.into(), read_only, hide: Vec::new() });
+        self.trees.push(Tree {
+            source: source.into(),
+            read_only,
+            hide: Vec::new(),
+            host_sockets: false,
+            host_fifos: false,
+        });
         MountKind::Tree { tree: self.trees.len() - 1, overlay }
     }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod confinement;
+mod files;
 mod lifetime;
 mod options;
 mod pty;

@@ -118,6 +118,12 @@ fn users() {
             output(0, &["--user", "daemon"], &["sh", "-c", "cat /etc/shadow >/dev/null 2>&1 || echo denied"]);
         assert_eq!(told, "denied\n");
     }
+    // An ordinary user sees whose files are, too, and may do with them what that user may.
+    as_each_user(|uid| {
+        let owner = ["stat", "-c", "%u:%g %a", "/etc/passwd", "/etc/shadow", "/"];
+        let native = Command::new(owner[0]).args(&owner[1..]).output().unwrap();
+        assert_eq!(output(uid, &[], &owner), String::from_utf8(native.stdout).unwrap());
+    });
     // And root in an ordinary user's sandbox reads no more than that user.
     if root() {
         let script = "cat /etc/shadow >/dev/null 2>&1 || echo denied";
@@ -162,8 +168,67 @@ fn strace_goes_to_standard_error_or_the_log() {
 }
 
 #[test]
+fn a_profile_is_a_table_and_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("profile");
+    let script = "cat /etc/hostname >/dev/null; exit 3";
+    let mut command = runsc();
+    command.args(["do", "--profile"]).arg(&out).args(["--", "sh", "-c", script]).stdin(Stdio::null());
+    let done = command.output().unwrap();
+    assert_eq!((done.status.code(), done.stderr), (Some(3), Vec::new()));
+    let table = fs::read_to_string(out.with_extension("txt")).unwrap();
+    for word in ["hand-over", "\nsh ", "\ncat ", "openat", "wait4", "below"] {
+        assert!(table.contains(word), "no {word:?} in {table}");
+    }
+    let picture = fs::read_to_string(out.with_extension("svg")).unwrap();
+    assert!(picture.starts_with("<svg ") && picture.trim_end().ends_with("</svg>"), "{picture}");
+
+    let nowhere = runsc().args(["do", "--profile", "/nowhere/at/all", "--", "true"]).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(125));
+    let said = String::from_utf8(nowhere.stderr).unwrap();
+    assert!(said.contains("--profile /nowhere/at/all.txt") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
 fn options_behind_the_program_are_its_own() {
     let told = runsc().args(["do", "echo", "--strace", "--help", "-u"]).output().unwrap();
     assert_eq!(String::from_utf8(told.stdout).unwrap(), "--strace --help -u\n");
     assert_eq!(told.stderr, b"");
+}
+
+/// Whiteouts, and marks that the Gofer may set.
+#[test]
+fn an_overlay_in_the_sandbox_can_write_to_a_volume() {
+    if !root() {
+        eprintln!("*** SKIPPED: mounting takes root in the sandbox");
+        return;
+    }
+    let dir = open_dir();
+    let script = "mkdir -p /tmp/o/l/d /tmp/o/l/e /tmp/o/m /v/u /v/w && cd /tmp/o && echo lower >l/f && echo a >l/d/a &&
+        mount -t overlay o -o lowerdir=l,upperdir=/v/u,workdir=/v/w m && rm m/f && rm -r m/d && mkdir m/d && ls m/d &&
+        echo new >m/e/new && umount m && mount -t overlay o -o lowerdir=l,upperdir=/v/u,workdir=/v/w m && ls m m/d";
+    let volume = format!("{}:/v", dir.path().display());
+    assert_eq!(output(0, &["--volume", &volume], &["sh", "-c", script]), "m:\nd\ne\n\nm/d:\n");
+    let upper = dir.path().join("u");
+    let kind = fs::symlink_metadata(upper.join("f")).unwrap().file_type();
+    assert!(std::os::unix::fs::FileTypeExt::is_char_device(&kind));
+    assert_eq!(fs::read_to_string(upper.join("e/new")).unwrap(), "new\n");
+}
+
+#[test]
+fn an_image_can_be_the_root() {
+    let dir = open_dir();
+    let (tree, image) = (dir.path().join("tree"), dir.path().join("image"));
+    let made =
+        fs::create_dir_all(tree.join("bin")).and_then(|()| fs::copy("/bin/busybox", tree.join("bin/sh")));
+    let mkfs = made.and_then(|_| Command::new("mkfs.erofs").args([&image, &tree]).output());
+    if !mkfs.is_ok_and(|output| output.status.success()) {
+        eprintln!("*** SKIPPED: no busybox, or no mkfs.erofs, to make an image with");
+        return;
+    }
+    as_each_user(|uid| {
+        let options = ["--rootfs-image", image.to_str().unwrap()];
+        let script = "echo written >/tmp/new && read -r line </tmp/new && echo \"$line\" && echo /*";
+        assert_eq!(output(uid, &options, &["/bin/sh", "-c", script]), "written\n/bin /dev /proc /sys /tmp\n");
+    });
 }

@@ -96,14 +96,17 @@ fn the_other_end_of_a_pipe_sees_the_program_close_it() {
 }
 
 #[test]
-fn ignored_signals_stay_ignored() {
-    let script = "trap '' HUP; \"$@\"";
-    for mut command in both(&["sh", "-c", "kill -HUP $$; echo alive"]) {
-        let mut outer = Command::new("sh");
-        outer.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
-        let output = outer.output().unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), "alive\n", "{command:?}");
-        let _ = &mut command;
+fn signals_are_ignored_as_they_were() {
+    for ignored in ["", "HUP", "PIPE", "INT QUIT PIPE", "USR1 RTMIN+3"] {
+        let told = both(&["grep", "SigIgn", "/proc/self/status"]).map(|command| {
+            let mut outer = Command::new("sh");
+            // A trap makes the shell ignore it, and what it executes.
+            let script = format!("for s in {ignored}; do trap '' $s; done; exec \"$@\"");
+            outer.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+            String::from_utf8(outer.output().unwrap().stdout).unwrap()
+        });
+        assert_eq!(told[0], told[1], "{ignored}");
+        assert!(told[0].starts_with("SigIgn:"), "{told:?}");
     }
 }
 
@@ -137,4 +140,22 @@ fn redirected_streams_are_the_callers_files() {
     }
     assert!(results[0].starts_with("before\ntext\n") && results[0].ends_with("end\nafter\n"), "{results:?}");
     assert_eq!(results[0], results[1]);
+}
+
+/// A container's or a job's first process: the parent, the session and the group have no number here.
+#[test]
+fn parent_session_and_group_outside_of_the_pid_namespace() {
+    if !crate::root() {
+        eprintln!("SKIPPED: only root makes a PID namespace without a user namespace");
+        return;
+    }
+    for shell in ["", "sh -c '\"$0\" \"$@\"; exit $?' "] {
+        let program = runsc().get_program().to_str().unwrap().to_owned();
+        let line = format!(
+            "exec unshare --fork --pid --mount-proc {shell}{program} do -- sh -c 'echo ran; exit 42'"
+        );
+        let output = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(42), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stdout, b"ran\n", "{line}");
+    }
 }

@@ -2,8 +2,10 @@
 
 pub mod devpts;
 pub mod devtmpfs;
+pub mod erofs;
 pub mod gofer;
 pub mod host;
+pub mod mqueue;
 pub mod overlay;
 pub mod procfs;
 pub mod pseudo;
@@ -25,5 +27,7 @@ pub fn register(kernel: &Arc<Kernel>) {
     vfs.register_type(sysfs::SysFs::new(kernel));
     vfs.register_type(Arc::new(devtmpfs::DevTmpfs));
     devpts::DevPts::register(kernel);
+    vfs.register_type(Arc::new(erofs::ErofsType));
+    vfs.register_type(mqueue::MqueueFs::new(kernel));
     crate::dev::register(vfs);
 }

@@ -162,6 +162,8 @@ impl Inner {
             if !vma.is_anonymous() && !vma.is_shared_anonymous() {
                 return Err(Errno::EBADF);
             }
+            // No room for one more mapping: "try again" in this family of calls.
+            inner.check_pieces(&part).map_err(|_| Errno::EAGAIN)?;
             inner.update_vmas(part, |vma| vma.anon_name = name.clone());
             Ok(())
         })
@@ -208,6 +210,7 @@ impl Inner {
         if (vma.flags | set) - clear == vma.flags {
             return Ok(());
         }
+        self.check_pieces(&part).map_err(|_| Errno::EAGAIN)?;
         self.update_vmas(part, |vma| vma.flags = (vma.flags | set) - clear);
         Ok(())
     }

@@ -5,6 +5,7 @@ use platform::Prot;
 
 use super::arena::Growth;
 use super::limits::{MmLimits, overcommits};
+use super::numa::Policy;
 use super::placement::start_with_gap;
 use super::user::UserAddr;
 use super::vma::{Source, Vma, VmaFlags};
@@ -65,6 +66,7 @@ impl super::Inner {
             source: Source::Anonymous,
             offset: 0,
             anon_name: None,
+            policy: Policy::default(),
         };
         if vma.flags.contains(VmaFlags::LOCKED) {
             self.check_locked(len, limits)?;

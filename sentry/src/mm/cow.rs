@@ -11,6 +11,7 @@ use platform::{Frames, HostFile, MemoryFile};
 use super::arena::Growth;
 use super::fault::FaultError;
 use super::mappable::Place;
+use super::pages::FEW_PIECES;
 use super::pma::Pma;
 use super::ranges::{Piece, clip};
 use super::{Inner, PAGE};
@@ -20,8 +21,6 @@ const WINDOW: u64 = 16 * PAGE;
 /// … and of larger ones, up to this, in an address space that is in many pieces already: each is a mapping of the host,
 /// which has not many (vm.max_map_count).
 const LARGEST_WINDOW: u64 = 512 * PAGE;
-/// Below so many pieces copies need not be neighbours in the memory file.
-const FEW_PIECES: usize = 512;
 /// From so many pieces on the windows grow, doubling with each doubling of the pieces.
 const MANY_PIECES: usize = 2048;
 

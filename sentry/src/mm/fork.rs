@@ -7,10 +7,13 @@ use std::sync::atomic::Ordering;
 use abi::Errno;
 
 use super::arena::Growth;
+use super::cpu_table::CpuTable;
 use super::fault::FaultError;
+use super::map::prepared_run;
 use super::mappable::Mappable;
 use super::pages::share;
-use super::vma::VmaFlags;
+use super::shmem::Shmem;
+use super::vma::{Source, Vma, VmaFlags};
 use super::{Inner, MemoryManager, Trash, host_errno};
 
 /// A file that the child maps, with its generation when the pages were copied.
@@ -20,12 +23,20 @@ impl MemoryManager {
     /// The child's address space.
     pub fn fork(&self) -> Result<Arc<Self>, Errno> {
         let mut files = Vec::new();
+        let table = self.cpu_table().map(|_| CpuTable::new(&self.memory)).transpose()?;
         let child = {
             let mut inner = self.inner.write();
             let pinned = self.write_pins.lock().clone();
-            inner.fork(&mut files, &pinned)?
+            let mut child = inner.fork(&mut files, &pinned)?;
+            if let (Some(old), Some(new)) = (self.cpu_table(), &table) {
+                child.show_instead(old.page(), new.page())?;
+            }
+            child
         };
         let child = Self::assemble(child);
+        if let Some(table) = table {
+            child.set_cpu_table(table);
+        }
         child.stack_limit.store(self.stack_limit.load(Ordering::Relaxed), Ordering::Relaxed);
         child.dumpable.store(self.dumpable(), Ordering::Relaxed);
         child.register_membarrier(self.membarrier_registrations());
@@ -90,6 +101,20 @@ impl Inner {
             child.copy_shared(range.clone()).map_err(|_| Errno::ENOMEM)?;
         }
         Ok(child)
+    }
+
+    /// In a child: shows `new` where `old` is mapped, if it still is.
+    fn show_instead(&mut self, old: &Arc<Shmem>, new: &Arc<Shmem>) -> Result<(), Errno> {
+        let is_old =
+            |vma: &Vma| vma.file().is_some_and(|file| std::ptr::addr_eq(Arc::as_ptr(file), Arc::as_ptr(old)));
+        let Some((range, vma)) = self.vmas.iter().find(|(_, vma)| is_old(vma)) else { return Ok(()) };
+        let mut vma = vma.clone();
+        if let Source::File { file, .. } = &mut vma.source {
+            *file = Arc::clone(new) as Arc<dyn Mappable>;
+        }
+        let memory = Arc::clone(&self.pages.memory);
+        let mut run = prepared_run(&memory, &vma, range.end - range.start);
+        self.map(range, vma, run.as_mut(), &mut Trash::default())
     }
 
     /// Makes private pages read-only until somebody copies them or takes them back.

@@ -16,10 +16,15 @@ use super::{Inner, MemoryManager, PAGE, page_down};
 
 const LOCK: VmaFlags = VmaFlags::LOCKED.union(VmaFlags::LOCKONFAULT);
 
-/// The pages of `[addr, addr + len)`. A length that wraps around when it is rounded up is 0, as on Linux.
-fn pages_of(addr: UserAddr, len: u64) -> Result<Range<u64>, Errno> {
+/// Start and length of the pages of `[addr, addr + len)`. A length that wraps around when it is rounded up is 0, as on
+/// Linux.
+fn pages_from(addr: UserAddr, len: u64) -> (u64, u64) {
     let start = page_down(addr.0);
-    let len = page_down(len.wrapping_add(addr.0 - start).wrapping_add(PAGE - 1));
+    (start, page_down(len.wrapping_add(addr.0 - start).wrapping_add(PAGE - 1)))
+}
+
+fn pages_of(addr: UserAddr, len: u64) -> Result<Range<u64>, Errno> {
+    let (start, len) = pages_from(addr, len);
     Ok(start..start.checked_add(len).ok_or(Errno::EINVAL)?)
 }
 
@@ -29,18 +34,20 @@ impl MemoryManager {
         if limits.memlock == 0 && !limits.may_lock {
             return Err(Errno::EPERM);
         }
-        let range = pages_of(addr, len)?;
-        {
+        let (start, len) = pages_from(addr, len);
+        let range = {
             let mut inner = self.inner.write();
             if !limits.may_lock {
-                let already = inner.locked_in(range.clone());
-                let locked = (inner.usage.locked - already).saturating_add(range.end - range.start);
-                if locked > limits.memlock {
+                // Before a range that wraps around is found to be one.
+                let already = inner.locked_in(start..start.saturating_add(len));
+                if (inner.usage.locked - already).saturating_add(len) > limits.memlock {
                     return Err(Errno::ENOMEM);
                 }
             }
+            let range = start..start.checked_add(len).ok_or(Errno::EINVAL)?;
             inner.set_lock(range.clone(), if on_fault { LOCK } else { VmaFlags::LOCKED })?;
-        }
+            range
+        };
         if on_fault {
             return Ok(());
         }
@@ -114,6 +121,7 @@ impl Inner {
             let part = clip(&whole, &range);
             at = part.end;
             if vma.flags & LOCK != lock && !vma.flags.contains(VmaFlags::SPECIAL) {
+                self.check_pieces(&part)?;
                 self.update_vmas(part, |vma| vma.flags = (vma.flags - LOCK) | lock);
             }
         }

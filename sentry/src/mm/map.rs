@@ -11,6 +11,7 @@ use super::arena::Growth;
 use super::held_run::HeldRun;
 use super::limits::{MAX_MAP_COUNT, MmLimits, overcommits};
 use super::mappable::Mappable;
+use super::numa::Policy;
 use super::pma::Pma;
 use super::shmem::Shmem;
 use super::user::UserAddr;
@@ -137,7 +138,7 @@ fn request_file(request: &MapRequest) -> Option<&Arc<dyn Mappable>> {
 }
 
 /// Asks the file for the run at the start of the mapping. Failure is no error: touching the page will tell.
-fn prepared_run<'a>(memory: &'a MemoryFile, vma: &Vma, len: u64) -> Option<HeldRun<'a>> {
+pub(super) fn prepared_run<'a>(memory: &'a MemoryFile, vma: &Vma, len: u64) -> Option<HeldRun<'a>> {
     let write = vma.is_shared() && vma.max_prot.contains(Prot::WRITE);
     let run = vma.file()?.translate(vma.offset, len, write).ok()?;
     Some(HeldRun::new(memory, run))
@@ -175,7 +176,15 @@ fn new_vma(request: &MapRequest, len: u64) -> Result<Vma, Errno> {
     if !max_prot.contains(request.prot) {
         return Err(Errno::EACCES);
     }
-    Ok(Vma { prot: request.prot, max_prot, flags, source, offset, anon_name: None })
+    Ok(Vma {
+        prot: request.prot,
+        max_prot,
+        flags,
+        source,
+        offset,
+        anon_name: None,
+        policy: Policy::default(),
+    })
 }
 
 impl Inner {

@@ -70,6 +70,9 @@ pub trait Mappable: Send + Sync {
         None
     }
 
+    /// Process `pid` has detached it (shmdt(2)).
+    fn segment_detached(&self, _pid: i32) {}
+
     /// st_dev and st_ino, for /proc/PID/maps and shared futex keys. Stable for the life of the file.
     fn device_and_inode(&self) -> (u64, u64);
 

@@ -15,14 +15,17 @@ mod advise;
 mod arena;
 mod brk;
 mod cow;
+mod cpu_table;
 mod fault;
 mod fork;
 mod held_run;
+mod kept;
 mod lock;
 mod map;
 mod maps;
 mod mincore;
 mod msync;
+mod numa;
 mod pages;
 mod pin;
 mod placement;
@@ -53,6 +56,7 @@ use platform::{AddressSpace, MemoryFile, Platform, PlatformError};
 use sync::{Mutex, RwLock};
 
 pub use copy::{CStrError, UserString};
+pub(crate) use cpu_table::{CpuTable, Who};
 pub use fault::FaultSignal;
 pub use file_mappings::FileMappings;
 pub use futex_key::FutexKey;
@@ -61,6 +65,7 @@ pub use limits::{MmLimits, Usage, set_total_memory, total_memory};
 pub use map::{MapBacking, MapRequest};
 pub use mappable::{Mappable, Place, Run};
 pub use maps::{LineName, MapsLine};
+pub use numa::Policy;
 pub use platform::Prot;
 pub use rss::Rss;
 pub use shmem::{Shmem, next_futex_id};
@@ -101,6 +106,8 @@ pub struct MemoryManager {
     stack_limit: AtomicU64,
     /// PR_SET_DUMPABLE.
     dumpable: AtomicU8,
+    /// Where threads find their CPU numbers without a call.
+    cpu_table: OnceLock<CpuTable>,
     /// CPU numbers of the threads that use rseq(2).
     cpu_slots: OnceLock<Arc<CpuSlots>>,
     /// What membarrier(2) was told.
@@ -153,6 +160,7 @@ impl MemoryManager {
             write_pins: Mutex::new(Vec::new()),
             stack_limit: AtomicU64::new(8 << 20),
             dumpable: AtomicU8::new(1),
+            cpu_table: OnceLock::new(),
             cpu_slots: OnceLock::new(),
             membarrier: AtomicU32::new(0),
             peak_rss: AtomicU64::new(0),
@@ -198,6 +206,17 @@ impl MemoryManager {
     /// Sets the file that was executed; the old one is given back.
     pub fn set_exe(&self, exe: Option<Arc<dyn Any + Send + Sync>>) -> Option<Arc<dyn Any + Send + Sync>> {
         std::mem::replace(&mut *self.exe.lock(), exe)
+    }
+
+    /// Where its threads find their CPU numbers without a call, if the vDSO is mapped.
+    #[inline]
+    pub(crate) fn cpu_table(&self) -> Option<&CpuTable> {
+        self.cpu_table.get()
+    }
+
+    /// Says where; once.
+    pub(crate) fn set_cpu_table(&self, table: CpuTable) {
+        let _ = self.cpu_table.set(table);
     }
 
     /// CPU numbers of its threads that use rseq(2): there are `cpus` of them.

@@ -10,6 +10,7 @@ use abi::Errno;
 use platform::{Frames, MemoryFile, Prot};
 
 use super::arena::{Arena, Growth};
+use super::kept::{self, Kept};
 use super::mappable::Place;
 use super::pma::Pma;
 use super::ranges::{Ranges, clip};
@@ -20,16 +21,25 @@ pub(super) struct Pages {
     pub memory: Arc<MemoryFile>,
     pub pmas: Ranges<Pma>,
     pub arena: Arena,
+    kept: Kept,
     /// Changed whenever `pmas` changes: what was looked up before may be wrong.
     pub generation: u64,
 }
 
+/// Below so many pieces new ones need not be neighbours of others in the memory file.
+pub(super) const FEW_PIECES: usize = 512;
 /// How many pieces on each side are looked at for frames to continue.
 const NEARBY: usize = 8;
 
 impl Pages {
     pub fn new(memory: Arc<MemoryFile>) -> Pages {
-        Pages { memory, pmas: Ranges::default(), arena: Arena::default(), generation: 0 }
+        Pages {
+            memory,
+            pmas: Ranges::default(),
+            arena: Arena::default(),
+            kept: Kept::default(),
+            generation: 0,
+        }
     }
 
     /// Forgets the pages without giving their frames back: somebody may still see them.
@@ -57,7 +67,27 @@ impl Pages {
             Growth::Up | Growth::Around => [below, above],
             Growth::Down => [above, below],
         };
-        self.arena.take(&self.memory, range, &wanted, growth).ok_or(Errno::ENOMEM)
+        // A copy on write needs no cleared frames, and a heap none that don't grow.
+        let few = self.pmas.len() < FEW_PIECES;
+        let place = if growth == Growth::Down && few { kept::Where::AnyRun } else { kept::Where::Wanted };
+        let kept = match growth {
+            Growth::Around => None,
+            Growth::Up | Growth::Down => {
+                self.kept.take(&self.memory, range.end - range.start, &wanted, place)
+            }
+        };
+        kept.or_else(|| self.arena.take(&self.memory, range, &wanted, growth)).ok_or(Errno::ENOMEM)
+    }
+
+    /// As [`give_back`](Self::give_back), for what the guest has unmapped: it may soon want as much again.
+    fn retire(&mut self, pages: Vec<(Range<u64>, Pma)>) {
+        let (mut own, mut rest) = (Vec::new(), Vec::new());
+        for (at, pma) in pages {
+            let Some(frames) = pma.frames(at.end - at.start) else { continue };
+            if pma.private && !pma.cow { own.push(frames) } else { rest.push(frames) }
+        }
+        each_joined(own, |run| rest.extend(self.kept.keep(&self.memory, run)));
+        give_back(&self.memory, rest);
     }
 }
 
@@ -65,7 +95,7 @@ impl Drop for Pages {
     fn drop(&mut self) {
         let pages = self.pmas.take();
         let shown = pages.iter().filter_map(|(at, pma)| pma.frames(at.end - at.start));
-        give_back(&self.memory, shown.chain(self.arena.take_all()).collect());
+        give_back(&self.memory, shown.chain(self.arena.take_all()).chain(self.kept.take_all()).collect());
     }
 }
 
@@ -134,16 +164,28 @@ impl Inner {
 
     /// Takes away all pages in `range`. On failure nothing has changed in the books.
     pub fn unmap_pages(&mut self, range: Range<u64>) -> Result<(), Errno> {
+        let old = self.hide_pages(range)?;
+        self.pages.give_back(old);
+        Ok(())
+    }
+
+    /// [`unmap_pages`](Self::unmap_pages) for munmap(2): some of the frames are kept for the next mapping.
+    pub fn retire_pages(&mut self, range: Range<u64>) -> Result<(), Errno> {
+        let old = self.hide_pages(range)?;
+        self.pages.retire(old);
+        Ok(())
+    }
+
+    /// Takes pages from the host's view and out of the books; their references are the caller's.
+    fn hide_pages(&mut self, range: Range<u64>) -> Result<Vec<(Range<u64>, Pma)>, Errno> {
         let shown = {
             let mut touched = self.pages.pmas.overlapping(range.clone());
-            let Some((first, _)) = touched.next() else { return Ok(()) };
+            let Some((first, _)) = touched.next() else { return Ok(Vec::new()) };
             let end = touched.next_back().map_or(first.end, |(last, _)| last.end);
             clip(&(first.start..end), &range)
         };
         self.space.unmap(shown.start, shown.end - shown.start).map_err(host_errno)?;
-        let old = self.forget_pages(range);
-        self.pages.give_back(old);
-        Ok(())
+        Ok(self.forget_pages(range))
     }
 
     /// Takes pages out of the books alone: the caller sees to the host mapping and to the references.

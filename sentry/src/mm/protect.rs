@@ -7,7 +7,7 @@ use abi::mman::ProtFlags;
 use platform::Prot;
 
 use super::arena::Growth;
-use super::limits::{MmLimits, overcommits};
+use super::limits::{MAX_MAP_COUNT, MmLimits, overcommits};
 use super::map::EAGER_LIMIT;
 use super::ranges::clip;
 use super::user::UserAddr;
@@ -39,7 +39,7 @@ impl MemoryManager {
         if !(ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC | ProtFlags::SEM).contains(access) {
             return Err(Errno::EINVAL);
         }
-        let new = Prot::from_bits_truncate(access.bits());
+        let new = Prot::from_bits_truncate(access.bits() as u32);
         let mut inner = self.inner.write();
         let mut start = addr.0;
         let (first, vma) = inner.vmas.find_or_next(start).ok_or(Errno::ENOMEM)?;
@@ -100,6 +100,7 @@ impl Inner {
 
     /// Changes one mapping, or a part of it.
     fn protect_part(&mut self, part: Range<u64>, prot: Prot) -> Result<(), Errno> {
+        self.check_pieces(&part)?;
         self.change_pages(part.clone(), |_, pma| pma.prot = prot)?;
         self.update_vmas(part.clone(), |vma| vma.prot = prot);
         let anonymous = self.vmas.find(part.start).is_some_and(|(_, vma)| vma.is_anonymous());
@@ -108,6 +109,14 @@ impl Inner {
             let _ = self.fill_with_zero_pages(part, prot, Growth::Up);
         }
         Ok(())
+    }
+
+    /// Whether there is room for the pieces that come of it when `range` becomes different from what is around it:
+    /// ENOMEM when there are as many mappings as there may be.
+    pub fn check_pieces(&self, range: &Range<u64>) -> Result<(), Errno> {
+        let splits = |at: u64| self.vmas.find(at).is_some_and(|(whole, _)| whole.start < at);
+        let more = usize::from(splits(range.start)) + usize::from(splits(range.end));
+        if more > 0 && self.vmas.len() + more > MAX_MAP_COUNT { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// Changes mappings in `range`, splitting and merging, and keeps the sums.

@@ -115,7 +115,9 @@ impl Inner {
         }
         if old_len >= new_len {
             if old_len > new_len {
-                self.unmap(unmap_range(UserAddr(at + new_len), old_len - new_len)?, trash)?;
+                let gone = unmap_range(UserAddr(at + new_len), old_len - new_len)?;
+                self.check_hole(&gone)?;
+                self.unmap(gone, trash)?;
             }
             return Ok(at);
         }
@@ -128,6 +130,9 @@ impl Inner {
             }
         }
         if !remap.has(MremapFlags::MAYMOVE) {
+            return Err(Errno::ENOMEM);
+        }
+        if self.vmas.len() + 3 >= MAX_MAP_COUNT {
             return Err(Errno::ENOMEM);
         }
         let to = self.find_free(0, new_len, false).ok_or(Errno::ENOMEM)?;

@@ -7,7 +7,7 @@ use abi::Errno;
 
 use super::limits::MAX_MAP_COUNT;
 use super::user::UserAddr;
-use super::{Inner, MemoryManager, PAGE, TASK_SIZE, Trash, page_up};
+use super::{Inner, Mappable, MemoryManager, PAGE, TASK_SIZE, Trash, page_up};
 
 impl MemoryManager {
     /// Removes the mappings in `[addr, addr + len)`; holes are fine.
@@ -16,13 +16,7 @@ impl MemoryManager {
         let mut trash = Trash::default();
         let result = {
             let mut inner = self.inner.write();
-            let splits = inner
-                .vmas
-                .find(range.start)
-                .is_some_and(|(at, _)| at.start < range.start && at.end > range.end);
-            if splits && inner.vmas.len() >= MAX_MAP_COUNT {
-                return Err(Errno::ENOMEM);
-            }
+            inner.check_hole(&range)?;
             inner.unmap(range, &mut trash)
         };
         drop(trash);
@@ -30,7 +24,8 @@ impl MemoryManager {
     }
 
     /// shmdt(2): removes all that is left of the System V segment that was attached at `addr`. EINVAL without one.
-    pub fn detach_segment(&self, addr: UserAddr) -> Result<(), Errno> {
+    /// Answers the segment.
+    pub fn detach_segment(&self, addr: UserAddr) -> Result<Arc<dyn Mappable>, Errno> {
         if !addr.0.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
@@ -66,7 +61,7 @@ pub(super) fn unmap_range(addr: UserAddr, len: u64) -> Result<Range<u64>, Errno>
 }
 
 impl Inner {
-    fn detach_segment(&mut self, addr: u64, trash: &mut Trash) -> Result<(), Errno> {
+    fn detach_segment(&mut self, addr: u64, trash: &mut Trash) -> Result<Arc<dyn Mappable>, Errno> {
         // The part of it that holds its first bytes may have gone already.
         let first = self.vmas.overlapping(addr..u64::MAX).find_map(|(at, vma)| {
             let file = vma.file().filter(|_| at.start >= addr && at.start - addr == vma.offset)?;
@@ -86,7 +81,14 @@ impl Inner {
         for part in parts {
             self.unmap(part, trash)?;
         }
-        Ok(())
+        Ok(segment)
+    }
+
+    /// ENOMEM when `range` going would make two of one mapping, and there are as many as there may be.
+    pub fn check_hole(&self, range: &Range<u64>) -> Result<(), Errno> {
+        let around = self.vmas.find(range.start);
+        let splits = around.is_some_and(|(at, _)| at.start < range.start && at.end > range.end);
+        if splits && self.vmas.len() >= MAX_MAP_COUNT { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     /// Removes mappings and pages in `range`. When the host can't, nothing has changed.
@@ -94,7 +96,7 @@ impl Inner {
         if self.vmas.is_free(range.clone()) {
             return Ok(());
         }
-        self.unmap_pages(range.clone())?;
+        self.retire_pages(range.clone())?;
         self.forget_vmas(range, trash);
         Ok(())
     }

@@ -7,6 +7,7 @@ use bitflags::bitflags;
 use platform::Prot;
 
 use super::mappable::Mappable;
+use super::numa::Policy;
 use super::ranges::Piece;
 
 /// The name that /proc/PID/maps shows for a mapping.
@@ -103,6 +104,8 @@ pub(super) struct Vma {
     pub offset: u64,
     /// PR_SET_VMA_ANON_NAME.
     pub anon_name: Option<Arc<[u8]>>,
+    /// mbind.
+    pub policy: Policy,
 }
 
 impl Vma {
@@ -174,5 +177,6 @@ impl Piece for Vma {
             && self.same_source(next)
             && (self.is_anonymous() || self.offset.checked_add(len) == Some(next.offset))
             && self.anon_name == next.anon_name
+            && self.policy == next.policy
     }
 }

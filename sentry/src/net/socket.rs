@@ -61,6 +61,9 @@ pub trait SocketOps: Send + Sync + Any {
         0
     }
 
+    /// What the attribute `system.sockprotoname` says.
+    fn protocol_name(&self) -> &'static str;
+
     /// The options that all families have.
     fn options(&self) -> &SocketOptions;
 

@@ -59,7 +59,7 @@ pub struct TaskSignals {
 }
 
 /// sigaltstack(2).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AltStack {
     /// Lowest address.
     pub base: u64,

@@ -28,7 +28,7 @@ pub struct SignalFd {
     mask: AtomicU64,
     waiters: Arc<Waiters>,
     /// Processes whose signals are passed on to the waiters.
-    processes: Mutex<Vec<(Weak<ThreadGroup>, WaitKey)>, sync::levels::FileState>,
+    processes: Mutex<Vec<(Weak<ThreadGroup>, WaitKey)>, sync::levels::FileStateInner>,
 }
 
 #[derive(Default)]
@@ -85,6 +85,10 @@ impl Drop for SignalFd {
 }
 
 impl FileOps for SignalFd {
+    fn has_write(&self) -> bool {
+        false
+    }
+
     fn blocking(&self) -> Blocking {
         Blocking::Record
     }

@@ -11,6 +11,7 @@ use abi::signal::Signal;
 use platform::{Registers, XState};
 use sync::Mutex;
 
+use super::cpu_time::Reading;
 use super::{
     Credentials, CurrentTask, Namespaces, Node, Pid, PidNamespace, ProcessGroup, Resources, RunState, Task,
     ThreadGroup,
@@ -79,7 +80,7 @@ impl CurrentTask {
     pub fn clone_task(&mut self, args: &CloneArgs) -> SysResult<i32> {
         use CloneFlags as C;
         let flags = args.flags;
-        check_flags(flags, args)?;
+        check_flags(flags)?;
         let kernel = Arc::clone(self.kernel());
         let is_thread = flags.contains(C::THREAD);
         self.check_process_limit(&kernel)?;
@@ -123,6 +124,7 @@ impl CurrentTask {
         task.timer_slack_ns.store(self.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         task.prctl_flags.store(self.prctl_flags.load(Ordering::Relaxed), Ordering::Relaxed);
         task.personality.store(self.personality.load(Ordering::Relaxed), Ordering::Relaxed);
+        task.memory_policy.store(self.memory_policy.load(Ordering::Relaxed), Ordering::Relaxed);
         task.seccomp.inherit(&self.seccomp);
         if flags.contains(C::CHILD_CLEARTID) {
             task.clear_child_tid.store(args.child_tid.0, Ordering::Relaxed);
@@ -232,6 +234,10 @@ impl CurrentTask {
         let group = ThreadGroup::new(kernel, &parent.container, pid, actions, limits);
         group.oom_score_adj.store(parent.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
         group.note_uid(self.creds.uid);
+        if flags.contains(C::VM) {
+            let now = Reading::from_now(&self.resources);
+            *group.reading.lock() = now;
+        }
         group.set_gave_up_tty(parent.gave_up_tty());
         group.timers.update_cpu_limit(&group);
         group
@@ -295,7 +301,7 @@ impl CurrentTask {
     }
 }
 
-fn check_flags(flags: CloneFlags, args: &CloneArgs) -> Result<(), Errno> {
+fn check_flags(flags: CloneFlags) -> Result<(), Errno> {
     use CloneFlags as C;
     let bad = flags.contains(C::NEWNS | C::FS)
         || flags.contains(C::NEWUSER | C::FS)
@@ -303,8 +309,7 @@ fn check_flags(flags: CloneFlags, args: &CloneArgs) -> Result<(), Errno> {
         || flags.contains(C::SIGHAND) && !flags.contains(C::VM)
         || flags.contains(C::SIGHAND | C::CLEAR_SIGHAND)
         || flags.contains(C::THREAD) && flags.intersects(C::NEWUSER | C::NEWPID)
-        || flags.contains(C::PIDFD | C::DETACHED)
-        || args.exit_signal > 64;
+        || flags.contains(C::PIDFD | C::DETACHED);
     if bad { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
@@ -332,6 +337,8 @@ pub(crate) fn new_task(
         start_ns: kernel.boot_ns(),
         in_guest: Default::default(),
         system_ns: AtomicU64::new(0),
+        fault_ns: AtomicU64::new(0),
+        cpu_time: Default::default(),
         voluntary_switches: AtomicU64::new(0),
         involuntary_switches: AtomicU64::new(0),
         minor_faults: AtomicU64::new(0),
@@ -343,6 +350,7 @@ pub(crate) fn new_task(
         timer_slack_ns: AtomicU64::new(50_000),
         prctl_flags: AtomicU32::new(0),
         personality: AtomicU32::new(0),
+        memory_policy: AtomicU64::new(0),
         seccomp: crate::seccomp::Seccomp::default(),
         exit_code: AtomicI32::new(0),
     });
@@ -396,6 +404,7 @@ fn become_task(kernel: &Arc<Kernel>, start: Start) {
         saved_mask: None,
         last_fault: super::current::LastFault::default(),
         rseq,
+        published: None,
         waited: std::time::Duration::ZERO,
         vfork_done: vfork,
         ended: None,

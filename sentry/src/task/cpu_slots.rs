@@ -22,6 +22,7 @@ use std::time::Duration;
 use sync::Mutex;
 
 use super::{Task, work};
+use crate::sched::MAX_CPUS;
 use crate::wait::Parker;
 
 /// Its thread is in guest code, or on the way there.
@@ -47,6 +48,17 @@ struct Slot {
 struct Waiter {
     task: Arc<Task>,
     parker: Arc<Parker>,
+    allowed: Allowed,
+}
+
+/// The CPUs that a thread may be on (sched_setaffinity(2)).
+#[derive(Clone, Copy)]
+pub(super) struct Allowed(pub [u64; MAX_CPUS / 64]);
+
+impl Allowed {
+    pub fn has(&self, cpu: usize) -> bool {
+        self.0.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 != 0)
+    }
 }
 
 /// The CPUs of an address space.
@@ -98,21 +110,21 @@ impl CpuSlots {
         self.change(cpu, held_by(task), 0);
     }
 
-    /// Takes a CPU, waiting for a turn: one that `allowed` likes if there is one. `None` when the thread has other
-    /// things to look at first.
+    /// Takes one of the CPUs that are `allowed`, waiting for a turn. `None` when the thread has other things to look at
+    /// first, such as a change of those.
     pub(super) fn take(
         &self,
         last: Option<usize>,
         task: &Arc<Task>,
         parker: &Arc<Parker>,
-        allowed: impl Fn(usize) -> bool,
+        allowed: Allowed,
     ) -> Option<usize> {
         if let Some(cpu) = self.try_take(last, task, &allowed) {
             return Some(cpu);
         }
         {
             let mut queue = self.queue.lock();
-            queue.push_back(Waiter { task: Arc::clone(task), parker: Arc::clone(parker) });
+            queue.push_back(Waiter { task: Arc::clone(task), parker: Arc::clone(parker), allowed });
             self.waiting.store(queue.len(), Ordering::SeqCst);
         }
         loop {
@@ -125,7 +137,7 @@ impl CpuSlots {
                 return taken;
             }
             parker.park(Some(SLICE));
-            self.preempt(task);
+            self.preempt(&allowed, task);
         }
     }
 
@@ -133,18 +145,13 @@ impl CpuSlots {
         self.slots[cpu].state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Takes a CPU that nobody is using at the moment: free ones first, then those of threads that are not in guest
-    /// code.
-    fn try_take(
-        &self,
-        last: Option<usize>,
-        task: &Arc<Task>,
-        allowed: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let all = || 0..self.slots.len();
+    /// Takes an allowed CPU that nobody is using at the moment: free ones first, then those of threads that are not in
+    /// guest code.
+    fn try_take(&self, last: Option<usize>, task: &Arc<Task>, allowed: &Allowed) -> Option<usize> {
+        let all = || (0..self.slots.len()).filter(|cpu| allowed.has(*cpu));
         let free = |cpu: &usize| self.slots[*cpu].state.load(Ordering::SeqCst) == 0;
-        let liked = last.into_iter().chain(all().filter(free)).chain(all()).filter(|cpu| allowed(*cpu));
-        let cpu = liked.chain(all().filter(free)).chain(all()).find(|cpu| {
+        let last = last.into_iter().filter(|cpu| allowed.has(*cpu));
+        let cpu = last.chain(all().filter(free)).chain(all()).find(|cpu| {
             let state = self.slots[*cpu].state.load(Ordering::SeqCst);
             state & IN_GUEST == 0 && self.change(*cpu, state, held_by(task) | IN_GUEST)
         })?;
@@ -162,16 +169,16 @@ impl CpuSlots {
         self.slots.iter().position(|slot| slot.state.load(Ordering::SeqCst) & !WANTED == held)
     }
 
-    /// Gives a CPU whose thread is not in guest code to the first who waits.
+    /// Gives a CPU whose thread is not in guest code to the first who waits for it.
     fn hand_over(&self, cpu: usize, held: u64) {
         let next = {
             let mut queue = self.queue.lock();
-            let first = queue.front().map(|first| held_by(&first.task));
+            let Some(at) = queue.iter().position(|waiter| waiter.allowed.has(cpu)) else { return };
             // Somebody may have taken it already. The one whose turn it was looks again by itself.
-            if !first.is_some_and(|first| self.change(cpu, held, first | IN_GUEST)) {
+            if !self.change(cpu, held, held_by(&queue[at].task) | IN_GUEST) {
                 return;
             }
-            let next = queue.pop_front();
+            let next = queue.remove(at);
             self.waiting.store(queue.len(), Ordering::SeqCst);
             next
         };
@@ -202,13 +209,12 @@ impl CpuSlots {
         }
     }
 
-    /// The first who waits gets the thread out of guest code that has been there longest, once its turn is over.
-    fn preempt(&self, task: &Arc<Task>) {
-        if !self.queue.lock().front().is_some_and(|first| Arc::ptr_eq(&first.task, task)) {
-            return;
-        }
+    /// Somebody who waits gets the thread out of guest code that has been longest on a CPU that he may be on, once its turn is
+    /// over.
+    fn preempt(&self, allowed: &Allowed, task: &Arc<Task>) {
         let since = |slot: &Slot| slot.since_ns.load(Ordering::Relaxed);
-        let Some(slot) = self.slots.iter().min_by_key(|slot| since(slot)) else { return };
+        let allowed = self.slots.iter().enumerate().filter(|(cpu, _)| allowed.has(*cpu));
+        let Some((_, slot)) = allowed.min_by_key(|(_, slot)| since(slot)) else { return };
         if task.kernel().boot_ns().saturating_sub(since(slot)) < SLICE_NS {
             return;
         }

@@ -45,6 +45,8 @@ pub struct CurrentTask {
     pub(crate) last_fault: LastFault,
     /// rseq(2).
     pub(super) rseq: super::rseq::Rseq,
+    /// What the page of the vDSO says of its CPU.
+    pub(super) published: Option<super::cpu_number::Published>,
     /// How long the current call has been waiting: not processor time.
     pub(super) waited: std::time::Duration,
     /// The vfork parent that waits for this task.

@@ -100,7 +100,9 @@ impl CurrentTask {
 
     fn become_image(&mut self, image: Image) {
         // What belongs to the old memory is settled in it.
+        self.thread_group().settle();
         self.forget_rseq();
+        self.withdraw_cpu();
         self.release_futexes_for_exec();
         let address = self.clear_child_tid.swap(0, Ordering::Relaxed);
         if address != 0 && Arc::strong_count(self.mm()) > 1 {

@@ -58,6 +58,9 @@ impl CurrentTask {
     pub(super) fn exit(mut self, status: i32) {
         self.leave_group_stop();
         self.forget_rseq();
+        self.withdraw_cpu();
+        // While there still is a process of the host that has used it.
+        self.thread_group().settle();
         self.release_robust_futexes();
         self.clear_child_tid();
         self.signal_vfork_done();
@@ -88,7 +91,7 @@ impl CurrentTask {
 /// The part of an exit that changes the tree.
 fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, status: i32) {
     let mut afterwards = Afterwards::default();
-    let usage = task.usage();
+    let usage = task.settled_usage();
     let mut tree = kernel.tree.lock();
     // Without a group exit the last thread to go gives the status, leader or not.
     let (last, final_status, exec_by) = {
@@ -108,12 +111,12 @@ fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, stat
         (last, state.group_exit.unwrap_or(status), state.exec_by)
     };
     group.dead_threads.lock().add(&usage);
-    kernel.count_task(task.creds().uid, -1);
     group.container.thread_ended(&usage);
     if task.is_leader() {
         task.set_state(RunState::Zombie);
         group.keep_dead_leader(Some(Arc::clone(task)));
     } else {
+        kernel.count_task(task.creds().uid, -1);
         task.set_state(RunState::Dead);
         let pid = task.pid();
         pid.set_task(std::sync::Weak::new());

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::poll::PollEvents;
 
-use super::CurrentTask;
+use super::{CurrentTask, WaitEnd};
 use crate::error::{Restart, SysResult};
-use crate::vfs::File;
 use crate::vfs::lock::{LockKind, LockOwner, RangeLock, Waiting};
+use crate::vfs::{File, Inode};
 
 /// Whether a lock that can't be had is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,29 @@ impl CurrentTask {
         };
         locks.wait_queue().unregister(key);
         result
+    }
+
+    /// Breaks the leases in the way of an open of `inode` (for writing if `writes`), and waits until they have gone.
+    /// EAGAIN without waiting where that is not wanted.
+    pub fn break_leases(&mut self, inode: &Inode, writes: bool, wait: Wait) -> SysResult<()> {
+        let Some(locks) = inode.locks_if_any() else { return Ok(()) };
+        loop {
+            let Some(in_the_way) = locks.break_leases(writes) else { return Ok(()) };
+            for broken in &in_the_way.told {
+                super::sigio::lease_broken(self.kernel(), &broken.file, broken.fd);
+            }
+            let until = in_the_way.until;
+            drop(in_the_way);
+            if wait == Wait::No {
+                return Err(Errno::EAGAIN.into());
+            }
+            let gone = |_: &mut Self| (!locks.has_lease_against(writes)).then_some(());
+            match self.wait_for(locks.wait_queue(), PollEvents::IN, Some(until), gone) {
+                // Out of time: they go the next time round.
+                Ok(()) | Err(WaitEnd::TimedOut) => {}
+                Err(end) => return Err(end.into_error(Restart::Sys, Errno::EAGAIN)),
+            }
+        }
     }
 
     /// flock(2).

@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use abi::Errno;
 use abi::capability::CAP_FSETID;
+use abi::inotify::InotifyMask;
+use abi::open::OpenFlags;
 use abi::poll::PollEvents;
 use abi::resource::{RLIM_INFINITY, RLIMIT_FSIZE};
 use abi::signal::{SI_USER, SigInfo, Signal};
@@ -19,6 +21,7 @@ use crate::error::{Restart, SysError, SysResult};
 use crate::mm::{UserSink, UserSlice, UserSource};
 use crate::net::Socket;
 use crate::vfs::file::AT_END;
+use crate::vfs::inotify::notify;
 use crate::vfs::open::{Opening, WaitingOpen};
 use crate::vfs::permission::without_set_id;
 use crate::vfs::{Blocking, BufSink, BufSource, File, IoSink, IoSource, SetAttr};
@@ -31,6 +34,9 @@ pub enum At {
     Position,
     /// At this offset; the position stays.
     Offset(u64),
+    /// As [`Position`](Self::Position) or [`Offset`](Self::Offset), and not at the end where `O_APPEND` says so
+    /// (RWF_NOAPPEND). `None` is the position.
+    NotAtEnd(Option<u64>),
 }
 
 /// Which way bytes go.
@@ -147,7 +153,10 @@ impl CurrentTask {
             return self.read_socket(file, slices, patience);
         }
         if !ops.seekable() {
-            let offset = if let At::Offset(offset) = at { offset } else { 0 };
+            let offset = match at {
+                At::Offset(offset) | At::NotAtEnd(Some(offset)) => offset,
+                At::Position | At::NotAtEnd(None) => 0,
+            };
             return self.retry_io(file, Direction::Read, patience, |task| {
                 ops.read(file, &mut UserSink::new(task.mm(), slices), offset)
             });
@@ -183,17 +192,23 @@ impl CurrentTask {
     fn write_seekable(&mut self, file: &Arc<File>, from: impl Bytes, len: u64, at: At) -> SysResult<usize> {
         self.drop_set_id(file)?;
         let mut position = match at {
-            At::Position => Some(file.position()),
-            At::Offset(_) => None,
+            At::Position | At::NotAtEnd(None) => Some(file.position()),
+            At::Offset(_) | At::NotAtEnd(Some(_)) => None,
         };
         let mut offset = match (&position, at) {
             (Some(position), _) => **position,
-            (None, At::Offset(offset)) => offset,
-            (None, At::Position) => 0,
+            (None, At::Offset(offset) | At::NotAtEnd(Some(offset))) => offset,
+            (None, At::Position | At::NotAtEnd(None)) => 0,
         };
+        if file.flags().contains(OpenFlags::APPEND) && !matches!(at, At::NotAtEnd(_)) {
+            offset = AT_END;
+        }
         check_end(offset, len)?;
         let len = self.limit_size(file, offset, len)?;
         let done = from.write(self, file, len as usize, &mut offset)?;
+        if done > 0 {
+            notify(&file.path.dentry, InotifyMask::MODIFY);
+        }
         if let Some(position) = &mut position {
             **position = offset + done as u64;
         }
@@ -302,6 +317,7 @@ impl CurrentTask {
         match opening {
             Opening::Done(file) => Ok(file),
             Opening::Waiting(waiting) => self.wait_for_open(waiting),
+            Opening::Leased(_) => Err(Errno::EAGAIN.into()),
         }
     }
 
@@ -350,19 +366,23 @@ fn check_end(offset: u64, len: u64) -> Result<(), Errno> {
 
 /// Reads a file that has a position.
 pub fn read_seekable(file: &File, sink: &mut dyn IoSink, at: At) -> Result<usize, Errno> {
-    match at {
-        At::Offset(offset) => {
+    let done = match at {
+        At::Offset(offset) | At::NotAtEnd(Some(offset)) => {
             check_end(offset, sink.remaining() as u64)?;
-            file.ops().read(file, sink, offset)
+            file.ops().read(file, sink, offset)?
         }
-        At::Position => {
+        At::Position | At::NotAtEnd(None) => {
             let mut position = file.position();
             check_end(*position, sink.remaining() as u64)?;
             let done = file.ops().read(file, sink, *position)?;
             *position += done as u64;
-            Ok(done)
+            done
         }
+    };
+    if done > 0 {
+        notify(&file.path.dentry, InotifyMask::ACCESS);
     }
+    Ok(done)
 }
 
 /// A source cut short.

@@ -11,7 +11,9 @@ mod access;
 mod block;
 mod clone;
 mod container;
+mod cpu_number;
 pub(crate) mod cpu_slots;
+mod cpu_time;
 mod creds;
 mod current;
 mod exec;
@@ -34,6 +36,7 @@ mod sigio;
 pub mod splice;
 mod start;
 mod thread_group;
+mod times;
 mod tree;
 mod usage;
 mod user_namespace;
@@ -61,6 +64,7 @@ pub use prctl_flags::PrctlFlags;
 pub use process_group::{ControllingTty, ProcessGroup, Session};
 pub use start::{Place, ProcessSpec};
 pub use thread_group::ThreadGroup;
+pub use times::Times;
 pub use tree::{Node, Tree};
 pub use usage::Usage;
 pub use user_namespace::{IdExtent, OVERFLOW_ID, UserNamespace};
@@ -180,8 +184,13 @@ pub struct Task {
     comm: Mutex<[u8; 16], sync::levels::Leaf>,
     /// When it was made, nanoseconds of the sandbox's boot clock.
     pub start_ns: u64,
+    /// Wall time in guest code.
     in_guest: RunClock,
+    /// Wall time in system calls, waits left out.
     system_ns: AtomicU64,
+    /// The part of it that faults took.
+    fault_ns: AtomicU64,
+    cpu_time: cpu_time::CpuTime,
     voluntary_switches: AtomicU64,
     involuntary_switches: AtomicU64,
     minor_faults: AtomicU64,
@@ -201,6 +210,8 @@ pub struct Task {
     pub prctl_flags: AtomicU32,
     /// personality(2).
     pub personality: AtomicU32,
+    /// set_mempolicy(2): a packed [`Policy`](crate::mm::Policy).
+    pub memory_policy: AtomicU64,
     /// Filters on its calls.
     pub seccomp: crate::seccomp::Seccomp,
     /// Exit status, once it has exited by itself.
@@ -320,11 +331,12 @@ impl Task {
         }
     }
 
-    /// What it has used so far.
-    pub fn usage(&self) -> Usage {
+    /// What it has used so far, CPU times as of the last [`usage`](Self::usage) of the process or a thread of it.
+    pub(super) fn settled_usage(&self) -> Usage {
+        let (user_ns, system_ns) = self.settled_ns();
         Usage {
-            user_ns: self.in_guest.sum_ns(self.kernel().boot_ns()),
-            system_ns: self.system_ns.load(Ordering::Relaxed),
+            user_ns,
+            system_ns,
             max_rss_kib: self.resources().map_or(0, |r| r.mm.peak_rss_kib()),
             minor_faults: self.minor_faults.load(Ordering::Relaxed),
             voluntary_switches: self.voluntary_switches.load(Ordering::Relaxed),

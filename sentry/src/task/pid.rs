@@ -265,3 +265,36 @@ fn release(numbers: &[(Arc<PidNamespace>, i32)]) {
         ns.table.lock().pids.remove(number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_round() {
+        let ns = PidNamespace::initial(UserNamespace::initial());
+        let first = Pid::new(&ns, &[]).expect("a number");
+        let held = Pid::new(&ns, &[RESERVED_PIDS + 5]).expect("this number");
+        // More than there are, each given back: the 32,768th is had like the first.
+        let mut last = 0;
+        for round in 0..3 * PID_MAX {
+            let pid = Pid::new(&ns, &[]).unwrap_or_else(|errno| panic!("number {round}: {errno:?}"));
+            let number = pid.number();
+            assert!(number != first.number() && number != held.number(), "{number} is in use");
+            assert!(number > last || number == RESERVED_PIDS, "{number} after {last}");
+            last = number;
+        }
+        // All at once.
+        let mut all = Vec::new();
+        let full = loop {
+            match Pid::new(&ns, &[]) {
+                Ok(pid) => all.push(pid),
+                Err(errno) => break errno,
+            }
+        };
+        assert_eq!(full, Errno::EAGAIN);
+        assert!(all.len() > (PID_MAX - 2 * RESERVED_PIDS) as usize, "{}", all.len());
+        all.truncate(10);
+        assert!(Pid::new(&ns, &[]).is_ok());
+    }
+}

@@ -35,6 +35,14 @@ impl PidFd {
 }
 
 impl FileOps for PidFd {
+    fn has_read(&self) -> bool {
+        false
+    }
+
+    fn has_write(&self) -> bool {
+        false
+    }
+
     fn blocking(&self) -> Blocking {
         Blocking::Record
     }

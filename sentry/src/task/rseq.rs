@@ -11,7 +11,7 @@ use abi::rseq::{ORIG_RSEQ_SIZE, RSEQ_CPU_ID_UNINITIALIZED, RSEQ_FEATURE_SIZE, Rs
 use abi::signal::{SigInfo, Signal};
 
 use super::CurrentTask;
-use super::cpu_slots::CpuSlots;
+use super::cpu_slots::{Allowed, CpuSlots};
 use crate::error::Result;
 use crate::mm::{TASK_SIZE, UserAddr, UserRef};
 
@@ -56,6 +56,17 @@ impl Active {
     fn new(registration: Registration, slots: Arc<CpuSlots>) -> Active {
         Active { registration, slots, cpu: None, told: None, look_again: true }
     }
+}
+
+/// What came of going to guest code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum EnterCpu {
+    /// Nothing had to be done for it.
+    Kept,
+    /// The thread has taken a CPU, and may have waited for it.
+    Taken,
+    /// There is something to look at first.
+    Not,
 }
 
 impl CurrentTask {
@@ -114,16 +125,22 @@ impl CurrentTask {
         self.rseq.active.as_ref()?.cpu.map(|cpu| cpu as u32)
     }
 
-    /// Before guest code runs: false when there is something to look at first.
-    pub(super) fn enter_cpu(&mut self) -> bool {
+    /// Before guest code runs.
+    pub(super) fn enter_cpu(&mut self) -> EnterCpu {
         match &self.rseq.active {
-            None => true,
+            None => EnterCpu::Kept,
             Some(Active { slots, cpu: Some(cpu), look_again: false, .. })
                 if slots.enter(*cpu, &self.task) =>
             {
-                true
+                EnterCpu::Kept
             }
-            Some(_) => self.take_cpu(),
+            Some(_) => {
+                if self.take_cpu() {
+                    EnterCpu::Taken
+                } else {
+                    EnterCpu::Not
+                }
+            }
         }
     }
 
@@ -145,13 +162,14 @@ impl CurrentTask {
     pub(super) fn reconsider_cpu(&mut self) {
         let affinity = self.affinity();
         if let Some(active) = &mut self.rseq.active {
-            active.look_again |= active.cpu.is_some_and(|cpu| !affinity(cpu));
+            active.look_again |= active.cpu.is_some_and(|cpu| !affinity.has(cpu));
+        } else {
+            self.withdraw_cpu();
         }
     }
 
-    fn affinity(&self) -> impl Fn(usize) -> bool + use<> {
-        let affinity = self.task.sched.lock().affinity;
-        move |cpu| affinity.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 != 0)
+    fn affinity(&self) -> Allowed {
+        Allowed(self.task.sched.lock().affinity)
     }
 
     /// Takes a CPU, tells the thread which, and aborts the sequence it is in: others may have been on this CPU since.

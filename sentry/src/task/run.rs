@@ -1,7 +1,7 @@
 //! The life of a guest thread: guest code, trap, answer, signals, and again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use abi::Errno;
@@ -11,6 +11,7 @@ use platform::{Access, PlatformError, Trap};
 
 use super::current::LastFault;
 use super::local::set_current_task;
+use super::rseq::EnterCpu;
 use super::{CurrentTask, work};
 use crate::error::SysError;
 use crate::mm::UserAddr;
@@ -30,6 +31,11 @@ pub enum End {
     Thread(i32),
 }
 
+/// Adds to a counter that only the calling thread writes.
+fn add(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+}
+
 impl CurrentTask {
     /// Runs until the thread exits, then takes it apart.
     pub(super) fn run(mut self) {
@@ -38,30 +44,34 @@ impl CurrentTask {
             // Made while the others were stopped.
             self.set_work(work::FREEZE);
         }
+        self.task.cpu_time.start();
         let epoch = self.kernel().booted();
         let since = |now: Instant| now.saturating_duration_since(epoch).as_nanos() as u64;
+        // When the kernel was last left or is about to be: reading the clock is a good part of what a short call takes.
+        let mut now = Instant::now();
         let end = loop {
             if self.work() != 0 {
                 self.do_work();
+                now = Instant::now();
             }
             if let Some(end) = self.ended {
                 break end;
             }
-            if !self.enter_cpu() {
-                continue;
+            match self.enter_cpu() {
+                EnterCpu::Kept => {}
+                EnterCpu::Taken => now = Instant::now(),
+                EnterCpu::Not => continue,
             }
-            self.task.in_guest.enter(since(Instant::now()));
+            self.publish_cpu();
+            self.task.in_guest.enter(since(now));
             let trap = self.context.run(&self.space, &mut self.regs);
             let trapped = Instant::now();
             self.leave_cpu();
             self.task.in_guest.leave(since(trapped));
+            self.waited = Duration::ZERO;
+            let fault = matches!(trap, Ok(Trap::Fault { .. }));
             match trap {
-                Ok(Trap::Syscall) => {
-                    self.waited = Duration::ZERO;
-                    self.system_call();
-                    let busy = trapped.elapsed().saturating_sub(self.waited);
-                    self.task.system_ns.fetch_add(busy.as_nanos() as u64, Ordering::Relaxed);
-                }
+                Ok(Trap::Syscall) => self.system_call(),
                 Ok(Trap::Interrupted) => {
                     self.task.involuntary_switches.fetch_add(1, Ordering::Relaxed);
                 }
@@ -73,6 +83,12 @@ impl CurrentTask {
                     self.force_fault(signal, code, address);
                 }
                 Err(error) => self.platform_failed(&error),
+            }
+            now = Instant::now();
+            let busy = now.saturating_duration_since(trapped).saturating_sub(self.waited).as_nanos() as u64;
+            add(&self.task.system_ns, busy);
+            if fault {
+                add(&self.task.fault_ns, busy);
             }
         };
         let End::Thread(status) = end;
@@ -94,8 +110,8 @@ impl CurrentTask {
     fn system_call(&mut self) {
         let number = self.regs.orig_rax;
         let args = [self.regs.rdi, self.regs.rsi, self.regs.rdx, self.regs.r10, self.regs.r8, self.regs.r9];
-        let kernel = Arc::clone(self.kernel());
-        match kernel.table.dispatch(self, number, args) {
+        let table = self.kernel().table;
+        match table.dispatch(self, number, args) {
             Ok(value) => self.regs.rax = value,
             Err(SysError::Errno(errno)) => self.regs.rax = errno.to_return_value(),
             Err(SysError::Restart(restart)) => {
@@ -109,8 +125,8 @@ impl CurrentTask {
 
     fn fault(&mut self, address: u64, access: Access, signal: i32, code: i32) {
         self.task.minor_faults.fetch_add(1, Ordering::Relaxed);
-        let mm = Arc::clone(self.mm());
-        if let Err(fault) = mm.handle_fault(address, access, signal, code) {
+        let handled = self.mm().handle_fault(address, access, signal, code);
+        if let Err(fault) = handled {
             let error = USER_ACCESS | self.error_code(access, address);
             self.last_fault = LastFault { trap: PAGE_FAULT, error, address };
             self.force_fault(fault.signal, fault.code, address);

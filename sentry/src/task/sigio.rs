@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use abi::open::OpenFlags;
 use abi::poll::PollEvents;
-use abi::signal::{POLL_HUP, POLL_IN, POLL_OUT, POLL_PRI, SI_SIGIO, SigInfo, Signal};
+use abi::signal::{POLL_HUP, POLL_IN, POLL_MSG, POLL_OUT, POLL_PRI, SI_SIGIO, SigInfo, Signal};
 use sync::Mutex;
 
 use super::{Credentials, CurrentTask, Task, ThreadGroup};
@@ -104,9 +104,12 @@ impl Wake for Due {
     }
 }
 
+/// Tells whoever has a lease through `file` that somebody else wants the file.
+pub(super) fn lease_broken(kernel: &Kernel, file: &File, fd: i32) {
+    signal_owner(kernel, file, fd, POLL_MSG, INPUT | PollEvents::MSG);
+}
+
 fn send(kernel: &Kernel, file: &File, fd: i32, mut events: PollEvents) {
-    let owner = file.owner.lock().clone();
-    let Some((kind, pid)) = &owner.who else { return };
     // Both ends of a pipe hear of everything that happens to it.
     let access = file.access();
     events.set(INPUT, access.read && events.intersects(INPUT));
@@ -122,6 +125,12 @@ fn send(kernel: &Kernel, file: &File, fd: i32, mut events: PollEvents) {
     } else {
         return;
     };
+    signal_owner(kernel, file, fd, code, band);
+}
+
+fn signal_owner(kernel: &Kernel, file: &File, fd: i32, code: i32, band: PollEvents) {
+    let owner = file.owner.lock().clone();
+    let Some((kind, pid)) = &owner.who else { return };
     let detailed = u32::try_from(owner.signal).ok().and_then(Signal::new).map(|signal| {
         let code = if OWN_CODES.contains(&signal) { SI_SIGIO } else { code };
         (signal, SigInfo::poll(signal, code, i64::from(band.bits()), fd))

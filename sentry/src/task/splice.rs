@@ -97,7 +97,7 @@ impl CurrentTask {
                 break;
             }
             let here = match at {
-                At::Position => At::Position,
+                At::Position | At::NotAtEnd(_) => At::Position,
                 At::Offset(offset) => At::Offset(offset + done as u64),
             };
             match self.write_from(to, &bytes, here) {

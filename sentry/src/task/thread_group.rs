@@ -36,6 +36,8 @@ pub struct ThreadGroup {
     pub limits: Mutex<Limits, sync::levels::Leaf>,
     /// Usage of threads that are gone.
     pub dead_threads: Mutex<Usage, sync::levels::Leaf>,
+    /// What the host had counted when CPU times were last reckoned.
+    pub(super) reading: Mutex<super::cpu_time::Reading, sync::levels::Leaf>,
     /// /proc/PID/oom_score_adj.
     pub oom_score_adj: std::sync::atomic::AtomicI32,
     /// Timers of the process: alarm, setitimer, timer_create.
@@ -69,6 +71,7 @@ impl ThreadGroup {
             child_wait: WaitQueue::new(),
             limits: Mutex::new(limits),
             dead_threads: Mutex::default(),
+            reading: Mutex::default(),
             oom_score_adj: std::sync::atomic::AtomicI32::new(0),
             timers: crate::time::ProcessTimers::default(),
             exiting: AtomicBool::new(false),
@@ -131,9 +134,15 @@ impl ThreadGroup {
 
     /// Usage of the whole process so far.
     pub fn usage(&self) -> Usage {
+        self.settle();
+        self.settled_usage()
+    }
+
+    /// The same, CPU times as of the last time that somebody asked: for those that hold the tree.
+    pub fn settled_usage(&self) -> Usage {
         let mut usage = *self.dead_threads.lock();
         for thread in self.threads() {
-            usage.add(&thread.usage());
+            usage.add(&thread.settled_usage());
         }
         usage
     }
@@ -147,10 +156,13 @@ impl ThreadGroup {
         self.exiting.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps the leader for as long as the process can be seen (it refers to the process, so it must be let go).
+    /// Keeps the leader for as long as the process can be seen (it refers to the process, so it must be let go). So long
+    /// it counts against its user's limit.
     pub(crate) fn keep_dead_leader(&self, leader: Option<Arc<Task>>) {
         let old = std::mem::replace(&mut *self.dead_leader.lock(), leader);
-        drop(old);
+        if let Some(old) = old {
+            self.kernel.count_task(old.creds().uid, -1);
+        }
     }
 
     /// Whether it has no terminal though its session may have one.

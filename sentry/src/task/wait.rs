@@ -116,7 +116,7 @@ impl CurrentTask {
         let id = child.group.id();
         let make = |status: i32, code: i32, value: i32| {
             let ns = self.pid();
-            let mut usage = child.group.usage();
+            let mut usage = child.group.settled_usage();
             usage.add(&child.children_usage);
             let uid = child.group.any_thread().map_or(child.group.last_uid(), |t| t.creds().uid);
             let pid = child.group.pid.number_in(ns.namespace());

@@ -4,6 +4,7 @@
 //! time is the host's. Deadlines inside the kernel are [`Instant`]s of the host's monotonic clock; this is the one
 //! place that translates, so that a checkpoint only has to store the epoch's distance.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use abi::time::{
@@ -11,28 +12,32 @@ use abi::time::{
     CLOCK_REALTIME, CLOCK_REALTIME_ALARM, CLOCK_REALTIME_COARSE, CLOCK_TAI, Timespec,
 };
 
+use super::line::SharedLine;
+
 /// Nanoseconds in a second.
 pub const SECOND_NS: i64 = 1_000_000_000;
 /// Resolution of the coarse clocks: a tick of a host with HZ=250.
 const COARSE_NS: i64 = 4_000_000;
 
 /// The clocks that do not belong to a task.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Clocks {
     /// When the monotonic clock of the sandbox showed zero.
     epoch: Instant,
+    /// What the vDSO reads time by, as soon as it does: everything that a guest is told comes from it.
+    line: Arc<SharedLine>,
 }
 
 impl Clocks {
     /// Clocks of a machine that boots now.
     pub fn new() -> Clocks {
-        Clocks { epoch: Instant::now() }
+        Clocks { epoch: Instant::now(), line: Arc::default() }
     }
 
     /// Clocks of a sandbox that had been up for `uptime` (restore).
     pub fn with_uptime(uptime: Duration) -> Clocks {
         let now = Instant::now();
-        Clocks { epoch: now.checked_sub(uptime).unwrap_or(now) }
+        Clocks { epoch: now.checked_sub(uptime).unwrap_or(now), line: Arc::default() }
     }
 
     /// When the monotonic clock showed zero.
@@ -40,17 +45,33 @@ impl Clocks {
         self.epoch
     }
 
+    /// The line that the vDSO reads time by.
+    pub(super) fn line(&self) -> &SharedLine {
+        &self.line
+    }
+
     /// CLOCK_MONOTONIC, in nanoseconds. Boot time is the same: a sandbox never sleeps.
     pub fn monotonic_ns(&self) -> i64 {
+        match self.line.get() {
+            Some(line) => line.at(platform::cpu::time_stamp()),
+            None => self.host_monotonic_ns(),
+        }
+    }
+
+    /// The same by the host's clock, which the line follows.
+    pub(super) fn host_monotonic_ns(&self) -> i64 {
         to_ns(self.epoch.elapsed())
     }
 
     /// CLOCK_REALTIME, in nanoseconds since 1970.
     pub fn realtime_ns(&self) -> i64 {
-        Self::realtime_now_ns()
+        match self.line.get() {
+            Some(line) => line.at(platform::cpu::time_stamp()).saturating_add(line.realtime_ahead_ns),
+            None => Self::realtime_now_ns(),
+        }
     }
 
-    /// CLOCK_REALTIME, which is the same for all.
+    /// CLOCK_REALTIME of the host, which the line follows.
     pub fn realtime_now_ns() -> i64 {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => to_ns(since),

@@ -2,6 +2,7 @@
 
 pub mod clock;
 mod cpu_clock;
+pub mod line;
 mod posix_timer;
 mod process_timers;
 mod schedule;

@@ -9,14 +9,16 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 use abi::open::OpenFlags;
 use abi::poll::PollEvents;
 use sync::{Mutex, SleepMutex, SleepMutexGuard};
 
 use super::io::{IoSink, IoSource};
+use super::mount::MountFlags;
 use crate::SysResult;
 use crate::mm::Mappable;
 use crate::task::{Credentials, CurrentTask, Pid};
@@ -115,6 +117,16 @@ pub trait FileOps: Send + Sync + Any {
     /// Called by the generic layer before each attempt to read or write: job control of terminals.
     fn before_io(&self, _file: &File, _task: &CurrentTask, _writes: bool) -> SysResult<()> {
         Ok(())
+    }
+
+    /// Whether this kind of file can be read at all. Where not, EINVAL wins over what is wrong with the buffers.
+    fn has_read(&self) -> bool {
+        true
+    }
+
+    /// Whether it can be written at all; likewise.
+    fn has_write(&self) -> bool {
+        true
     }
 
     /// Reads at `offset` (ignored by streams). Zero is the end of the file.
@@ -244,6 +256,15 @@ pub trait FileOps: Send + Sync + Any {
     }
 }
 
+/// How a read shows in the time of access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessTime {
+    /// Where it would be older than the last change, or a day old.
+    Relative,
+    /// Always.
+    Strict,
+}
+
 /// What an open file holds of its inode until it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
@@ -263,6 +284,9 @@ pub struct File {
     /// The place in the tree: each open file has one (pipes and the like sit in a kernel-internal file system).
     pub path: super::path::Path,
     access: AccessMode,
+    counts_as_reader: bool,
+    /// The open(2) that made the description made the file too.
+    created: AtomicBool,
     /// Status flags: those of F_GETFL.
     flags: AtomicU32,
     position: SleepMutex<u64>,
@@ -320,11 +344,24 @@ impl File {
         opener: Arc<Credentials>,
         claim: Claim,
     ) -> Arc<File> {
+        if claim == Claim::Write {
+            path.mount.writer_comes();
+        }
+        let access = AccessMode::from_flags(flags);
+        let counts_as_reader = access.read
+            && claim == Claim::None
+            && !flags.contains(OpenFlags::PATH)
+            && path.inode().is_regular();
+        if counts_as_reader {
+            path.inode().reader_comes();
+        }
         Arc::new(File {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             ops,
             path,
-            access: AccessMode::from_flags(flags),
+            access,
+            counts_as_reader,
+            created: AtomicBool::new(false),
             flags: AtomicU32::new((flags - CREATION - OpenFlags::CLOEXEC).bits()),
             position: SleepMutex::new(0),
             claim,
@@ -338,6 +375,15 @@ impl File {
     /// The operations.
     pub fn ops(&self) -> &dyn FileOps {
         &*self.ops
+    }
+
+    /// Whether its open(2) has made the file (F_CREATED_QUERY).
+    pub fn has_created(&self) -> bool {
+        self.created.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_created(&self) {
+        self.created.store(true, Ordering::Relaxed);
     }
 
     /// The operations as one kind, if they are that.
@@ -365,9 +411,24 @@ impl File {
         self.flags().contains(OpenFlags::NONBLOCK)
     }
 
-    /// Whether a write at `offset` goes to the end of the file instead.
+    /// Whether a write at `offset` goes to the end of the file instead. The generic layer has made it [`AT_END`] where
+    /// `O_APPEND` says so.
     pub fn appends(&self, offset: u64) -> bool {
-        offset == AT_END || self.flags().contains(OpenFlags::APPEND)
+        offset == AT_END
+    }
+
+    /// How reading through it shows in the time of access; `None`: it does not.
+    pub fn access_time(&self) -> Option<AccessTime> {
+        let mount = self.path.mount.flags();
+        let is_dir = self.path.inode().is_dir();
+        if self.flags().contains(OpenFlags::NOATIME)
+            || mount.contains(MountFlags::NOATIME)
+            || (is_dir && mount.contains(MountFlags::NODIRATIME))
+            || self.path.mount.is_read_only()
+        {
+            return None;
+        }
+        Some(if mount.contains(MountFlags::RELATIME) { AccessTime::Relative } else { AccessTime::Strict })
     }
 
     /// F_SETFL: changes what it may change (`O_APPEND`, `O_ASYNC`, `O_DIRECT`, `O_NOATIME`, `O_NONBLOCK`).
@@ -404,6 +465,25 @@ impl File {
         position
     }
 
+    /// ftruncate(2): as [`FileOps::truncate`], and whoever watches is told.
+    pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+        self.ops.truncate(self, size)?;
+        super::inotify::notify(&self.path.dentry, InotifyMask::MODIFY);
+        Ok(())
+    }
+
+    /// fallocate(2): as [`FileOps::allocate`], and whoever watches is told.
+    pub fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        self.ops.allocate(self, mode, offset, len)?;
+        super::inotify::notify(&self.path.dentry, InotifyMask::MODIFY);
+        Ok(())
+    }
+
+    /// It has been read by getdents64(2).
+    pub fn listed(&self) {
+        super::inotify::notify(&self.path.dentry, InotifyMask::ACCESS);
+    }
+
     /// What is ready.
     pub fn poll(&self) -> PollEvents {
         self.ops.poll(self)
@@ -417,9 +497,20 @@ impl Drop for File {
         // Releasing may close a host fd, wake the other end, or ask the Gofer: never under a lock.
         let ops = std::mem::replace(&mut self.ops, Box::new(Released));
         ops.release(self);
+        if !self.is_path() {
+            let events =
+                if self.access.write { InotifyMask::CLOSE_WRITE } else { InotifyMask::CLOSE_NOWRITE };
+            super::inotify::notify(&self.path.dentry, events);
+        }
+        if self.counts_as_reader {
+            self.path.inode().reader_goes();
+        }
         match self.claim {
             Claim::None => {}
-            Claim::Write => self.path.inode().put_write(),
+            Claim::Write => {
+                self.path.inode().put_write();
+                self.path.mount.writer_goes();
+            }
             Claim::DenyWrite => self.path.inode().allow_write(),
         }
         if let Some(locks) = self.path.inode().locks_if_any() {

@@ -22,6 +22,7 @@ use sync::{Mutex, SleepMutex, SleepMutexGuard};
 use super::attr::{Attr, NewNode, SetAttr};
 use super::caller::Caller;
 use super::file::FileOps;
+use super::inotify::Watches;
 use super::path::Path;
 use super::permission::{Want, generic_permission};
 use super::super_block::SuperBlock;
@@ -45,6 +46,10 @@ pub struct Inode {
     linkable: AtomicBool,
     /// Above zero: open for writing so often; below: so often being executed (ETXTBSY).
     writers: AtomicI32,
+    /// Files open for reading only.
+    readers: AtomicU32,
+    /// How long what is written to it is expected to live (F_SET_RW_HINT).
+    write_hint: AtomicU32,
     /// Changes of a directory, writes of a regular file: one at a time.
     lock: SleepMutex<()>,
     /// Of a directory: how often its entries have changed.
@@ -53,6 +58,8 @@ pub struct Inode {
     attachment: Mutex<Option<Arc<dyn Any + Send + Sync>>, sync::levels::Leaf>,
     /// flock(2) and fcntl(2) locks, made when the first comes.
     locks: OnceLock<Box<super::lock::FileLocks>>,
+    /// Who watches it, made when the first comes.
+    watches: OnceLock<Box<Watches>>,
     ops: Box<dyn InodeOps>,
 }
 
@@ -68,10 +75,13 @@ impl Inode {
             gid: AtomicU32::new(attr.gid),
             linkable: AtomicBool::new(false),
             writers: AtomicI32::new(0),
+            readers: AtomicU32::new(0),
+            write_hint: AtomicU32::new(0),
             lock: SleepMutex::new(()),
             changes: AtomicU64::new(0),
             attachment: Mutex::new(None),
             locks: OnceLock::new(),
+            watches: OnceLock::new(),
             ops,
         })
     }
@@ -164,6 +174,29 @@ impl Inode {
         self.writers.load(Ordering::Acquire).max(0) as u32
     }
 
+    /// How many descriptions are open for reading only.
+    pub fn readers(&self) -> u32 {
+        self.readers.load(Ordering::Acquire)
+    }
+
+    pub(super) fn reader_comes(&self) {
+        self.readers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn reader_goes(&self) {
+        self.readers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How long what is written is expected to live: an `RWH_WRITE_LIFE_*`.
+    pub fn write_hint(&self) -> u32 {
+        self.write_hint.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`write_hint`](Self::write_hint).
+    pub fn set_write_hint(&self, hint: u32) {
+        self.write_hint.store(hint, Ordering::Relaxed);
+    }
+
     /// The file is about to be executed: nobody may open it for writing; ETXTBSY when somebody has.
     pub fn deny_write(&self) -> Result<()> {
         let less = |n: i32| if n > 0 { None } else { n.checked_sub(1) };
@@ -198,6 +231,21 @@ impl Inode {
     pub fn detach(&self) {
         let taken = self.attachment.lock().take();
         drop(taken);
+    }
+
+    /// Who watches it; made on first use.
+    pub(super) fn watches(&self) -> &Watches {
+        self.watches.get_or_init(Box::default)
+    }
+
+    /// Who watches it, if ever somebody did.
+    pub(super) fn watches_if_any(&self) -> Option<&Watches> {
+        self.watches.get().map(|watches| &**watches)
+    }
+
+    /// Whether somebody watches it who has to be told that its last name has gone, now that nobody uses that.
+    pub(super) fn is_watched_and_gone(&self) -> bool {
+        self.watches.get().is_some() && self.ops.attr(self).is_ok_and(|attr| attr.nlink == 0 || self.is_dir())
     }
 
     /// File locks; made on first use.
@@ -364,6 +412,11 @@ pub trait InodeOps: Send + Sync + Any {
     /// inode). Default: what the super block says.
     fn revalidate(&self, inode: &Inode) -> bool {
         inode.sb.revalidate()
+    }
+
+    /// Asked before who may change attributes: whether anybody can.
+    fn attributes_change(&self) -> Result<()> {
+        Ok(())
     }
 
     /// Value of an extended attribute; ENODATA when there is none of that name.

@@ -17,6 +17,7 @@ use super::path::Path;
 use super::pipe::{Fifo, PipeEnd, new_pipe};
 use super::super_block::{SuperBlock, SuperBlockOps};
 use crate::Result;
+use crate::net::Socket;
 use crate::task::Credentials;
 
 /// pipefs, sockfs and anon_inodefs.
@@ -60,8 +61,10 @@ impl InternalFs {
         let mut attr = Attr::new(sb.next_ino(), S_IFSOCK | 0o777, creds.fsuid, creds.fsgid);
         let never = Timestamp::default();
         (attr.atime, attr.mtime, attr.ctime, attr.btime) = (never, never, never, None);
+        let protocol = ops.as_any().downcast_ref::<Socket>().map(|socket| socket.ops().protocol_name());
+        let node = InternalInode { attr: Mutex::new(attr), change: Change::Allowed, protocol };
         let name = format!("socket:[{}]", attr.ino);
-        let dentry = Dentry::new_unnamed(inode(sb, attr, Change::Allowed), None, name.as_bytes());
+        let dentry = Dentry::new_unnamed(Inode::new(sb, &attr, Box::new(node)), None, name.as_bytes());
         let path = Path::new(Arc::clone(&self.sockets), dentry);
         File::new(ops, path, flags | OpenFlags::RDWR, Arc::clone(creds))
     }
@@ -120,27 +123,45 @@ enum Change {
 }
 
 fn inode(sb: &Arc<SuperBlock>, attr: Attr, change: Change) -> Arc<Inode> {
-    Inode::new(sb, &attr, Box::new(InternalInode { attr: Mutex::new(attr), change }))
+    Inode::new(sb, &attr, Box::new(InternalInode { attr: Mutex::new(attr), change, protocol: None }))
 }
 
 struct InternalInode {
     attr: Mutex<Attr, sync::levels::Inode>,
     change: Change,
+    /// Of a socket: the one attribute that it has (XATTR_NAME_SOCKPROTONAME).
+    protocol: Option<&'static str>,
 }
+
+/// `system.sockprotoname`, which can be read and listed, not changed.
+const PROTOCOL_NAME: &[u8] = b"system.sockprotoname";
 
 impl InodeOps for InternalInode {
     fn attr(&self, _inode: &Inode) -> Result<Attr> {
         Ok(*self.attr.lock())
     }
 
+    fn attributes_change(&self) -> Result<()> {
+        if self.change == Change::Forbidden { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
+    }
+
     fn set_attr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<()> {
-        if self.change == Change::Forbidden {
-            return Err(Errno::EOPNOTSUPP);
-        }
+        self.attributes_change()?;
         let mut attr = self.attr.lock();
         attr.apply(change);
         inode.set_owner(attr.mode, attr.uid, attr.gid);
         Ok(())
+    }
+
+    fn get_xattr(&self, _inode: &Inode, name: &[u8]) -> Result<Vec<u8>> {
+        match self.protocol {
+            Some(protocol) if name == PROTOCOL_NAME => Ok([protocol.as_bytes(), b"\0"].concat()),
+            _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
+    fn list_xattr(&self, _inode: &Inode) -> Result<Vec<Vec<u8>>> {
+        Ok(self.protocol.map(|_| PROTOCOL_NAME.to_vec()).into_iter().collect())
     }
 
     fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {

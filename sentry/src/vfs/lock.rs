@@ -85,6 +85,7 @@ struct State {
     ranges: Vec<RangeLock>,
     /// By open file description.
     whole: Vec<(u64, LockKind)>,
+    leases: Vec<super::lease::Lease>,
 }
 
 /// Locks of one file.
@@ -196,6 +197,25 @@ impl FileLocks {
     pub fn release_file(&self, file: u64) {
         self.unlock(LockOwner::Description(file), LockRange { start: 0, last: TO_END });
         self.funlock(file);
+        // Most have none.
+        let _ = self.end_lease(file);
+    }
+
+    /// Looks at the leases.
+    pub(super) fn with_leases<T>(&self, look: impl FnOnce(&[super::lease::Lease]) -> T) -> T {
+        look(&self.state.lock().leases)
+    }
+
+    /// Changes the leases; who waits is told of a success.
+    pub(super) fn change_leases(
+        &self,
+        change: impl FnOnce(&mut Vec<super::lease::Lease>) -> Result<()>,
+    ) -> Result<()> {
+        let done = change(&mut self.state.lock().leases);
+        if done.is_ok() {
+            self.wake();
+        }
+        done
     }
 
     /// All locks of ranges, and those of flock(2) with their descriptions: for /proc/locks.

@@ -6,29 +6,21 @@
 //! Lock levels: `Mount` for the tree lock ([`lock_tree`]); the fields of a mount are `Leaf`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Weak};
 
+use abi::Errno;
 use sync::{Mutex, MutexGuard, RwLock};
 
 use super::dentry::Dentry;
 use super::namespace::MountNamespace;
 use super::path::Path;
+pub use super::propagation::Propagation;
 use super::super_block::SuperBlock;
+use crate::Result;
 
 /// Flags of one mount: RDONLY, NOSUID, NODEV, NOEXEC, NOATIME, NODIRATIME, RELATIME, NOSYMFOLLOW.
 pub use abi::stat::StatfsFlags as MountFlags;
-
-/// How mounts below this one spread (mount_namespaces(7)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Propagation {
-    /// Peer group it gives to and takes from; 0 when not shared.
-    pub group: u64,
-    /// Peer group it takes from; 0 when no slave.
-    pub master: u64,
-    /// MS_UNBINDABLE.
-    pub unbindable: bool,
-}
 
 /// A mount.
 pub struct Mount {
@@ -39,6 +31,14 @@ pub struct Mount {
     /// The source as it was given to mount(2).
     pub source: Box<[u8]>,
     flags: AtomicU64,
+    /// Flags that its holder may not take off, because it came from a more privileged user namespace.
+    locked_flags: AtomicU64,
+    /// It may not be taken from its place alone: what it covers is hidden from a less privileged user namespace.
+    locked: AtomicBool,
+    /// Files that were opened for writing through it.
+    writers: AtomicU64,
+    /// umount2(2) with MNT_EXPIRE has come by, and nobody has used it since.
+    expiring: AtomicBool,
     place: RwLock<MountPlace, sync::levels::Leaf>,
     /// What is mounted on dentries of this mount, by their address; they stay while mounts hold them.
     children: RwLock<HashMap<usize, Arc<Mount>>, sync::levels::Leaf>,
@@ -52,6 +52,17 @@ struct MountPlace {
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(20);
+/// Mounts by the dentries that they are on, in all namespaces.
+static POINTS: LazyLock<Mutex<Points, sync::levels::Leaf>> = LazyLock::new(Mutex::default);
+
+type Points = HashMap<usize, Vec<Weak<Mount>>>;
+
+/// What is mounted on `dentry` in any namespace.
+pub(super) fn mounted_on(dentry: &Arc<Dentry>, _lock: &TreeLock) -> Vec<Arc<Mount>> {
+    let points = POINTS.lock();
+    points.get(&key(dentry)).map_or_else(Vec::new, |mounts| mounts.iter().filter_map(Weak::upgrade).collect())
+}
+
 static TREE: Mutex<(), sync::levels::Mount> = Mutex::new(());
 
 /// Counts changes of mount trees.
@@ -81,10 +92,37 @@ impl Mount {
             root,
             source: source.into(),
             flags: AtomicU64::new(flags.bits()),
+            locked_flags: AtomicU64::new(0),
+            locked: AtomicBool::new(false),
+            writers: AtomicU64::new(0),
+            expiring: AtomicBool::new(false),
             place: RwLock::default(),
             children: RwLock::default(),
             propagation: Mutex::default(),
         })
+    }
+
+    /// Its id in the newer calls: never that of a mount by the older count.
+    pub fn unique_id(&self) -> u64 {
+        self.id + (1 << 32)
+    }
+
+    /// Where in its file system it begins.
+    pub fn root_text(&self) -> Vec<u8> {
+        let mut text: Vec<u8> = Vec::new();
+        let mut dentry = Arc::clone(&self.root);
+        while let Some(up) = dentry.parent() {
+            let name = dentry.name();
+            text = [b"/", name.as_bytes(), &text[..]].concat();
+            dentry = up;
+        }
+        if text.is_empty() {
+            text.push(b'/');
+        }
+        if self.root.is_unlinked() {
+            text.extend_from_slice(b"//deleted");
+        }
+        text
     }
 
     /// The file system.
@@ -100,6 +138,75 @@ impl Mount {
     /// Replaces the flags.
     pub fn set_flags(&self, flags: MountFlags) {
         self.flags.store(flags.bits(), Ordering::Relaxed);
+    }
+
+    /// Replaces the flags as a caller asks who may not take off locked ones: EPERM.
+    pub fn change_flags(&self, flags: MountFlags) -> Result<()> {
+        self.may_change_flags(flags)?;
+        self.set_flags(flags);
+        Ok(())
+    }
+
+    /// Whether [`change_flags`](Self::change_flags) may; EBUSY when it is to be read-only and files are open for writing.
+    pub fn may_change_flags(&self, flags: MountFlags) -> Result<()> {
+        self.may_take_off(flags)?;
+        let newly_read_only =
+            flags.contains(MountFlags::RDONLY) && !self.flags().contains(MountFlags::RDONLY);
+        if newly_read_only && self.has_writers() { Err(Errno::EBUSY) } else { Ok(()) }
+    }
+
+    /// EPERM where `flags` lack a locked one.
+    pub fn may_take_off(&self, flags: MountFlags) -> Result<()> {
+        let locked = MountFlags::from_bits_retain(self.locked_flags.load(Ordering::Relaxed));
+        let kept = locked & !ATIME;
+        let same_atime = !locked.intersects(ATIME) || (flags ^ self.flags()) & ATIME == MountFlags::empty();
+        if flags.contains(kept) && same_atime { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    fn has_writers(&self) -> bool {
+        self.writers.load(Ordering::Acquire) != 0
+    }
+
+    /// A file is opened for writing through it.
+    pub(super) fn writer_comes(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+        self.sb().writer_comes();
+    }
+
+    /// It is closed.
+    pub(super) fn writer_goes(&self) {
+        self.writers.fetch_sub(1, Ordering::AcqRel);
+        self.sb().writer_goes();
+    }
+
+    /// It has come to a less privileged user namespace: its flags stay on.
+    pub(super) fn lock_flags(&self) {
+        let stay = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        // How times of access are kept is locked whatever it is.
+        let locked = (self.flags() & stay) | ATIME;
+        self.locked_flags.fetch_or(locked.bits(), Ordering::Relaxed);
+    }
+
+    /// Whether it is bound to its place.
+    pub fn is_locked(&self) -> bool {
+        self.locked.load(Ordering::Relaxed)
+    }
+
+    /// Binds it to its place, or frees it.
+    pub(super) fn set_locked(&self, locked: bool) {
+        self.locked.store(locked, Ordering::Relaxed);
+    }
+
+    /// Marks it as about to expire; whether it was marked.
+    pub(super) fn mark_expiring(&self) -> bool {
+        self.expiring.swap(true, Ordering::Relaxed)
+    }
+
+    /// Somebody uses it.
+    pub fn used(&self) {
+        if self.expiring.load(Ordering::Relaxed) {
+            self.expiring.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Whether nothing may be changed through it.
@@ -139,9 +246,14 @@ impl Mount {
         *self.propagation.lock()
     }
 
-    /// Sets the propagation.
-    pub fn set_propagation(&self, propagation: Propagation) {
+    /// Sets the propagation; who is in which group is the business of `propagation::groups`.
+    pub(super) fn set_propagation(&self, propagation: Propagation) {
         *self.propagation.lock() = propagation;
+    }
+
+    /// Whether it gives to peers.
+    pub fn is_shared(&self) -> bool {
+        self.propagation().group != 0
     }
 
     /// Whether anything is mounted below it.
@@ -149,16 +261,22 @@ impl Mount {
         !self.children.read().is_empty()
     }
 
-    /// Another mount of the same file system that shows `root`, with the same flags.
+    /// Another mount of the same file system that shows `root`, with the same flags and the same propagation.
     pub(super) fn copy(&self, root: &Arc<Dentry>) -> Arc<Mount> {
         let copy = Mount::new(Arc::clone(root), &self.source, self.flags());
-        copy.set_propagation(self.propagation());
+        copy.locked_flags.store(self.locked_flags.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy.set_propagation(Propagation { unbindable: false, ..self.propagation() });
         copy
     }
 
     /// It is part of `namespace`.
     pub(super) fn set_namespace(&self, namespace: &Weak<MountNamespace>) {
         self.place.write().namespace = Weak::clone(namespace);
+    }
+
+    /// Whether nobody but the parent's table and `others - 1` references of the caller hold it.
+    pub(super) fn is_unused(self: &Arc<Self>, others: usize, _lock: &TreeLock) -> bool {
+        Arc::strong_count(self) == others
     }
 
     /// Takes it from its place if nobody but the parent and `others - 1` references of the caller hold it.
@@ -175,6 +293,7 @@ impl Mount {
         let place = std::mem::take(&mut *self.place.write());
         CHANGES.fetch_add(1, Ordering::AcqRel);
         point.dentry.remove_mount();
+        self.forget_point(&point);
         drop((removed, place));
         true
     }
@@ -184,7 +303,18 @@ impl Mount {
         CHANGES.fetch_add(1, Ordering::AcqRel);
         *self.place.write() = MountPlace { point: Some(point.clone()), namespace: Weak::clone(namespace) };
         point.dentry.add_mount();
+        POINTS.lock().entry(key(&point.dentry)).or_default().push(Arc::downgrade(self));
         point.mount.children.write().insert(key(&point.dentry), Arc::clone(self));
+    }
+
+    fn forget_point(self: &Arc<Self>, point: &Path) {
+        let mut points = POINTS.lock();
+        if let Some(mounts) = points.get_mut(&key(&point.dentry)) {
+            mounts.retain(|mount| !std::ptr::eq(mount.as_ptr(), Arc::as_ptr(self)));
+            if mounts.is_empty() {
+                points.remove(&key(&point.dentry));
+            }
+        }
     }
 
     /// Makes it the top of `namespace`.
@@ -199,9 +329,14 @@ impl Mount {
         let point = place.point?;
         point.mount.children.write().remove(&key(&point.dentry));
         point.dentry.remove_mount();
+        self.forget_point(&point);
         Some(point)
     }
 }
+
+/// How times of access are kept.
+pub(super) const ATIME: MountFlags =
+    MountFlags::NOATIME.union(MountFlags::NODIRATIME).union(MountFlags::RELATIME);
 
 fn key(dentry: &Arc<Dentry>) -> usize {
     Arc::as_ptr(dentry) as usize

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 use abi::open::{O_ACCMODE, OpenFlags, ResolveFlags};
 use abi::stat::S_IALLUGO;
 
@@ -11,6 +12,7 @@ use super::attr::{FileType, NewKind, SetAttr};
 use super::caller::Caller;
 use super::dentry::Dentry;
 use super::file::{AccessMode, Blocking, Claim, File, FileOps};
+use super::inotify::{notify, notify_entry};
 use super::mount::MountFlags;
 use super::path::Path;
 use super::permission::Want;
@@ -94,6 +96,11 @@ impl How {
         self.resolve.contains(ResolveFlags::IN_ROOT)
     }
 
+    /// What the open is to be allowed to do; `None` with `O_PATH`.
+    pub fn want(&self) -> Option<Want> {
+        self.want
+    }
+
     /// The flags.
     pub fn flags(&self) -> OpenFlags {
         self.flags
@@ -118,6 +125,8 @@ pub enum Opening {
     Done(Arc<File>),
     /// It has to wait.
     Waiting(WaitingOpen),
+    /// A lease is in the way: it is to be broken, and the whole open to be done again.
+    Leased(Arc<super::Inode>),
 }
 
 impl Opening {
@@ -125,7 +134,7 @@ impl Opening {
     pub fn now(self) -> Result<Arc<File>> {
         match self {
             Opening::Done(file) => Ok(file),
-            Opening::Waiting(_) => Err(Errno::EAGAIN),
+            Opening::Waiting(_) | Opening::Leased(_) => Err(Errno::EAGAIN),
         }
     }
 }
@@ -160,6 +169,13 @@ impl FileOps for PathOnly {
     }
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+impl File {
+    /// An `O_PATH` file of a place.
+    pub fn of_path(place: Path, opener: Arc<Credentials>) -> Arc<File> {
+        File::new(Box::new(PathOnly), place, OpenFlags::PATH, opener)
     }
 }
 
@@ -247,6 +263,8 @@ impl Caller<'_> {
         };
         let dentry = dir.dentry.added(name, Arc::clone(&created.inode));
         drop(lock);
+        notify_entry(dir_inode, name, false, InotifyMask::CREATE);
+        notify(&dentry, InotifyMask::OPEN);
         let place = Path::new(Arc::clone(&dir.mount), dentry);
         let writer = may_write(how.flags);
         if writer {
@@ -256,7 +274,11 @@ impl Caller<'_> {
             Some(ops) => Ok(OpenedOps::Ready(ops)),
             None => self.vfs.open_inode(&created.inode, how.flags, self),
         };
-        self.file(ops, place, how.flags, writer).map(Opened::New)
+        let opening = self.file(ops, place, how.flags, writer)?;
+        if let Opening::Done(file) = &opening {
+            file.set_created();
+        }
+        Ok(Opened::New(opening))
     }
 
     fn open_unnamed(&self, dir: &Path, how: &How) -> Result<Opening> {
@@ -279,6 +301,7 @@ impl Caller<'_> {
 
     /// Opens what is at `place`: everything that open(2) does once the name is resolved.
     pub fn open_place(&self, place: Path, flags: OpenFlags, want: Want) -> Result<Opening> {
+        place.mount.used();
         let inode = Arc::clone(place.inode());
         let mut truncate = flags.contains(OpenFlags::TRUNC) && inode.is_regular();
         let mount_flags = place.mount.flags();
@@ -303,6 +326,10 @@ impl Caller<'_> {
         if flags.contains(OpenFlags::NOATIME) && !inode.owner_or_capable(self.creds) {
             return Err(Errno::EPERM);
         }
+        let changes = may_write(flags) || truncate;
+        if inode.is_regular() && inode.locks_if_any().is_some_and(|locks| locks.has_lease_against(changes)) {
+            return Ok(Opening::Leased(inode));
+        }
         let special = !inode.is_regular() && !inode.is_dir();
         let writer = may_write(flags) && !special;
         if writer {
@@ -315,8 +342,14 @@ impl Caller<'_> {
         if ops.is_err() {
             truncate = false;
         }
-        if truncate && let Err(errno) = self.truncate_opened(&inode, writer) {
-            ops = Err(errno);
+        if matches!(ops, Ok(OpenedOps::Ready(_))) {
+            notify(&place.dentry, InotifyMask::OPEN);
+        }
+        if truncate {
+            match self.truncate_opened(&inode, writer) {
+                Ok(()) => notify(&place.dentry, InotifyMask::MODIFY),
+                Err(errno) => ops = Err(errno),
+            }
         }
         self.file(ops, place, flags, writer)
     }

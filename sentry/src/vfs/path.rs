@@ -62,6 +62,26 @@ impl Path {
         Some(Path { mount: at.mount, dentry })
     }
 
+    /// The root of what was mounted here last; the place itself where nothing was.
+    pub fn topmost(mut self) -> Path {
+        while self.dentry.is_mount_point() {
+            let Some(above) = self.mount.child_at(&self.dentry) else { break };
+            let dentry = Arc::clone(&above.root);
+            self = Path::new(above, dentry);
+        }
+        self
+    }
+
+    /// Whether the way up from here meets `root`.
+    pub fn is_below(&self, root: &Path) -> bool {
+        let mut at = self.clone();
+        while !Arc::ptr_eq(&at.mount, &root.mount) {
+            let Some(point) = at.mount.mount_point() else { return false };
+            at = point;
+        }
+        root.dentry.is_ancestor_of(&at.dentry)
+    }
+
     /// The text that leads here from `root`.
     pub fn text(&self, root: &Path) -> PathText {
         // A move may tear the way up apart: then again, but not for ever.

@@ -89,6 +89,12 @@ pub trait FileSystemType: Send + Sync {
         false
     }
 
+    /// Whether it knows an option (`key` or `key=value`): EINVAL when not. Kinds that do not look find out when they
+    /// mount.
+    fn check_option(&self, _option: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes or finds the file system, and gives the root of it.
     fn mount(&self, request: &MountRequest<'_>, caller: &Caller<'_>) -> Result<Arc<Dentry>>;
 }

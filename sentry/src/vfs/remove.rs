@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 
 use super::caller::Caller;
 use super::dentry::Dentry;
+use super::inotify::{notify_entry, notify_inode};
+use super::namespace::{detach_from, is_mount_point_in};
 use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, Parent, lookup_parent};
@@ -25,12 +28,15 @@ impl Caller<'_> {
         if victim.inode.is_dir() {
             return Err(Errno::EISDIR);
         }
-        if victim.is_mount_point() {
+        if is_mount_point_in(&victim, &dir.mount) {
             return Err(Errno::EBUSY);
         }
         dir.inode().ops().unlink(dir.inode(), name.as_bytes(), &victim.inode)?;
         dir.dentry.removed(&victim);
         drop(lock);
+        detach_from(&victim);
+        notify_inode(&victim.inode, InotifyMask::ATTRIB);
+        notify_entry(dir.inode(), name.as_bytes(), false, InotifyMask::DELETE);
         Ok(())
     }
 
@@ -49,12 +55,14 @@ impl Caller<'_> {
         if !victim.inode.is_dir() {
             return Err(Errno::ENOTDIR);
         }
-        if victim.is_mount_point() {
+        if is_mount_point_in(&victim, &dir.mount) {
             return Err(Errno::EBUSY);
         }
         dir.inode().ops().rmdir(dir.inode(), name.as_bytes(), &victim.inode)?;
         dir.dentry.removed(&victim);
         drop(lock);
+        detach_from(&victim);
+        notify_entry(dir.inode(), name.as_bytes(), true, InotifyMask::DELETE);
         Ok(())
     }
 

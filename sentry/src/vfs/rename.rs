@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use abi::Errno;
+use abi::inotify::InotifyMask;
 use abi::open::RenameFlags;
 
 use super::caller::Caller;
 use super::dentry::Dentry;
 use super::inode::RenameEnd;
+use super::inotify::{notify_inode, notify_moved};
+use super::namespace::{detach_from, is_mount_point_in};
 use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, lookup_parent};
@@ -55,7 +58,8 @@ impl Caller<'_> {
             return Ok(());
         }
         self.may_rename(&from.dir, &source, &to.dir, target.as_ref(), exchange)?;
-        if source.is_mount_point() || target.as_ref().is_some_and(|t| t.is_mount_point()) {
+        let is_busy = |dentry: &Arc<Dentry>| is_mount_point_in(dentry, &from.dir.mount);
+        if is_busy(&source) || target.as_ref().is_some_and(is_busy) {
             return Err(Errno::EBUSY);
         }
         let from_end =
@@ -73,6 +77,20 @@ impl Caller<'_> {
         if flags.contains(R::WHITEOUT) {
             // Something else has the old name now.
             from_dir.inode.entries_changed();
+        }
+        drop(locks);
+        if let Some(target) = &target
+            && !exchange
+        {
+            detach_from(target);
+        }
+        let (from_end, to_end) =
+            ((&from_dir.inode, from_name.as_bytes()), (&to_dir.inode, to_name.as_bytes()));
+        notify_moved(from_end, to_end, &source.inode);
+        match &target {
+            Some(target) if exchange => notify_moved(to_end, from_end, &target.inode),
+            Some(target) if !target.inode.is_dir() => notify_inode(&target.inode, InotifyMask::ATTRIB),
+            _ => {}
         }
         Ok(())
     }

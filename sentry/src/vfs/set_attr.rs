@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use abi::Errno;
 use abi::capability::{CAP_CHOWN, CAP_FSETID};
+use abi::inotify::InotifyMask;
 use abi::stat::{S_IALLUGO, S_ISGID, S_ISUID};
 
 use super::attr::{SetAttr, Timestamp};
 use super::caller::Caller;
 use super::inode::Inode;
+use super::inotify::notify;
 use super::path::Path;
 use super::permission::{Want, without_set_id};
 use crate::Result;
@@ -32,6 +34,7 @@ impl Caller<'_> {
         if inode.is_symlink() {
             return Err(Errno::EOPNOTSUPP);
         }
+        inode.ops().attributes_change()?;
         if !inode.owner_or_capable(self.creds) {
             return Err(Errno::EPERM);
         }
@@ -40,13 +43,16 @@ impl Caller<'_> {
         if !self.creds.in_group(gid) && !inode.capable(self.creds, CAP_FSETID) {
             permissions &= !S_ISGID;
         }
-        inode.ops().set_attr(inode, &SetAttr { permissions: Some(permissions), ..SetAttr::default() })
+        inode.ops().set_attr(inode, &SetAttr { permissions: Some(permissions), ..SetAttr::default() })?;
+        notify(&place.dentry, InotifyMask::ATTRIB);
+        Ok(())
     }
 
     /// Sets owner, group or both.
     pub fn chown(&self, place: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let inode = place.inode();
         writable(place)?;
+        inode.ops().attributes_change()?;
         let (mode, old_uid, old_gid) = inode.owner();
         let capable = inode.capable(self.creds, CAP_CHOWN);
         let is_owner = self.creds.fsuid == old_uid;
@@ -67,7 +73,11 @@ impl Caller<'_> {
                 change.permissions = Some(kept & S_IALLUGO);
             }
         }
-        inode.ops().set_attr(inode, &change)
+        inode.ops().set_attr(inode, &change)?;
+        if uid.is_some() || gid.is_some() {
+            notify(&place.dentry, InotifyMask::ATTRIB);
+        }
+        Ok(())
     }
 
     /// Sets the times of last access and last modification.
@@ -75,6 +85,9 @@ impl Caller<'_> {
         let inode = place.inode();
         writable(place)?;
         let touch = atime == NewTime::Now && mtime == NewTime::Now;
+        if !touch {
+            inode.ops().attributes_change()?;
+        }
         if !inode.owner_or_capable(self.creds) {
             if !touch {
                 return Err(Errno::EPERM);
@@ -88,7 +101,13 @@ impl Caller<'_> {
             NewTime::At(time) => Some(time),
         };
         (change.atime, change.mtime) = (value(atime), value(mtime));
-        inode.ops().set_attr(inode, &change)
+        inode.ops().set_attr(inode, &change)?;
+        let mut events = InotifyMask::ATTRIB;
+        if change.atime.is_some() != change.mtime.is_some() {
+            events = if change.atime.is_some() { InotifyMask::ACCESS } else { InotifyMask::MODIFY };
+        }
+        notify(&place.dentry, events);
+        Ok(())
     }
 
     /// truncate(2). `size` is below the caller's limit of file sizes.
@@ -108,6 +127,9 @@ impl Caller<'_> {
         self.drop_set_id(inode, &mut change);
         let done = inode.ops().set_attr(inode, &change);
         inode.put_write();
+        if done.is_ok() {
+            notify(&place.dentry, InotifyMask::MODIFY);
+        }
         done
     }
 

@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use abi::Errno;
 use abi::stat::makedev;
 use smallvec::SmallVec;
 use sync::{Mutex, SleepMutex};
@@ -12,6 +13,7 @@ use sync::{Mutex, SleepMutex};
 use super::attr::StatFs;
 use super::dentry::Dentry;
 use crate::Result;
+use crate::task::{Credentials, UserNamespace};
 
 /// What a file system as a whole does.
 pub trait SuperBlockOps: Send + Sync + Any {
@@ -41,8 +43,23 @@ pub trait SuperBlockOps: Send + Sync + Any {
         false
     }
 
+    /// Whether dentries and inodes that nobody uses may be kept for later lookups. Not where that would hold the room of
+    /// files that others remove.
+    fn keeps_unused(&self) -> bool {
+        true
+    }
+
     /// The last mount is gone and nothing keeps it busy. Cached dentries are gone already.
     fn shutdown(&self) {}
+}
+
+/// All file systems, some of which may be gone.
+static ALL: Mutex<Vec<Weak<SuperBlock>>, sync::levels::Leaf> = Mutex::new(Vec::new());
+
+/// Lets go of all dentries, of all file systems, that are kept only for speed.
+pub fn drop_all_cached() {
+    let all: Vec<Arc<SuperBlock>> = ALL.lock().iter().filter_map(Weak::upgrade).collect();
+    all.iter().for_each(|sb| sb.drop_cached());
 }
 
 /// A mounted file system.
@@ -51,13 +68,20 @@ pub struct SuperBlock {
     pub dev: u64,
     ops: Box<dyn SuperBlockOps>,
     read_only: AtomicBool,
+    /// The user namespace whose capabilities count for it; nobody's means the first one's.
+    owner: OnceLock<Arc<UserNamespace>>,
+    /// Files open for writing.
+    writers: AtomicUsize,
     revalidate: bool,
+    keeps_unused: bool,
     next_ino: AtomicU64,
     /// Mounts that show it.
     active: AtomicUsize,
     cached: Mutex<CachedList, sync::levels::Leaf>,
     /// Held while directories move from one parent to another.
     pub(super) rename: SleepMutex<()>,
+    /// File systems whose inodes hold inodes of this one.
+    above: Mutex<Vec<Weak<SuperBlock>>, sync::levels::Leaf>,
 }
 
 /// Dentries that keep themselves for later lookups, oldest first.
@@ -88,16 +112,27 @@ impl SuperBlock {
 
     /// A file system with this device number.
     pub fn with_dev(ops: Box<dyn SuperBlockOps>, dev: u64) -> Arc<SuperBlock> {
-        Arc::new(SuperBlock {
+        let sb = Arc::new(SuperBlock {
             dev,
             revalidate: ops.revalidate(),
+            keeps_unused: ops.keeps_unused(),
             ops,
             read_only: AtomicBool::new(false),
+            owner: OnceLock::new(),
+            writers: AtomicUsize::new(0),
             next_ino: AtomicU64::new(1),
             active: AtomicUsize::new(0),
             cached: Mutex::default(),
             rename: SleepMutex::new(()),
-        })
+            above: Mutex::default(),
+        });
+        let mut all = ALL.lock();
+        if all.len() == all.capacity() {
+            all.retain(|sb| sb.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(&sb));
+        drop(all);
+        sb
     }
 
     /// What the file system does.
@@ -131,6 +166,41 @@ impl SuperBlock {
         self.read_only.store(read_only, Ordering::Relaxed);
     }
 
+    /// Whoever has CAP_SYS_ADMIN in `owner` may change its options. Told once.
+    pub fn set_owner(&self, owner: &Arc<UserNamespace>) {
+        if owner.parent().is_some() {
+            let _ = self.owner.set(Arc::clone(owner));
+        }
+    }
+
+    /// Whether `creds` has the capability `cap` over the file system as a whole.
+    pub fn capable(&self, creds: &Credentials, cap: u32) -> bool {
+        match self.owner.get() {
+            Some(owner) => creds.has_cap_in(cap, owner),
+            None => creds.has_cap(cap) && creds.user_ns.parent().is_none(),
+        }
+    }
+
+    /// New options, and whether it is read-only: EBUSY while files are open for writing.
+    pub fn reconfigure(&self, options: &[u8], read_only: bool) -> Result<()> {
+        if read_only && !self.is_read_only() && self.writers.load(Ordering::Acquire) != 0 {
+            return Err(Errno::EBUSY);
+        }
+        self.ops.reconfigure(options)?;
+        self.set_read_only(read_only);
+        Ok(())
+    }
+
+    /// A file is opened for writing.
+    pub(super) fn writer_comes(&self) {
+        self.writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It is closed.
+    pub(super) fn writer_goes(&self) {
+        self.writers.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// See [`SuperBlockOps::revalidate`].
     pub fn revalidate(&self) -> bool {
         self.revalidate
@@ -149,8 +219,17 @@ impl SuperBlock {
         }
     }
 
-    /// Lets go of all dentries that are kept only for speed.
+    /// Notes that inodes of `other` hold inodes of this one.
+    pub fn lies_below(&self, other: &Arc<SuperBlock>) {
+        let mut above = self.above.lock();
+        above.retain(|sb| sb.strong_count() > 0);
+        above.push(Arc::downgrade(other));
+    }
+
+    /// Lets go of all dentries that are kept only for speed, those of file systems above too.
     pub fn drop_cached(&self) {
+        let above: Vec<Arc<SuperBlock>> = self.above.lock().iter().filter_map(Weak::upgrade).collect();
+        above.iter().for_each(|sb| sb.drop_cached());
         let list = std::mem::take(&mut *self.cached.lock());
         // Dropping a dentry locks its parent's table: not under the lock of the list.
         for dentry in list.entries.iter().filter_map(Weak::upgrade) {
@@ -160,6 +239,9 @@ impl SuperBlock {
 
     /// Keeps `dentry` for later lookups. Over the bound, others go that were not used since the last round.
     pub(super) fn keep(&self, dentry: &Arc<Dentry>) {
+        if !self.keeps_unused {
+            return;
+        }
         let mut looked_at = Evicted::new();
         {
             let mut list = self.cached.lock();

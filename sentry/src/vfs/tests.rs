@@ -173,8 +173,10 @@ fn mounts_hide_and_show() {
     assert_eq!(w.rename("m/f", "f", 0).err(), Some(Errno::EXDEV));
     assert_eq!(w.link("m/f", "f").err(), Some(Errno::EXDEV));
     w.mkdir("n").unwrap();
-    let bound = w.namespace.bind(&w.lookup("m").unwrap(), super::namespace::Recursive::No).unwrap();
-    w.namespace.attach(&bound, &w.lookup("n").unwrap()).unwrap();
+    let (m, n) = (w.lookup("m").unwrap(), w.lookup("n").unwrap());
+    drop(w.namespace.bind(&m, super::namespace::Recursive::No, &n).unwrap());
+    drop((m, n));
+    let bound = w.lookup("n").unwrap().mount;
     assert_eq!(w.read("n/f").unwrap(), b"in");
     w.write("n/g", b"").unwrap();
     assert!(w.lookup("m/g").is_ok());
@@ -187,14 +189,17 @@ fn mounts_hide_and_show() {
     let none = abi::mount::UmountFlags::empty();
     let open = w.open("m/f", 0, 0).unwrap();
     drop(inside);
-    assert_eq!(w.namespace.unmount(w.lookup("m").unwrap(), none).err().map(|e| e.name()), Some("EBUSY"));
+    assert_eq!(
+        w.namespace.unmount(w.lookup("m").unwrap(), &w.roots.root, none).err().map(|e| e.name()),
+        Some("EBUSY")
+    );
     drop(open);
-    drop(w.namespace.unmount(w.lookup("m").unwrap(), none).unwrap());
+    drop(w.namespace.unmount(w.lookup("m").unwrap(), &w.roots.root, none).unwrap());
     assert_eq!(w.list("m").unwrap(), ["below"]);
-    assert!(w.namespace.unmount(w.lookup("m").unwrap(), none).is_err());
+    assert!(w.namespace.unmount(w.lookup("m").unwrap(), &w.roots.root, none).is_err());
     assert!(w.lookup("n/f").is_ok());
     drop(bound);
-    drop(w.namespace.unmount(w.lookup("n").unwrap(), none).unwrap());
+    drop(w.namespace.unmount(w.lookup("n").unwrap(), &w.roots.root, none).unwrap());
     assert_eq!(w.namespace.mount_count(), 2);
 }
 
@@ -279,7 +284,7 @@ fn deep_trees_are_no_recursion() {
     drop(at);
     let place = w.lookup("m").unwrap();
     let detach = abi::mount::UmountFlags::MNT_DETACH;
-    drop(w.namespace.unmount(place, detach).unwrap());
+    drop(w.namespace.unmount(place, &w.roots.root, detach).unwrap());
 }
 
 #[test]

@@ -149,6 +149,10 @@ impl Wake for Inner {
 }
 
 impl FileOps for TimerFd {
+    fn has_write(&self) -> bool {
+        false
+    }
+
     fn blocking(&self) -> Blocking {
         Blocking::Record
     }

@@ -2,10 +2,12 @@
 
 use abi::Errno;
 use abi::capability::{CAP_SETFCAP, CAP_SYS_ADMIN};
+use abi::inotify::InotifyMask;
 use abi::stat::S_ISVTX;
 
 use super::caller::Caller;
 use super::inode::{Inode, XattrSet};
+use super::inotify::notify;
 use super::path::Path;
 use super::permission::Want;
 use crate::Result;
@@ -25,7 +27,9 @@ impl Caller<'_> {
             return Err(Errno::EROFS);
         }
         self.may_use_xattr(inode, name, Want::WRITE)?;
-        inode.ops().set_xattr(inode, name, value, mode)
+        inode.ops().set_xattr(inode, name, value, mode)?;
+        notify(&place.dentry, InotifyMask::ATTRIB);
+        Ok(())
     }
 
     /// Takes an attribute away.
@@ -35,7 +39,9 @@ impl Caller<'_> {
             return Err(Errno::EROFS);
         }
         self.may_use_xattr(inode, name, Want::WRITE)?;
-        inode.ops().remove_xattr(inode, name)
+        inode.ops().remove_xattr(inode, name)?;
+        notify(&place.dentry, InotifyMask::ATTRIB);
+        Ok(())
     }
 
     /// Names of all attributes that the caller may know of.

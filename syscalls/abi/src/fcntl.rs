@@ -39,6 +39,9 @@ constants! {
     }
 }
 
+/// The highest of the hints of F_SET_RW_HINT.
+pub const RWH_WRITE_LIFE_EXTREME: u32 = 5;
+
 /// The one flag of a descriptor.
 pub const FD_CLOEXEC: u32 = 1;
 
@@ -79,6 +82,7 @@ constants! {
         LOCK_EX = 2;
         LOCK_NB = 4;
         LOCK_UN = 8;
+        LOCK_MAND = 32;
     }
 }
 

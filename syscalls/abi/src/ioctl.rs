@@ -28,6 +28,8 @@ constants! {
         TIOCMBIC = 0x5417;
         TIOCMSET = 0x5418;
         TIOCGSOFTCAR = 0x5419;
+        EPIOCSPARAMS = 0x4008_8a01;
+        EPIOCGPARAMS = 0x8008_8a02;
         TIOCSSOFTCAR = 0x541a;
         FIONREAD = 0x541b;
         TIOCLINUX = 0x541c;

@@ -2,7 +2,7 @@
 
 flags! {
     /// Page protection.
-    pub struct ProtFlags: u32, "PROT_" {
+    pub struct ProtFlags: u64, "PROT_" {
         const READ = 1;
         const WRITE = 2;
         const EXEC = 4;
@@ -147,7 +147,7 @@ constants! {
 
 flags! {
     /// Flags of get_mempolicy(2).
-    pub struct GetMempolicyFlags: u32, "MPOL_F_" {
+    pub struct GetMempolicyFlags: u64, "MPOL_F_" {
         const NODE = 1;
         const ADDR = 2;
         const MEMS_ALLOWED = 4;

@@ -125,7 +125,52 @@ flags! {
 /// Mask of the time mode in [`MountAttrFlags`]; relatime is 0.
 pub const MOUNT_ATTR__ATIME: u64 = 0x70;
 
+/// Bytes of the first version of [`MountAttr`].
+pub const MOUNT_ATTR_SIZE_VER0: usize = 32;
+/// Bytes of the first version of [`MntIdReq`].
+pub const MNT_ID_REQ_SIZE_VER0: usize = 24;
+/// `mnt_id` of listmount(2) for the root of the namespace.
+pub const LSMT_ROOT: u64 = u64::MAX;
+
+flags! {
+    /// What statmount(2) is asked for and has answered.
+    pub struct StatmountMask: u64, "STATMOUNT_" {
+        const SB_BASIC = 0x1;
+        const MNT_BASIC = 0x2;
+        const PROPAGATE_FROM = 0x4;
+        const MNT_ROOT = 0x8;
+        const MNT_POINT = 0x10;
+        const FS_TYPE = 0x20;
+        const MNT_NS_ID = 0x40;
+        const MNT_OPTS = 0x80;
+        const FS_SUBTYPE = 0x100;
+        const SB_SOURCE = 0x200;
+        const OPT_ARRAY = 0x400;
+        const OPT_SEC_ARRAY = 0x800;
+        const SUPPORTED_MASK = 0x1000;
+        const MNT_UIDMAP = 0x2000;
+        const MNT_GIDMAP = 0x4000;
+    }
+}
+
+flags! {
+    /// Flags of listmount(2).
+    pub struct ListmountFlags: u32, "LISTMOUNT_" {
+        const REVERSE = 1;
+    }
+}
+
 wire! {
+    /// `struct mnt_id_req` of statmount(2) and listmount(2).
+    pub struct MntIdReq {
+        pub size: u32,
+        pub mnt_ns_fd: u32,
+        pub mnt_id: u64,
+        /// A [`StatmountMask`], or the id behind which listmount(2) goes on.
+        pub param: u64,
+        pub mnt_ns_id: u64,
+    }
+
     /// `struct mount_attr`.
     pub struct MountAttr {
         pub attr_set: u64,

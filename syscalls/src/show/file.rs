@@ -4,10 +4,12 @@ use abi::dirent::DIRENT_RECLEN_OFFSET;
 use abi::fcntl::{FOwnerEx, Flock, LOCK_TYPES, OWNER_TYPES};
 use abi::inotify::{InotifyEvent, InotifyMask};
 use abi::ioctl::WinSize;
+use abi::mount::{MountAttr, MountAttrFlags, MountFlags};
 use abi::open::{OpenHow, ResolveFlags, SEEK_WHENCE};
 use abi::stat::{FS_MAGIC, Stat, Statfs, StatfsFlags, Statx, StatxMask};
 use abi::termios::{Termios, Termios2};
 use abi::uio::IoVec;
+use abi::xattr::{XattrArgs, XattrFlags};
 
 use super::{Show, ShowCx, bits};
 
@@ -47,6 +49,26 @@ impl Show for Statfs {
         cx.write(format_args!("f_fsid={{val=[{:#x}, {:#x}]}}, ", self.f_fsid[0], self.f_fsid[1]));
         cx.write(format_args!("f_namelen={}, f_frsize={}, f_flags=", self.f_namelen, self.f_frsize));
         bits::flags::<StatfsFlags>(&mut cx.out, self.f_flags as u64, "0");
+        cx.text("}");
+    }
+}
+
+impl Show for MountAttr {
+    fn show(&self, cx: &mut ShowCx<'_>) {
+        cx.text("{attr_set=");
+        bits::flags::<MountAttrFlags>(&mut cx.out, self.attr_set, "0");
+        cx.text(", attr_clr=");
+        bits::flags::<MountAttrFlags>(&mut cx.out, self.attr_clr, "0");
+        cx.text(", propagation=");
+        bits::flags::<MountFlags>(&mut cx.out, self.propagation, "0");
+        cx.write(format_args!(", userns_fd={}}}", self.userns_fd as i64));
+    }
+}
+
+impl Show for XattrArgs {
+    fn show(&self, cx: &mut ShowCx<'_>) {
+        cx.write(format_args!("{{value={:#x}, size={}, flags=", self.value, self.size));
+        bits::flags::<XattrFlags>(&mut cx.out, u64::from(self.flags), "0");
         cx.text("}");
     }
 }

@@ -3,12 +3,20 @@
 use abi::capability::{CAPABILITY_VERSIONS, CapData, CapHeader};
 use abi::clone::{CloneArgs, CloneFlags};
 use abi::futex::{Futex2Flags, FutexWaitv, RobustListHead};
+use abi::ipc::MqAttr;
 use abi::resource::{RLIM_INFINITY, RLimit, RUsage};
 use abi::sched::{SCHED_POLICIES, SchedAttr, SchedFlags, SchedParam};
 use abi::sysinfo::SysInfo;
 use abi::utsname::UtsName;
 
 use super::{Show, ShowCx, bits, escape, put, signal};
+
+impl Show for MqAttr {
+    fn show(&self, cx: &mut ShowCx<'_>) {
+        cx.write(format_args!("{{mq_flags={:#x}, mq_maxmsg={}, ", self.mq_flags, self.mq_maxmsg));
+        cx.write(format_args!("mq_msgsize={}, mq_curmsgs={}}}", self.mq_msgsize, self.mq_curmsgs));
+    }
+}
 
 impl Show for CloneArgs {
     fn show(&self, cx: &mut ShowCx<'_>) {

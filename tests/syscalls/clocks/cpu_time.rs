@@ -107,3 +107,47 @@ fn faults_and_switches_are_counted() {
     check(after.ru_nvcsw > before.ru_nvcsw, "a sleep is a switch");
     check(after.ru_maxrss >= before.ru_maxrss, "never less");
 }
+
+/// Works until the clock shows `end`.
+fn work_until(end: i64) {
+    while now_ns(CLOCK_MONOTONIC) < end {
+        std::hint::black_box((0..10_000u64).sum::<u64>());
+    }
+}
+
+case!(no_more_than_there_is: fork, wait4, getrusage);
+fn no_more_than_there_is() {
+    // More processes than processors, all at work at the same time: one that has to wait for a processor uses none.
+    let mut set = [0u64; 16];
+    ok(sys!(sched_getaffinity, 0, 128, &mut set));
+    let cpus: i64 = set.iter().map(|word| i64::from(word.count_ones())).sum();
+    if cpus > 16 {
+        skip("so many processors that more processes than those are too many");
+    }
+    let start = now_ns(CLOCK_MONOTONIC);
+    let workers: Vec<Child> = (0..2 * cpus + 2).map(|_| fork(|| work_until(start + 600_000_000))).collect();
+    let mut used = 0;
+    for worker in workers {
+        let (mut one, mut status) = (zeroed::<rusage>(), 0);
+        eq(ok(sys!(wait4, worker.pid, &mut status, 0, &mut one)), i64::from(worker.pid));
+        used += micros(&one) * 1000;
+    }
+    let passed = now_ns(CLOCK_MONOTONIC) - start;
+    let most = passed * cpus + passed * cpus / 5;
+    check(used > 0 && used < most, format_args!("{used} ns of {most}"));
+    // It is the children's now.
+    within("of children", micros(&usage(RUSAGE_CHILDREN)) * 1000, used - 50_000_000, used + 50_000_000);
+}
+
+case!(clocks_only_go_forward: clock_gettime, getrusage);
+fn clocks_only_go_forward() {
+    let mut last = [0; 3];
+    for _ in 0..200 {
+        work_until(now_ns(CLOCK_MONOTONIC) + 200_000);
+        let now =
+            [now_ns(CLOCK_THREAD_CPUTIME_ID), now_ns(CLOCK_PROCESS_CPUTIME_ID), micros(&usage(RUSAGE_SELF))];
+        check(now.iter().zip(&last).all(|(now, last)| now >= last), format_args!("{last:?} {now:?}"));
+        last = now;
+    }
+    check(last[0] > 0, "it has worked");
+}

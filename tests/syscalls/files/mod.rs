@@ -1,15 +1,22 @@
 //! Files, directories, pipes, and waiting for them.
 
+mod appending;
 mod attributes;
 mod cwd;
 mod descriptors;
 mod directories;
 mod epoll;
 mod eventfd;
+mod fcntl_more;
 mod fifo;
+mod handles;
+mod inotify;
+mod leases;
 mod links;
+mod listing;
 mod locks;
 mod memfd;
+mod mounts;
 mod open;
 mod openat2;
 mod paths;
@@ -17,8 +24,15 @@ mod permissions;
 mod pipes;
 mod poll;
 mod read_write;
+mod record_locks;
 mod rename;
+mod resolution;
 mod seek;
+mod sparse;
+pub mod swap;
+pub mod transcript;
 mod transfer;
 mod truncate;
+mod unnamed;
 mod xattr;
+mod xattrat;

@@ -128,3 +128,25 @@ fn kept_over_rename_and_link() {
     ok(sys!(rename, c"g", c"f"));
     eq(get(c"user.a"), b"1");
 }
+
+case!(of_sockets_and_of_the_working_directory: fgetxattr, flistxattr, fsetxattr);
+fn of_sockets_and_of_the_working_directory() {
+    let name = c"system.sockprotoname";
+    let mut value = [b'?'; 32];
+    for (kind, protocol) in
+        [(SOCK_STREAM, &b"UNIX-STREAM\0"[..]), (SOCK_DGRAM, b"UNIX\0"), (SOCK_SEQPACKET, b"UNIX\0")]
+    {
+        let fd = ok(sys!(socket, AF_UNIX, kind, 0)) as c_int;
+        let len = ok(sys!(fgetxattr, fd, name, &mut value, 32)) as usize;
+        eq(&value[..len], protocol);
+        let len = ok(sys!(flistxattr, fd, &mut value, 32)) as usize;
+        eq(&value[..len], name.to_bytes_with_nul());
+        fails(sys!(flistxattr, fd, &mut value, 16), ERANGE);
+    }
+    // To get and to set, a descriptor is a directory and an empty path.
+    fails(sys!(fgetxattr, AT_FDCWD, c"nonsense", 0, 0), EOPNOTSUPP);
+    fails(sys!(fsetxattr, AT_FDCWD, c"nonsense", c"x", 1, 0), EOPNOTSUPP);
+    fails(sys!(flistxattr, AT_FDCWD, 0, 0), EBADF);
+    fails(sys!(fremovexattr, AT_FDCWD, c"nonsense"), EBADF);
+    fails(sys!(fgetxattr, -1, c"nonsense", 0, 0), EBADF);
+}

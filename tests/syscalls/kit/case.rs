@@ -12,8 +12,9 @@ pub struct Case {
     pub function: &'static str,
     /// The system calls that it covers, by the kernel's names.
     pub covers: &'static [&'static str],
-    /// `root`: needs user id 0 and the usual capabilities. `disk`: run a second time, as `NAME@disk`, with the scratch
-    /// directory on the root file system, which in the sandbox is the overlay.
+    /// `root`: needs user id 0 and the usual capabilities. `disk`: run again on other file
+    /// systems: as `NAME@disk` with the scratch directory on the root file system, which in the sandbox is the overlay, and
+    /// as `NAME@exclusive` and `NAME@shared` on volumes, which in the sandbox are the Gofer's.
     pub flags: &'static [&'static str],
     /// The case itself; returning is passing.
     pub run: fn(),
@@ -31,7 +32,7 @@ impl Case {
         self.flags.contains(&"root")
     }
 
-    /// Whether it also runs on the root file system.
+    /// Whether it also runs on the other file systems.
     pub fn also_on_disk(&self) -> bool {
         self.flags.contains(&"disk")
     }
@@ -44,10 +45,23 @@ pub enum Scratch {
     Memory,
     /// On the root file system.
     Disk,
+    /// On a volume that is the sandbox's alone.
+    Exclusive,
+    /// On a volume that others may change.
+    Shared,
 }
 
-/// What comes behind the name of a case that runs on the root file system.
-pub const ON_DISK: &str = "@disk";
+impl Scratch {
+    /// What comes behind the name of a case that runs there.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Scratch::Memory => "",
+            Scratch::Disk => "@disk",
+            Scratch::Exclusive => "@exclusive",
+            Scratch::Shared => "@shared",
+        }
+    }
+}
 
 /// A case and where it is to run.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +73,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// `family/function`, with `@disk` behind it where that is so.
+    /// `family/function`, with `@disk` and the like behind it where that is so.
     pub fn name(&self) -> String {
-        let suffix = if self.scratch == Scratch::Disk { ON_DISK } else { "" };
-        format!("{}{suffix}", self.case.name())
+        format!("{}{}", self.case.name(), self.scratch.suffix())
     }
 }
 
@@ -96,9 +109,10 @@ unsafe extern "C" {
 
 /// Every run of every case, by name.
 pub fn runs() -> Vec<Run> {
-    let disk = |case: &'static Case| case.also_on_disk().then_some(Run { case, scratch: Scratch::Disk });
-    let memory = |case: &'static Case| Run { case, scratch: Scratch::Memory };
-    all().into_iter().flat_map(|case| [Some(memory(case)), disk(case)]).flatten().collect()
+    let everywhere = [Scratch::Memory, Scratch::Disk, Scratch::Exclusive, Scratch::Shared];
+    let places = |case: &Case| if case.also_on_disk() { &everywhere[..] } else { &everywhere[..1] };
+    let of_case = |case| places(case).iter().map(move |&scratch| Run { case, scratch });
+    all().into_iter().flat_map(of_case).collect()
 }
 
 /// Every case, by name.

@@ -8,6 +8,7 @@ pub mod child;
 pub mod elf;
 pub mod errno;
 pub mod files;
+pub mod filter;
 pub mod memory;
 pub mod numbers;
 pub mod probe;
@@ -18,6 +19,7 @@ pub mod socket;
 pub mod sys;
 pub mod thread;
 pub mod wait;
+pub mod walk;
 
 /// Everything a family needs: `use crate::kit::prelude::*`.
 #[allow(unused_imports)]

@@ -1,5 +1,6 @@
 //! The vDSO: a shared library that the kernel maps, for clocks without system calls.
 
+use crate::kit::filter::{KILL_PROCESS, install, on_call};
 use crate::kit::prelude::*;
 
 const AT_VDSO: u64 = AT_SYSINFO_EHDR;
@@ -128,21 +129,129 @@ fn time_of_day() {
     within("seconds", now, before / 1_000_000 - 1, before / 1_000_000 + 2);
 }
 
-case!(processor_number: getcpu, sched_setaffinity);
-fn processor_number() {
+type GetCpu = extern "C" fn(*mut u32, *mut u32, usize) -> c_int;
+
+fn getcpu() -> GetCpu {
     // SAFETY: the function has this type, by vdso(7).
-    let read: extern "C" fn(*mut u32, *mut u32, usize) -> c_int =
-        unsafe { std::mem::transmute(function("__vdso_getcpu")) };
+    unsafe { std::mem::transmute(function("__vdso_getcpu")) }
+}
+
+/// What the vDSO says.
+#[track_caller]
+fn processor(read: GetCpu) -> u32 {
+    let (mut cpu, mut node) = (99u32, 99u32);
+    eq(read(&mut cpu, &mut node, 0), 0);
+    check(node < 99, "the node is stored");
+    cpu
+}
+
+fn processor_by_call() -> u32 {
+    let mut cpu = 98u32;
+    ok(sys!(getcpu, &mut cpu, 0, 0));
+    cpu
+}
+
+/// The processors that this thread may use.
+fn allowed() -> Vec<usize> {
     let mut set = [0u64; 16];
     ok(sys!(sched_getaffinity, 0, 128, &mut set));
-    let first = set.iter().flat_map(|w| (0..64).map(move |b| w >> b & 1)).position(|b| b == 1).unwrap_or(0);
+    (0..1024).filter(|cpu| set[cpu / 64] >> (cpu % 64) & 1 != 0).collect()
+}
+
+fn stay_on(cpu: usize) {
     let mut one = [0u64; 16];
-    one[first / 64] = 1 << (first % 64);
+    one[cpu / 64] = 1 << (cpu % 64);
     ok(sys!(sched_setaffinity, 0, 128, &one));
-    let (mut cpu, mut node, mut by_call) = (99u32, 99u32, 98u32);
-    eq(read(&mut cpu, &mut node, 0), 0);
-    ok(sys!(getcpu, &mut by_call, 0, 0));
-    eq((cpu, by_call), (first as u32, first as u32));
+}
+
+/// From here on the call is deadly to this thread's process.
+fn forbid_the_call() {
+    ok(sys!(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    ok(install(&on_call(nr::getcpu as u32, KILL_PROCESS), 0));
+}
+
+case!(processor_number: getcpu, sched_setaffinity);
+fn processor_number() {
+    let read = getcpu();
+    for cpu in allowed() {
+        stay_on(cpu);
+        eq((processor(read), processor_by_call()), (cpu as u32, cpu as u32));
+    }
+    eq(read(std::ptr::null_mut(), std::ptr::null_mut(), 0), 0);
+}
+
+case!(processor_number_of_any: getcpu);
+fn processor_number_of_any() {
+    let read = getcpu();
+    // Between two calls that say the same the thread has probably not been moved.
+    eventually("they agree", || {
+        let (before, here, after) = (processor_by_call(), processor(read), processor_by_call());
+        before == here && here == after
+    });
+}
+
+/// Threads find themselves by the base of their FS segment, where programs can read it.
+fn needs_fs_base() {
+    let words = crate::kit::probe::auxv();
+    let bits = words.chunks_exact(2).find(|pair| pair[0] == AT_HWCAP2).map_or(0, |pair| pair[1]);
+    if bits & 2 == 0 {
+        skip("programs can't read the base of their FS segment here");
+    }
+}
+
+case!(processor_number_without_a_call: getcpu, seccomp, fork);
+fn processor_number_without_a_call() {
+    needs_fs_base();
+    let read = getcpu();
+    let first = allowed()[0];
+    fork(move || {
+        stay_on(first);
+        forbid_the_call();
+        for _ in 0..1000 {
+            eq(processor(read), first as u32);
+        }
+        // The same in a child, in one that shares the memory for a while, and here again.
+        in_child(|| eq(processor(read), first as u32));
+        extern "C" fn look(read: usize) -> c_int {
+            // SAFETY: it was made of one.
+            let read: GetCpu = unsafe { std::mem::transmute(read) };
+            processor(read) as c_int
+        }
+        let flags = (CLONE_VM | CLONE_VFORK) as u64 | SIGCHLD as u64;
+        let pid = ok(thread::clone(flags, thread::Slots::default(), look, read as usize)) as c_int;
+        eq(WEXITSTATUS(Child { pid }.status()), first as c_int & 0xff);
+        eq(processor(read), first as u32);
+    })
+    .succeeds();
+    fork(move || {
+        forbid_the_call();
+        let _ = sys!(getcpu, 0, 0, 0);
+    })
+    .dies_of(SIGSYS);
+}
+
+case!(processor_number_of_threads: getcpu, seccomp, sched_setaffinity);
+fn processor_number_of_threads() {
+    needs_fs_base();
+    let read = getcpu();
+    in_child(move || {
+        let threads: Vec<_> = (0..8)
+            .map(|number| {
+                std::thread::spawn(move || {
+                    let cpus = allowed();
+                    let cpu = cpus[number % cpus.len()];
+                    stay_on(cpu);
+                    eq(processor_by_call(), cpu as u32);
+                    forbid_the_call();
+                    for _ in 0..200 {
+                        eq(processor(read), cpu as u32);
+                        ok(sys!(sched_yield));
+                    }
+                })
+            })
+            .collect();
+        check(threads.into_iter().all(|thread| thread.join().is_ok()), "all have seen their own");
+    });
 }
 
 case!(works_in_children_and_after_exec: fork, execve, clock_gettime);

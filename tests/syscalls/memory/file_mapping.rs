@@ -2,7 +2,7 @@
 
 use crate::kit::prelude::*;
 
-case!(shared_writes_reach_the_file: mmap, msync, read);
+case!(shared_writes_reach_the_file: mmap, msync, read; disk);
 fn shared_writes_reach_the_file() {
     let fd = create(c"f", &[1; 2 * PAGE]);
     let p = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
@@ -12,7 +12,7 @@ fn shared_writes_reach_the_file() {
     eq(content(c"f")[5], 9);
 }
 
-case!(writes_to_the_file_are_seen: mmap, pwrite64);
+case!(writes_to_the_file_are_seen: mmap, pwrite64; disk);
 fn writes_to_the_file_are_seen() {
     let fd = create(c"f", &[1; PAGE]);
     let shared = map_file(fd, 0, PAGE, PROT_READ, MAP_SHARED);
@@ -22,7 +22,7 @@ fn writes_to_the_file_are_seen() {
     eq(peek(private + 10), b'h');
 }
 
-case!(private_writes_stay_private: mmap);
+case!(private_writes_stay_private: mmap; disk);
 fn private_writes_stay_private() {
     let fd = create(c"f", &[1; 2 * PAGE]);
     let p = map_file(fd, 0, 2 * PAGE, RW, MAP_PRIVATE);
@@ -36,7 +36,7 @@ fn private_writes_stay_private() {
     eq([peek(p), peek(p + 1), peek(p + PAGE)], [2, 1, 7]);
 }
 
-case!(offset: mmap);
+case!(offset: mmap; disk);
 fn offset() {
     let mut bytes = vec![0u8; 3 * PAGE];
     bytes[2 * PAGE + 1] = 42;
@@ -45,7 +45,7 @@ fn offset() {
     eq(peek(p + 1), 42);
 }
 
-case!(tail_of_the_last_page_is_zero: mmap);
+case!(tail_of_the_last_page_is_zero: mmap; disk);
 fn tail_of_the_last_page_is_zero() {
     let fd = create(c"f", b"abc");
     let p = map_file(fd, 0, PAGE, RW, MAP_SHARED);
@@ -55,7 +55,7 @@ fn tail_of_the_last_page_is_zero() {
     eq(fstat(fd).st_size, 3);
 }
 
-case!(bus_error_behind_the_end: mmap);
+case!(bus_error_behind_the_end: mmap; disk);
 fn bus_error_behind_the_end() {
     let fd = create(c"f", b"abc");
     let p = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
@@ -66,7 +66,7 @@ fn bus_error_behind_the_end() {
     faults(|| poke(q + PAGE, 1), SIGBUS, 2, q + PAGE);
 }
 
-case!(truncated_under_a_shared_mapping: mmap, ftruncate);
+case!(truncated_under_a_shared_mapping: mmap, ftruncate; disk);
 fn truncated_under_a_shared_mapping() {
     let fd = create(c"f", &[3; 2 * PAGE]);
     let p = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
@@ -78,7 +78,7 @@ fn truncated_under_a_shared_mapping() {
     eq([peek(p + 9), peek(p + 10), peek(p + PAGE)], [3, 0, 0]);
 }
 
-case!(truncated_under_a_private_copy: mmap, ftruncate);
+case!(truncated_under_a_private_copy: mmap, ftruncate; disk);
 fn truncated_under_a_private_copy() {
     let fd = create(c"f", &[3; 2 * PAGE]);
     let p = map_file(fd, 0, 2 * PAGE, RW, MAP_PRIVATE);
@@ -88,7 +88,7 @@ fn truncated_under_a_private_copy() {
     faults(|| touch(p + PAGE), SIGBUS, 2, p + PAGE);
 }
 
-case!(file_grows_under_a_mapping: mmap, ftruncate);
+case!(file_grows_under_a_mapping: mmap, ftruncate; disk);
 fn file_grows_under_a_mapping() {
     let fd = create(c"f", b"");
     let p = map_file(fd, 0, 4 * PAGE, RW, MAP_SHARED);
@@ -98,7 +98,7 @@ fn file_grows_under_a_mapping() {
     eq(content(c"f")[3 * PAGE], 1);
 }
 
-case!(kernel_access_behind_the_end_is_efault: mmap, write, read);
+case!(kernel_access_behind_the_end_is_efault: mmap, write, read; disk);
 fn kernel_access_behind_the_end_is_efault() {
     let fd = create(c"f", &[1; PAGE]);
     let p = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
@@ -108,7 +108,7 @@ fn kernel_access_behind_the_end_is_efault() {
     fails(sys!(read, r, p + PAGE, 8), EFAULT);
 }
 
-case!(survives_close_and_unlink: mmap, close, unlink);
+case!(survives_close_and_unlink: mmap, close, unlink; disk);
 fn survives_close_and_unlink() {
     let fd = create(c"f", &[6; PAGE]);
     let p = map_file(fd, 0, PAGE, RW, MAP_SHARED);
@@ -119,7 +119,7 @@ fn survives_close_and_unlink() {
     eq(peek(p), 7);
 }
 
-case!(two_processes_share_a_file: mmap, fork);
+case!(two_processes_share_a_file: mmap, fork; disk);
 fn two_processes_share_a_file() {
     put(c"f", &[0; PAGE]);
     let p = map_file(open(c"f", O_RDWR), 0, PAGE, RW, MAP_SHARED);

@@ -12,3 +12,4 @@ mod residency;
 mod segv;
 mod stack;
 pub mod transcript;
+pub mod transcript_numa;

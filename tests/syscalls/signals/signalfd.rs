@@ -114,3 +114,21 @@ fn blocking_read_waits() {
     eq(record[3] as i32, child.pid);
     child.succeeds();
 }
+
+case!(watched_by_epoll: signalfd4, epoll_ctl, epoll_wait, read);
+fn watched_by_epoll() {
+    let mask = sig::bit(SIGUSR1);
+    sig::block(mask);
+    let (fd, set) = (make(mask, SFD_NONBLOCK), ok_i32(sys!(epoll_create1, 0)));
+    let mut got = epoll_event { events: EPOLLIN as u32, u64: 7 };
+    ok(sys!(epoll_ctl, set, EPOLL_CTL_ADD, fd, &got));
+    eq(ok(sys!(epoll_wait, set, &mut got, 1, 0)), 0);
+    fork(|| {
+        ok(sys!(kill, ok(sys!(getppid)), SIGUSR1));
+    })
+    .succeeds();
+    eq(ok(sys!(epoll_wait, set, &mut got, 1, 5000)), 1);
+    eq(got.u64, 7);
+    eq(ok(sys!(read, fd, &mut [0u32; 32], 128)), 128);
+    eq(ok(sys!(epoll_wait, set, &mut got, 1, 0)), 0);
+}

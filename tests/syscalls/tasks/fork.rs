@@ -168,3 +168,42 @@ fn times_start_at_zero() {
     while now_ns(CLOCK_PROCESS_CPUTIME_ID) < end {}
     in_child(|| check(now_ns(CLOCK_PROCESS_CPUTIME_ID) < 25_000_000, "the child's clock starts anew"));
 }
+
+case!(many_in_turn_under_a_limit: fork, vfork, clone, wait4, prlimit64; root);
+fn many_in_turn_under_a_limit() {
+    // One that has ended no longer counts, however many there have been: a kernel that lost count would run out.
+    in_child(|| {
+        // An id that nobody else has.
+        become_user(54_323);
+        let limit = rlimit { rlim_cur: 6, rlim_max: 6 };
+        ok(sys!(prlimit64, 0, RLIMIT_NPROC, &limit, 0));
+        extern "C" fn nothing(_: usize) -> c_int {
+            0
+        }
+        for _ in 0..40 {
+            fork(|| {}).succeeds();
+            let vfork = (CLONE_VM | CLONE_VFORK) as u64 | SIGCHLD as u64;
+            let pid = ok(thread::clone(vfork, thread::Slots::default(), nothing, 0));
+            Child { pid: pid as c_int }.succeeds();
+            // A thread gives its place back when it is gone, which is a moment after it has said so.
+            let gone = AtomicU32::new(1);
+            let slots = thread::Slots { child: &raw const gone as usize, ..thread::Slots::default() };
+            let flags = thread::THREAD | (CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID) as u64;
+            eventually("a thread can be had", || thread::clone(flags, slots, nothing, 0).is_ok());
+            eventually("it is gone", || gone.load(Ordering::SeqCst) == 0);
+        }
+        // Those that nobody has waited for do count.
+        let mut kept = Vec::new();
+        let full = loop {
+            match sys!(fork) {
+                Ok(0) => exit_now(0),
+                Ok(pid) => kept.push(Child { pid: pid as c_int }),
+                full => break full,
+            }
+        };
+        fails(full, EAGAIN);
+        eq(kept.len(), 5);
+        kept.into_iter().for_each(Child::succeeds);
+        fork(|| {}).succeeds();
+    });
+}

@@ -1,47 +1,12 @@
 //! Filters and the strict mode.
 
+use crate::kit::filter::{
+    ALLOW, ERRNO, JEQ, KILL_PROCESS, KILL_THREAD, LOAD, LOG, Op, RET, TRACE, TRAP, install, on_call, op,
+};
 use crate::kit::prelude::*;
 
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Op {
-    code: u16,
-    jt: u8,
-    jf: u8,
-    k: u32,
-}
-
-const LOAD: u16 = 0x20;
-const RET: u16 = 0x06;
-const JEQ: u16 = 0x15;
-const KILL_PROCESS: u32 = 0x8000_0000;
-const KILL_THREAD: u32 = 0;
-const TRAP: u32 = 0x0003_0000;
-const ERRNO: u32 = 0x0005_0000;
-const TRACE: u32 = 0x7ff0_0000;
-const LOG: u32 = 0x7ffc_0000;
-const ALLOW: u32 = 0x7fff_0000;
 /// A call that nothing else here makes.
 const VICTIM: u32 = nr::getpgrp as u32;
-
-fn op(code: u16, k: u32) -> Op {
-    Op { code, jt: 0, jf: 0, k }
-}
-
-/// Answers `action` for the call and allows the others.
-fn on_call(number: u32, action: u32) -> [Op; 4] {
-    [op(LOAD, 0), Op { code: JEQ, jt: 0, jf: 1, k: number }, op(RET, action), op(RET, ALLOW)]
-}
-
-fn install(program: &[Op], flags: u32) -> Answer {
-    #[repr(C)]
-    struct Program {
-        len: u64,
-        filter: *const Op,
-    }
-    let program = Program { len: program.len() as u64, filter: program.as_ptr() };
-    sys!(seccomp, 1, flags, &program)
-}
 
 /// In a child that has no_new_privs.
 #[track_caller]

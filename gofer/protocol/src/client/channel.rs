@@ -9,7 +9,8 @@ use super::Death;
 use crate::list::Packer;
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::socket::{NoMessage, receive_fds, send};
+use crate::socket::{NoMessage, inbox, receive_fds, send};
+use crate::time::Watch;
 use crate::{Bad, MAX_MESSAGE};
 
 /// A channel. The packer stands apart, so that a request can borrow a list from it while it is sent.
@@ -53,8 +54,7 @@ pub(super) struct Answer<'a> {
 
 impl Channel {
     pub fn new(socket: Arc<OwnedFd>) -> Channel {
-        let line =
-            Line { socket, last_id: 0, out: Vec::new(), inbox: vec![0; MAX_MESSAGE].into(), fds: Vec::new() };
+        let line = Line { socket, last_id: 0, out: Vec::new(), inbox: inbox(), fds: Vec::new() };
         Channel { packer: Packer::new(), line }
     }
 }
@@ -73,9 +73,10 @@ impl Line {
 
     /// Sends a request and waits for its reply.
     pub fn exchange(&mut self, request: &Request<'_>) -> Result<Answer<'_>, Failure> {
+        let _watch = Watch::start();
         self.send(request)?;
-        let (bytes, lost_fds) =
-            receive_fds(&*self.socket, &mut self.inbox, &mut self.fds).map_err(|error| {
+        let (bytes, lost_fds) = receive_fds(&*self.socket, &mut self.inbox[..MAX_MESSAGE], &mut self.fds)
+            .map_err(|error| {
                 Failure::Dead(match error {
                     NoMessage::End => Death::Closed,
                     NoMessage::Long => Death::Nonsense(Bad::Long),

@@ -70,6 +70,7 @@ pub struct Client {
     sockets: Vec<Arc<OwnedFd>>,
     closing: Mutex<Vec<Handle>>,
     death: OnceLock<Death>,
+    mourner: OnceLock<Mourner>,
     trees: Vec<TreeFlags>,
     max_handles: u32,
 }
@@ -101,6 +102,7 @@ impl Client {
             sockets,
             closing: Mutex::new(Vec::new()),
             death: OnceLock::new(),
+            mourner: OnceLock::new(),
             trees,
             max_handles,
         })
@@ -124,6 +126,11 @@ impl Client {
     /// Why the connection is dead, if it is.
     pub fn death(&self) -> Option<Death> {
         self.death.get().copied()
+    }
+
+    /// `tell` is called once if the connection dies after this, by whoever meets it; it takes no lock and does not wait.
+    pub fn on_death(&self, tell: impl Fn(Death) + Send + Sync + 'static) {
+        let _ = self.mourner.set(Mourner(Box::new(tell)));
     }
 
     /// The socket of the first channel: readable (with nothing to read) when the Gofer has ended.
@@ -171,6 +178,9 @@ impl Client {
             // Whoever looks at `death` under this lock and then waits, does so before or sees it.
             drop(lock(&self.idle));
             self.returned.notify_all();
+            if let Some(Mourner(tell)) = self.mourner.get() {
+                tell(death);
+            }
         }
         Errno::IO
     }
@@ -187,6 +197,15 @@ impl Client {
             }
             idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+/// Whom to tell about the end of a connection.
+struct Mourner(Box<dyn Fn(Death) + Send + Sync>);
+
+impl std::fmt::Debug for Mourner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mourner")
     }
 }
 

@@ -6,12 +6,13 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 
 use super::super::context::with_own_tracee;
-use super::super::pending::{Change, Source};
-use super::super::ranges::Ranges;
 use super::super::tracee::{MAX_PIECES, Piece, Tracee};
 use super::super::user_range;
 use super::{PtraceSpace, State, invalid};
 use crate::api::{PAGE_SIZE, PlatformError, Prot};
+use crate::guest_process::MAP_FLAGS;
+use crate::guest_process::pending::{Change, Source};
+use crate::guest_process::ranges::Ranges;
 
 /// Mappings of one file that are made in one stop.
 struct Batch {
@@ -40,8 +41,7 @@ impl Batch {
     }
 
     fn make(&mut self, tracee: &mut Tracee) -> Result<(), PlatformError> {
-        let flags = (libc::MAP_SHARED | libc::MAP_FIXED | libc::MAP_NORESERVE) as u64;
-        let done = tracee.map(self.fd, flags, &self.pieces)?;
+        let done = tracee.map(self.fd, MAP_FLAGS, &self.pieces)?;
         self.pieces.clear();
         refused("map guest memory", done)
     }

@@ -115,7 +115,9 @@ impl PtraceSpace {
             return Err(PlatformError::Gone);
         }
         if state.process.is_none() {
-            state.process = Some(self.shared.take_bare()?);
+            let process = self.shared.take_bare()?;
+            state.earlier_cpu_ns = host::process::cpu_time_ns(process.pid).unwrap_or(0);
+            state.process = Some(process);
         }
         if let Some(taken) = state.take_parked(remote) {
             return Ok(Some(taken));

@@ -23,7 +23,7 @@ use crate::config::{self, Process};
 use crate::log::Timeline;
 use crate::sandbox::boot::Inheritance;
 use crate::sandbox::control::{Ended, Event, SentryEnd, State};
-use crate::sandbox::kernel::{self, Main};
+use crate::sandbox::kernel::{self, Main, Table};
 
 mod create;
 mod exec;
@@ -81,10 +81,11 @@ pub fn run(
     control: &Arc<SentryEnd>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<()> {
-    let Inheritance { mut config, gofer, stdio, strace, listener } = inherited;
+    let Inheritance { mut config, gofer, stdio, strace, listener, .. } = inherited;
     let container = config.container.take().context("no container; please report this")?;
     let listener = listener.context("no socket; please report this")?;
-    let kernel = kernel::new_kernel(&config, strace, platform, Main::Init)?;
+    let table = Table::new(&config, strace, None);
+    let kernel = kernel::new_kernel(&config, &table, platform, Main::Init)?;
     timeline.done("sentry: kernel");
     let host = HostFs::new().context("the thread that watches host descriptors; see ulimit -u")?;
     let pod = Arc::new(Pod { kernel, host, containers: Mutex::default() });

@@ -65,8 +65,8 @@ pub fn build(
 pub fn show_console(kernel: &Kernel, namespace: &Arc<MountNamespace>, terminal: &Path) -> anyhow::Result<()> {
     let builder = Builder::new(kernel, namespace);
     let place = builder.place(b"/dev/console", false).map_err(|errno| anyhow!("/dev/console: {errno}"))?;
-    let copy = namespace.bind(terminal, Recursive::No).map_err(|errno| anyhow!("/dev/console: {errno}"))?;
-    Ok(namespace.attach(&copy, &place)?)
+    drop(namespace.bind(terminal, Recursive::No, &place).map_err(|errno| anyhow!("/dev/console: {errno}"))?);
+    Ok(())
 }
 
 fn tree_mount(
@@ -211,24 +211,30 @@ fn find(builder: &Builder<'_>, path: &Text) -> Result<Option<Path>, Errno> {
 
 fn make_read_only(builder: &Builder<'_>, path: &Text) -> anyhow::Result<()> {
     let Some(place) = find(builder, path)? else { return Ok(()) };
-    let copy = builder.namespace.bind(&place, Recursive::Yes)?;
-    copy.set_flags(place.mount.flags() | MountFlags::RDONLY);
-    Ok(builder.namespace.attach(&copy, &place)?)
+    let flags = place.mount.flags();
+    drop(builder.namespace.bind(&place, Recursive::Yes, &place)?);
+    // What is on top of it now.
+    if let Some(top) = find(builder, path)? {
+        top.mount.set_flags(flags | MountFlags::RDONLY);
+    }
+    Ok(())
 }
 
 fn mask(builder: &Builder<'_>, path: &Text) -> anyhow::Result<()> {
     let Some(place) = find(builder, path)? else { return Ok(()) };
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    let mount = if place.inode().is_dir() {
+    if place.inode().is_dir() {
         let request = MountRequest { source: b"tmpfs", options: MASK.as_bytes(), read_only: true };
-        Mount::new(builder.new_file_system("tmpfs", &request)?, b"tmpfs", flags)
-    } else {
-        match find(builder, &Text::Utf8("/dev/null".to_owned()))? {
-            Some(null) => builder.namespace.bind(&null, Recursive::No)?,
-            None => bail!("there is no /dev/null to put over it; mount a /dev"),
+        let mount = Mount::new(builder.new_file_system("tmpfs", &request)?, b"tmpfs", flags);
+        return Ok(builder.namespace.attach(&mount, &place)?);
+    }
+    match find(builder, &Text::Utf8("/dev/null".to_owned()))? {
+        Some(null) => {
+            drop(builder.namespace.bind(&null, Recursive::No, &place)?);
+            Ok(())
         }
-    };
-    Ok(builder.namespace.attach(&mount, &place)?)
+        None => bail!("there is no /dev/null to put over it; mount a /dev"),
+    }
 }
 
 /// Makes the working directory where the image has none, as engines expect.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
 use abi::open::OpenFlags;
@@ -12,9 +12,11 @@ use sync::Mutex;
 use crate::Kernel;
 use crate::Result;
 use crate::fs::host::HostTty;
-use crate::fs::pseudo::{Children, Entry, PseudoDir, PseudoSuper, attr};
+use crate::fs::pseudo::{Children, Entry, PseudoDir, attr};
 use crate::tty::{Pty, SLAVE_MAJOR};
-use crate::vfs::{Attr, Caller, Dentry, FileOps, Inode, InodeOps, SetAttr, SuperBlock};
+use crate::vfs::{
+    Attr, Caller, Dentry, FileOps, Inode, InodeOps, SetAttr, StatFs, SuperBlock, SuperBlockOps,
+};
 use crate::vfs::{Driver, FileSystemType, MountRequest, OpenedOps};
 
 const DT_CHR: u8 = 2;
@@ -56,7 +58,7 @@ struct Instance {
     ptys: Mutex<Pairs, sync::levels::Leaf>,
     sb: Weak<SuperBlock>,
     me: Weak<Instance>,
-    options: Options,
+    options: Arc<Mutex<Options, sync::levels::Leaf>>,
 }
 
 #[derive(Clone, Copy)]
@@ -65,10 +67,13 @@ struct Options {
     gid: Option<u32>,
     uid: Option<u32>,
     ptmx_mode: u32,
+    /// Pairs at most, where that is said.
+    max: Option<u32>,
 }
 
-fn parse(options: &[u8]) -> Result<Options> {
-    let mut parsed = Options { mode: 0o600, gid: None, uid: None, ptmx_mode: 0 };
+/// Options that stay as they are unless `options` says otherwise.
+fn parse(options: &[u8], old: Options) -> Result<Options> {
+    let mut parsed = old;
     let text = std::str::from_utf8(options).map_err(|_| Errno::EINVAL)?;
     for option in text.split(',').filter(|o| !o.is_empty()) {
         let (key, value) = option.split_once('=').unwrap_or((option, ""));
@@ -79,13 +84,56 @@ fn parse(options: &[u8]) -> Result<Options> {
             "gid" => parsed.gid = Some(value.parse().map_err(|_| Errno::EINVAL)?),
             "uid" => parsed.uid = Some(value.parse().map_err(|_| Errno::EINVAL)?),
             "newinstance" => {}
-            "max" => {
-                value.parse::<u32>().map_err(|_| Errno::EINVAL)?;
-            }
+            "max" => parsed.max = Some(value.parse().map_err(|_| Errno::EINVAL)?),
             _ => return Err(Errno::EINVAL),
         }
     }
     Ok(parsed)
+}
+
+/// The super block.
+struct DevPtsSuper {
+    options: Arc<Mutex<Options, sync::levels::Leaf>>,
+    /// ptmx, once it is made.
+    ptmx: OnceLock<Weak<Inode>>,
+}
+
+impl SuperBlockOps for DevPtsSuper {
+    fn kind(&self) -> &'static str {
+        "devpts"
+    }
+
+    fn statfs(&self) -> Result<StatFs> {
+        Ok(StatFs::uncounted(0x1cd1))
+    }
+
+    fn options(&self) -> String {
+        let options = *self.options.lock();
+        let mut parts = Vec::new();
+        parts.extend(options.uid.map(|uid| format!("uid={uid}")));
+        parts.extend(options.gid.map(|gid| format!("gid={gid}")));
+        parts.push(format!("mode={:03o},ptmxmode={:03o}", options.mode, options.ptmx_mode));
+        parts.extend(options.max.map(|max| format!("max={max}")));
+        parts.join(",")
+    }
+
+    fn reconfigure(&self, options: &[u8]) -> Result<()> {
+        let old = *self.options.lock();
+        let new = parse(options, old)?;
+        *self.options.lock() = new;
+        if let Some(inode) = self.ptmx.get().and_then(Weak::upgrade)
+            && new.ptmx_mode != old.ptmx_mode
+        {
+            inode
+                .ops()
+                .set_attr(&inode, &SetAttr { permissions: Some(new.ptmx_mode), ..SetAttr::default() })?;
+        }
+        Ok(())
+    }
+
+    fn revalidate(&self) -> bool {
+        true
+    }
 }
 
 impl FileSystemType for DevPts {
@@ -98,14 +146,17 @@ impl FileSystemType for DevPts {
     }
 
     fn mount(&self, request: &MountRequest<'_>, _caller: &Caller<'_>) -> Result<Arc<Dentry>> {
-        let options = parse(request.options)?;
-        let sb = SuperBlock::new(Box::new(PseudoSuper { kind: "devpts", magic: 0x1cd1, revalidate: true }));
+        let default = Options { mode: 0o600, gid: None, uid: None, ptmx_mode: 0, max: None };
+        let options = parse(request.options, default)?;
+        let shared = Arc::new(Mutex::new(options));
+        let sb =
+            SuperBlock::new(Box::new(DevPtsSuper { options: Arc::clone(&shared), ptmx: OnceLock::new() }));
         let instance = Arc::new_cyclic(|me| Instance {
             kernel: Weak::clone(&self.kernel),
             ptys: Mutex::default(),
             sb: Arc::downgrade(&sb),
             me: Weak::clone(me),
-            options,
+            options: shared,
         });
         let ptmx_attr =
             Attr { rdev: makedev(PTMX.0, PTMX.1), ..attr(2, S_IFCHR | options.ptmx_mode, 1, 0, 0) };
@@ -114,6 +165,10 @@ impl FileSystemType for DevPts {
             &ptmx_attr,
             Box::new(Ptmx { instance: Arc::clone(&instance), attr: Mutex::new(ptmx_attr) }),
         );
+        if let Some(ops) = sb.downcast::<DevPtsSuper>() {
+            // Set once, right here.
+            let _ = ops.ptmx.set(Arc::downgrade(&ptmx));
+        }
         self.first.lock().get_or_insert_with(|| Arc::clone(&instance));
         let root = PseudoDir::inode(&sb, Root { instance, ptmx });
         Ok(Dentry::new_root(root))
@@ -125,9 +180,11 @@ impl Instance {
     fn new_pair(&self, caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
         let kernel = self.kernel.upgrade().ok_or(Errno::EIO)?;
         let sb = self.sb.upgrade().ok_or(Errno::EIO)?;
+        let options = *self.options.lock();
+        let most = options.max.map_or(MAX_PTYS, |max| MAX_PTYS.min(max as usize));
         let mut ptys = self.ptys.lock();
         let index =
-            (0..).find(|i| !ptys.contains_key(i)).filter(|_| ptys.len() < MAX_PTYS).ok_or(Errno::ENOSPC)?;
+            (0..).find(|i| !ptys.contains_key(i)).filter(|_| ptys.len() < most).ok_or(Errno::ENOSPC)?;
         let me = Weak::clone(&self.me);
         let on_close = move |index: u32| {
             let Some(instance) = me.upgrade() else { return };
@@ -136,9 +193,9 @@ impl Instance {
         };
         let pty = Pty::new(&kernel, index, Box::new(on_close));
         let ino = u64::from(NEXT_INO.fetch_add(1, Ordering::Relaxed));
-        let uid = self.options.uid.unwrap_or(caller.creds.fsuid);
-        let gid = self.options.gid.unwrap_or(caller.creds.fsgid);
-        let slave = attr(ino, S_IFCHR | self.options.mode, 1, uid, gid);
+        let uid = options.uid.unwrap_or(caller.creds.fsuid);
+        let gid = options.gid.unwrap_or(caller.creds.fsgid);
+        let slave = attr(ino, S_IFCHR | options.mode, 1, uid, gid);
         let slave = Attr { rdev: makedev(SLAVE_MAJOR, index), ..slave };
         let ops = SlaveNode { terminal: Terminal::Slave(Arc::downgrade(&pty)), attr: Mutex::new(slave) };
         let inode = Inode::new(&sb, &slave, Box::new(ops));
@@ -178,6 +235,10 @@ struct Root {
 }
 
 impl Children for Root {
+    fn owner(&self) -> (u32, u32, u32) {
+        (0o755, 0, 0)
+    }
+
     fn find(&self, _dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
         if name == b"ptmx" {
             return Ok(Some(Arc::clone(&self.ptmx)));

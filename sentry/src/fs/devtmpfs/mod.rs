@@ -42,7 +42,7 @@ impl FileSystemType for DevTmpfs {
     }
 
     fn mount(&self, request: &MountRequest<'_>, caller: &Caller<'_>) -> Result<Arc<Dentry>> {
-        let mut options = tmpfs::Options { mode: 0o755, ..tmpfs::Options::default() };
+        let mut options = tmpfs::Options { mode: 0o755, kind: "devtmpfs", ..tmpfs::Options::default() };
         options.parse(request.options)?;
         let root = tmpfs::new_root(caller.vfs.memory(), &options)?;
         // Filled through a mount of its own that nobody else sees.

@@ -4,11 +4,11 @@ use std::any::Any;
 use std::sync::Arc;
 
 use abi::Errno;
-use gofer_protocol::ReaddirFlags;
 use sync::Mutex;
 
-use super::errno;
 use super::inode::GoferInode;
+use super::listing::Listing;
+use super::{GoferFs, errno};
 use crate::Result;
 use crate::vfs::{Blocking, File, FileOps, Inode, SeekFrom};
 
@@ -20,40 +20,22 @@ const DT_DIR: u8 = 4;
 /// for as long as the listing goes on.
 pub(super) struct Directory {
     inode: Arc<Inode>,
-    entries: Mutex<Option<Arc<[Entry]>>, sync::levels::FileState>,
-}
-
-struct Entry {
-    name: Box<[u8]>,
-    ino: u64,
-    kind: u8,
+    listing: Mutex<Option<Arc<Listing>>, sync::levels::FileState>,
 }
 
 impl Directory {
     pub fn new(inode: &Arc<Inode>) -> Directory {
-        Directory { inode: Arc::clone(inode), entries: Mutex::default() }
+        Directory { inode: Arc::clone(inode), listing: Mutex::default() }
     }
 
-    fn entries(&self, again: bool) -> Result<Arc<[Entry]>> {
-        if let (false, Some(entries)) = (again, self.entries.lock().clone()) {
-            return Ok(entries);
+    fn listing(&self, again: bool) -> Result<Arc<Listing>> {
+        if let (false, Some(listing)) = (again, self.listing.lock().clone()) {
+            return Ok(listing);
         }
-        let ops = self.inode.downcast::<GoferInode>().ok_or(Errno::EIO)?;
-        let mut list = Vec::new();
-        let mut cookie = 0;
-        loop {
-            let end = ops.client.readdir(ops.handle, cookie, ReaddirFlags::empty(), |entry| {
-                cookie = entry.cookie;
-                let kind = entry.kind.map_or(0, |k| k as u8);
-                list.push(Entry { name: entry.name.as_bytes().into(), ino: entry.ino, kind });
-            });
-            if end.map_err(errno)? {
-                break;
-            }
-        }
-        let entries: Arc<[Entry]> = list.into();
-        *self.entries.lock() = Some(Arc::clone(&entries));
-        Ok(entries)
+        let listing = self.inode.sb.downcast::<GoferFs>().ok_or(Errno::EIO)?.list(&self.inode)?;
+        let old = self.listing.lock().replace(Arc::clone(&listing));
+        drop(old);
+        Ok(listing)
     }
 }
 
@@ -75,7 +57,7 @@ impl FileOps for Directory {
     }
 
     fn read_dir(&self, file: &File, offset: u64, emit: &mut crate::vfs::file::EmitEntry<'_>) -> Result<u64> {
-        let entries = self.entries(offset == 0)?;
+        let listing = self.listing(offset == 0)?;
         let mut at = offset;
         while at < DOTS {
             let ino = if at == 0 { self.inode.ino } else { parent_ino(file) };
@@ -84,7 +66,7 @@ impl FileOps for Directory {
             }
             at += 1;
         }
-        while let Some(entry) = entries.get((at - DOTS) as usize) {
+        while let Some(entry) = listing.entries.get((at - DOTS) as usize) {
             if !emit(&entry.name, entry.ino, at + 1, entry.kind) {
                 break;
             }
@@ -95,7 +77,7 @@ impl FileOps for Directory {
 
     fn sync(&self, _file: &File, _data_only: bool) -> Result<()> {
         let ops = self.inode.downcast::<GoferInode>().ok_or(Errno::EIO)?;
-        ops.client.sync(ops.handle, gofer_protocol::SyncKind::All).map_err(errno)
+        ops.client.sync(ops.handle()?, gofer_protocol::SyncKind::All).map_err(errno)
     }
 
     fn as_any(&self) -> &dyn Any {

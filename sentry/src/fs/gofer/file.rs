@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use abi::open::OpenFlags;
@@ -12,22 +12,58 @@ use super::inode::GoferInode;
 use crate::Result;
 use crate::mm::{FileMappings, Mappable, Place, Run};
 use crate::vfs::io::host_errno;
-use crate::vfs::{Blocking, File, FileOps, Inode, IoSink, IoSource, SeekFrom};
+use crate::vfs::{Blocking, File, FileOps, Inode, InodeOps, IoSink, IoSource, SeekFrom, SetAttr};
+
+/// Set-user-ID and set-group-ID.
+const SET_ID: u32 = 0o6000;
 
 /// An open regular file.
 pub(super) struct GoferFile {
     inode: Arc<Inode>,
     host: Arc<HostFile>,
+    /// In a tree that others write to as well: a description that the host appends to, made when it is needed. Whoever
+    /// asks for the length first and writes there would overwrite what came in between.
+    appender: OnceLock<HostFile>,
 }
 
 impl GoferFile {
     pub fn new(inode: &Arc<Inode>, host: Arc<HostFile>) -> GoferFile {
-        GoferFile { inode: Arc::clone(inode), host }
+        GoferFile { inode: Arc::clone(inode), host, appender: OnceLock::new() }
+    }
+
+    /// See the field; `None` where nobody else writes.
+    fn appender(&self) -> Result<Option<&HostFile>> {
+        let Some(ops) = self.inode.downcast::<GoferInode>().filter(|ops| ops.is_shared()) else {
+            return Ok(None);
+        };
+        if let Some(there) = self.appender.get() {
+            return Ok(Some(there));
+        }
+        let made = ops.open_to_append()?;
+        Ok(Some(self.appender.get_or_init(|| made)))
+    }
+
+    /// The permission bits of a file that has set-user-ID or set-group-ID among them. The VFS has taken them away where the
+    /// writer may not keep them.
+    fn set_id_bits(&self) -> Result<Option<u32>> {
+        let mode = self.inode.owner().0;
+        match self.inode.downcast::<GoferInode>() {
+            Some(_) if mode & SET_ID == 0 => Ok(None),
+            // Rare enough to ask: others may have taken them away.
+            Some(ops) => Ok(Some(ops.attr(&self.inode)?.mode & 0o7777).filter(|perm| perm & SET_ID != 0)),
+            None => Ok(None),
+        }
+    }
+
+    /// The host takes these bits away when the Sentry writes, which has no privilege there: gives them back.
+    fn keep_set_id_bits(&self, bits: Option<u32>) -> Result<()> {
+        let (Some(bits), Some(ops)) = (bits, self.inode.downcast::<GoferInode>()) else { return Ok(()) };
+        ops.set_attr(&self.inode, &SetAttr { permissions: Some(bits), ..SetAttr::default() })
     }
 
     fn written(&self) {
         if let Some(ops) = self.inode.downcast::<GoferInode>() {
-            ops.written();
+            ops.written(&self.inode);
         }
     }
 
@@ -51,12 +87,26 @@ impl FileOps for GoferFile {
     }
 
     fn write(&self, file: &File, src: &mut dyn IoSource, offset: &mut u64) -> Result<usize> {
-        if file.appends(*offset) {
-            *offset = self.size()?;
-        }
         let len = src.remaining();
-        let n = src.take_to_host(self.host.fd().as_fd(), Some(*offset), len)?;
+        let appends = file.appends(*offset);
+        let appender = if appends { self.appender()? } else { None };
+        let set_id = self.set_id_bits()?;
+        let n = match appender {
+            Some(appender) => {
+                let n = src.take_to_host(appender.fd().as_fd(), None, len)?;
+                let end = host::file::seek(appender.fd(), 0, 1).map_err(host_errno)?;
+                *offset = end.saturating_sub(n as u64);
+                n
+            }
+            None => {
+                if appends {
+                    *offset = self.size()?;
+                }
+                src.take_to_host(self.host.fd().as_fd(), Some(*offset), len)?
+            }
+        };
         self.written();
+        self.keep_set_id_bits(set_id)?;
         if file.flags().intersects(OpenFlags::SYNC | OpenFlags::DSYNC) {
             host::file::sync(self.host.fd(), true).map_err(host_errno)?;
         }
@@ -85,17 +135,21 @@ impl FileOps for GoferFile {
     }
 
     fn truncate(&self, _file: &File, size: u64) -> Result<()> {
+        let set_id = self.set_id_bits()?;
         self.written();
         host::file::truncate(self.host.fd(), size).map_err(host_errno)?;
+        self.keep_set_id_bits(set_id)?;
         if let Some(ops) = self.inode.downcast::<GoferInode>() {
-            ops.mappings.truncate(size);
+            ops.truncated(size);
         }
         Ok(())
     }
 
     fn allocate(&self, _file: &File, mode: u32, offset: u64, len: u64) -> Result<()> {
+        let set_id = self.set_id_bits()?;
         self.written();
-        host::file::allocate(self.host.fd(), mode, offset, len).map_err(host_errno)
+        host::file::allocate(self.host.fd(), mode, offset, len).map_err(host_errno)?;
+        self.keep_set_id_bits(set_id)
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -112,7 +166,7 @@ struct Pages {
 impl Mappable for Pages {
     fn translate(&self, offset: u64, len: u64, write: bool) -> Result<Run> {
         if write && let Some(ops) = self.inode.downcast::<GoferInode>() {
-            ops.written();
+            ops.written(&self.inode);
         }
         // Beyond the end the host answers with SIGBUS, page by page, as the file is at that moment.
         Ok(Run { place: Place::Host(Arc::clone(&self.host), offset), len })
@@ -129,7 +183,7 @@ impl Mappable for Pages {
     /// The host takes away the file's own pages when it is truncated; the private copies of them are ours.
     fn mappings(&self) -> Option<&FileMappings> {
         let ops = self.inode.downcast::<GoferInode>().filter(|_| self.may_change())?;
-        Some(&ops.mappings)
+        Some(&ops.contents().ok()?.mappings)
     }
 
     fn sync(&self, _offset: u64, _len: u64) -> Result<()> {
@@ -141,6 +195,9 @@ impl Mappable for Pages {
     }
 
     fn futex_id(&self) -> u64 {
-        self.inode.downcast::<GoferInode>().map_or(0, GoferInode::futex_id)
+        self.inode
+            .downcast::<GoferInode>()
+            .and_then(|ops| ops.contents().ok())
+            .map_or(0, |contents| contents.futex_id)
     }
 }

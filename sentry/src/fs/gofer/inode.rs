@@ -1,7 +1,8 @@
 //! Inodes of a Gofer's tree.
 
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use abi::open::{O_ACCMODE, O_RDONLY, OpenFlags, RenameFlags};
@@ -16,29 +17,64 @@ use sync::Mutex;
 
 use super::dir::Directory;
 use super::file::GoferFile;
+use super::listing::{DirState, Known};
 use super::{GoferFs, Sharing, attr, errno};
 use crate::Result;
 use crate::mm::FileMappings;
 use crate::vfs::{
     Attr, Caller, Created, FileOps, Inode, InodeOps, LookupRun, NewKind, NewNode, RenameEnd, SetAttr,
-    XattrSet,
+    Timestamp, XattrSet,
 };
 
-/// A file of the host, by the handle that the Gofer gave it.
+/// A file of the host.
 pub(super) struct GoferInode {
     pub client: Arc<Client>,
-    pub handle: Handle,
     pub id: FileId,
+    /// What the Gofer knows it by, once it was asked for.
+    handle: OnceLock<Handle>,
+    /// As long as there is no handle: where the file was listed. No directory is without a handle.
+    origin: Mutex<Option<Box<Origin>>, sync::levels::Leaf>,
+    attr: Mutex<Kept, sync::levels::Inode>,
+    more: OnceLock<Box<More>>,
     sharing: Sharing,
-    attr: Mutex<Attr, sync::levels::Inode>,
     /// The file was written through a descriptor: size and times are to be asked for again.
     stale: AtomicBool,
+}
+
+/// The directory that a file was listed in, and its name there.
+struct Origin {
+    dir: Arc<Inode>,
+    name: crate::vfs::Name,
+}
+
+/// Attributes that the inode does not have itself.
+struct Kept {
+    size: u64,
+    blocks: u64,
+    /// Seconds of access, change of contents, change of attributes, birth.
+    seconds: [i64; 4],
+    nanoseconds: [u32; 4],
+    nlink: u32,
+    block_size: u32,
+}
+
+/// In place of the nanoseconds of a time that is not known.
+const NO_TIME: u32 = u32::MAX;
+
+/// What only some files need.
+enum More {
+    File(Contents),
+    Link(Arc<[u8]>),
+    Dir(DirState),
+}
+
+/// Of a regular file that somebody has opened.
+pub(super) struct Contents {
     /// A descriptor for reading, and one for reading and writing.
     open: Mutex<Descriptors, sync::levels::InodeData>,
-    target: Mutex<Option<Arc<[u8]>>, sync::levels::Leaf>,
-    futex_id: u64,
+    pub futex_id: u64,
     /// Who maps the file, if it can be truncated.
-    pub(super) mappings: FileMappings,
+    pub mappings: FileMappings,
 }
 
 #[derive(Default)]
@@ -47,47 +83,179 @@ struct Descriptors {
     write: Option<std::sync::Weak<HostFile>>,
 }
 
-impl GoferInode {
-    pub fn new(client: Arc<Client>, handle: Handle, id: FileId, attr: Attr, sharing: Sharing) -> GoferInode {
-        GoferInode {
-            client,
-            handle,
-            id,
-            sharing,
-            attr: Mutex::new(attr),
-            stale: AtomicBool::new(false),
-            open: Mutex::default(),
-            target: Mutex::default(),
-            futex_id: crate::mm::shmem::next_futex_id(),
-            mappings: FileMappings::new(),
+impl Kept {
+    fn new(attr: &Attr) -> Kept {
+        let times = [Some(attr.atime), Some(attr.mtime), Some(attr.ctime), attr.btime];
+        Kept {
+            size: attr.size,
+            blocks: attr.blocks,
+            seconds: times.map(|time| time.map_or(0, |time| time.secs)),
+            nanoseconds: times.map(|time| time.map_or(NO_TIME, |time| time.nanos)),
+            nlink: attr.nlink,
+            block_size: attr.block_size,
         }
     }
 
-    /// Identity for futexes in shared mappings.
-    pub fn futex_id(&self) -> u64 {
-        self.futex_id
+    fn attr(&self, inode: &Inode) -> Attr {
+        let time = |at: usize| Timestamp { secs: self.seconds[at], nanos: self.nanoseconds[at] };
+        let (mode, uid, gid) = inode.owner();
+        Attr {
+            ino: inode.ino,
+            mode,
+            nlink: self.nlink,
+            uid,
+            gid,
+            rdev: inode.rdev,
+            size: self.size,
+            blocks: self.blocks,
+            block_size: self.block_size,
+            atime: time(0),
+            mtime: time(1),
+            ctime: time(2),
+            btime: Some(time(3)).filter(|time| time.nanos != NO_TIME),
+        }
+    }
+}
+
+impl GoferInode {
+    fn with(client: Arc<Client>, id: FileId, attr: &Attr, sharing: Sharing) -> GoferInode {
+        GoferInode {
+            client,
+            id,
+            handle: OnceLock::new(),
+            origin: Mutex::new(None),
+            attr: Mutex::new(Kept::new(attr)),
+            more: OnceLock::new(),
+            sharing,
+            stale: AtomicBool::new(false),
+        }
+    }
+
+    /// With a handle.
+    pub fn new(client: Arc<Client>, handle: Handle, id: FileId, attr: &Attr, sharing: Sharing) -> GoferInode {
+        let new = GoferInode::with(client, id, attr, sharing);
+        let _ = new.handle.set(handle);
+        new
+    }
+
+    /// One that was listed in `dir` as `name`. It is no directory.
+    pub fn listed(client: Arc<Client>, dir: &Arc<Inode>, name: &[u8], id: FileId, attr: &Attr) -> GoferInode {
+        let new = GoferInode::with(client, id, attr, Sharing::Exclusive);
+        let origin = Origin { dir: Arc::clone(dir), name: crate::vfs::Name::new(name) };
+        *new.origin.lock() = Some(Box::new(origin));
+        new
+    }
+
+    /// The handle; asked for where it was not needed so far.
+    pub fn handle(&self) -> Result<Handle> {
+        if let Some(handle) = self.handle.get() {
+            return Ok(*handle);
+        }
+        self.walk_to(Leaf::Handle)?;
+        self.handle.get().copied().ok_or(Errno::EIO)
+    }
+
+    /// Asks for what has no handle so far: with [`Leaf::Handle`] for that, with [`Leaf::Open`] for a descriptor for reading
+    /// as well, with [`Leaf::Attr`] only for the target of a symbolic link. Answers the descriptor.
+    fn walk_to(&self, leaf: Leaf) -> Result<Option<OwnedFd>> {
+        let origin = self.origin.lock().as_ref().map(|at| (Arc::clone(&at.dir), at.name.clone()));
+        // Without one somebody else was faster.
+        let Some((dir, at)) = origin else { return Ok(None) };
+        // A directory: this goes no further.
+        let parent = *ops(&dir)?.handle.get().ok_or(Errno::EIO)?;
+        let walked = fs(&dir)?.walk(parent, &[name(at.as_bytes())?], leaf)?;
+        let looked = walked.found.first().copied().ok_or(walked.error.map_or(Errno::EIO, errno))?;
+        if looked.attr.id != self.id {
+            looked.handle.into_iter().for_each(|handle| self.client.release(handle));
+            return Err(Errno::ESTALE);
+        }
+        if let Some(target) = walked.target {
+            self.store_target(&target);
+        }
+        if let Some(handle) = looked.handle {
+            if self.handle.set(handle).is_err() {
+                self.client.release(handle);
+            }
+            let origin = self.origin.lock().take();
+            drop(origin);
+        }
+        Ok(walked.opened)
+    }
+
+    fn store_target(&self, target: &[u8]) {
+        // A symbolic link never changes: another target is another file.
+        self.more.get_or_init(|| Box::new(More::Link(target.into())));
+    }
+
+    /// What belongs to the contents of a regular file.
+    pub fn contents(&self) -> Result<&Contents> {
+        let new = || Contents {
+            open: Mutex::default(),
+            futex_id: crate::mm::shmem::next_futex_id(),
+            mappings: FileMappings::new(),
+        };
+        match &**self.more.get_or_init(|| Box::new(More::File(new()))) {
+            More::File(contents) => Ok(contents),
+            _ => Err(Errno::EIO),
+        }
+    }
+
+    fn contents_if_any(&self) -> Option<&Contents> {
+        match self.more.get().map(|more| &**more) {
+            Some(More::File(contents)) => Some(contents),
+            _ => None,
+        }
+    }
+
+    /// What belongs to a directory.
+    pub fn dir_state(&self) -> Option<&DirState> {
+        match &**self.more.get_or_init(|| Box::new(More::Dir(DirState::default()))) {
+            More::Dir(state) => Some(state),
+            _ => None,
+        }
+    }
+
+    /// Private pages behind the new end of the file are gone.
+    pub fn truncated(&self, size: u64) {
+        if let Some(contents) = self.contents_if_any() {
+            contents.mappings.truncate(size);
+        }
     }
 
     /// New attributes from the Gofer.
-    pub fn store_attr(&self, inode: &Inode, attr: Attr) {
-        *self.attr.lock() = attr;
+    pub fn store_attr(&self, inode: &Inode, attr: &Attr) {
+        *self.attr.lock() = Kept::new(attr);
         inode.set_owner(attr.mode, attr.uid, attr.gid);
     }
 
     fn store_wire(&self, inode: &Inode, from: &wire::Attr) -> Result<()> {
         let attr = attr::from_wire(from, inode.ino)?;
-        self.store_attr(inode, attr);
+        self.store_attr(inode, &attr);
         Ok(())
     }
 
     /// The contents have changed through a descriptor.
-    pub fn written(&self) {
-        self.stale.store(true, Ordering::Release);
+    pub fn written(&self, inode: &Inode) {
+        if !self.stale.swap(true, Ordering::AcqRel) {
+            changed(inode);
+        }
+    }
+
+    /// Whether others may change the file.
+    pub fn is_shared(&self) -> bool {
+        self.sharing == Sharing::Shared
+    }
+
+    /// A descriptor that appends.
+    pub fn open_to_append(&self) -> Result<HostFile> {
+        let how = wire::OpenFlags::WRITE | wire::OpenFlags::APPEND;
+        let (fd, attr) = self.client.open(self.handle()?, how).map_err(errno)?;
+        if attr.id != self.id { Err(Errno::ESTALE) } else { Ok(HostFile::new(fd, true)) }
     }
 
     /// Closes the descriptor that is kept for reading.
     pub fn forget_descriptor(&self) -> Option<Arc<HostFile>> {
-        self.open.lock().read.take()
+        self.contents_if_any()?.open.lock().read.take()
     }
 
     /// Size and times of a file that was written.
@@ -95,28 +263,30 @@ impl GoferInode {
         if self.sharing == Sharing::Exclusive && !self.stale.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        let descriptor = {
-            let open = self.open.lock();
+        let descriptor = self.contents_if_any().and_then(|contents| {
+            let open = contents.open.lock();
             open.write.as_ref().and_then(std::sync::Weak::upgrade)
-        };
+        });
         if let (Some(file), Sharing::Exclusive) = (descriptor, self.sharing) {
             let stat = host::file::stat(file.fd()).map_err(crate::vfs::io::host_errno)?;
-            let time = |(secs, nanos): (i64, u32)| crate::vfs::Timestamp { secs, nanos };
-            let mut attr = self.attr.lock();
-            attr.size = stat.size;
-            attr.blocks = stat.blocks;
-            (attr.atime, attr.mtime, attr.ctime) = (time(stat.atime), time(stat.mtime), time(stat.ctime));
+            let mut kept = self.attr.lock();
+            kept.size = stat.size;
+            kept.blocks = stat.blocks;
+            for (at, (seconds, nanoseconds)) in [stat.atime, stat.mtime, stat.ctime].into_iter().enumerate() {
+                (kept.seconds[at], kept.nanoseconds[at]) = (seconds, nanoseconds);
+            }
             return Ok(());
         }
-        let attr = self.client.stat(self.handle).map_err(errno)?;
+        let attr = self.client.stat(self.handle()?).map_err(errno)?;
         self.store_wire(inode, &attr)
     }
 
     /// A descriptor for the file's contents.
     fn descriptor(&self, inode: &Arc<Inode>, flags: OpenFlags) -> Result<Arc<HostFile>> {
         let writes = flags.bits() & O_ACCMODE != O_RDONLY;
+        let contents = self.contents()?;
         {
-            let open = self.open.lock();
+            let open = contents.open.lock();
             let there = if writes {
                 open.write.as_ref().and_then(std::sync::Weak::upgrade)
             } else {
@@ -126,18 +296,12 @@ impl GoferInode {
                 return Ok(there);
             }
         }
-        let mut how = wire::OpenFlags::READ;
-        how.set(wire::OpenFlags::WRITE, writes);
-        let (fd, attr) = fs(inode)?.with_room(&inode.sb, || match self.client.open(self.handle, how) {
-            // A file that may be written but not read.
-            Err(wire::Errno::ACCESS) if writes => self.client.open(self.handle, wire::OpenFlags::WRITE),
-            other => other,
-        })?;
-        if attr.id != self.id {
-            return Err(Errno::ESTALE);
+        let file = Arc::new(HostFile::new(self.open_on_host(inode, writes)?, writes));
+        if self.sharing == Sharing::Shared {
+            // One kept open would hold the room of a file that others remove.
+            return Ok(file);
         }
-        let file = Arc::new(HostFile::new(fd, writes));
-        let mut open = self.open.lock();
+        let mut open = contents.open.lock();
         if writes {
             open.write = Some(Arc::downgrade(&file));
             return Ok(file);
@@ -152,7 +316,26 @@ impl GoferInode {
         Ok(file)
     }
 
+    fn open_on_host(&self, inode: &Arc<Inode>, writes: bool) -> Result<OwnedFd> {
+        if !writes
+            && self.handle.get().is_none()
+            && let Some(fd) = self.walk_to(Leaf::Open)?
+        {
+            return Ok(fd);
+        }
+        let handle = self.handle()?;
+        let mut how = wire::OpenFlags::READ;
+        how.set(wire::OpenFlags::WRITE, writes);
+        let (fd, attr) = fs(inode)?.with_room(|| match self.client.open(handle, how) {
+            // A file that may be written but not read.
+            Err(wire::Errno::ACCESS) if writes => self.client.open(handle, wire::OpenFlags::WRITE),
+            other => other,
+        })?;
+        if attr.id != self.id { Err(Errno::ESTALE) } else { Ok(fd) }
+    }
+
     fn made(&self, dir: &Arc<Inode>, node: Node, parent: &wire::Attr) -> Result<Arc<Inode>> {
+        changed(dir);
         self.store_wire(dir, parent)?;
         fs(dir)?.inode(&dir.sb, node)
     }
@@ -160,11 +343,78 @@ impl GoferInode {
     /// Keeps the caller's answer fresh: link counts and times of a file that lost or got a name.
     fn names_changed(&self, inode: &Inode) {
         self.stale.store(true, Ordering::Release);
+        changed(inode);
         // Without a descriptor for writing this asks the Gofer; a file that is gone keeps what was known.
-        if let Ok(attr) = self.client.stat(self.handle) {
+        if let Ok(handle) = self.handle()
+            && let Ok(attr) = self.client.stat(handle)
+        {
             self.stale.store(false, Ordering::Release);
             let _ = self.store_wire(inode, &attr);
         }
+    }
+
+    /// Asks the Gofer for `names`, each in the one before, from `dir` on; what is there goes into `run`.
+    fn ask_run(&self, dir: &Arc<Inode>, names: &[&[u8]], run: &mut LookupRun) -> Result<()> {
+        let mut checked: SmallVec<[Name<'_>; 8]> = SmallVec::new();
+        for (index, bytes) in names.iter().enumerate() {
+            match Name::new(bytes) {
+                Ok(name) => checked.push(name),
+                Err(error) if index == 0 => return Err(errno(error)),
+                Err(_) => break,
+            }
+        }
+        let fs = fs(dir)?;
+        let walked = fs.walk(self.handle()?, &checked, Leaf::Handle)?;
+        let last = walked.found.len().wrapping_sub(1);
+        for (index, looked) in walked.found.iter().enumerate() {
+            let handle = looked.handle.ok_or(Errno::EIO)?;
+            let inode = fs.inode(&dir.sb, Node { handle, attr: looked.attr })?;
+            if let (true, Some(target)) = (index == last, &walked.target) {
+                ops(&inode)?.store_target(target);
+            }
+            run.found.push(inode);
+        }
+        match walked.error {
+            Some(wire::Errno::NOENT) => run.missing = walked.found.len() < checked.len(),
+            Some(error) if walked.found.is_empty() => return Err(errno(error)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is known without a request of `names`, each in the one before, from `dir` on; goes into `run`. Gives the
+    /// directory in which the rest is to be asked for.
+    fn listed_run(&self, dir: &Arc<Inode>, names: &mut &[&[u8]], run: &mut LookupRun) -> Result<Arc<Inode>> {
+        let fs = fs(dir)?;
+        let mut at = Arc::clone(dir);
+        while let Some((name, rest)) = names.split_first() {
+            let known = match ops(&at)?.dir_state().and_then(|state| state.listing(&at)) {
+                Some(listing) => listing.find(name, fs.changed()),
+                None => Known::Unknown,
+            };
+            match known {
+                Known::Missing => {
+                    run.missing = true;
+                    *names = &[];
+                    break;
+                }
+                Known::Unknown => break,
+                Known::There(looked) => {
+                    let Some(inode) = fs.listed_inode(&at, name, looked)? else { break };
+                    run.found.push(Arc::clone(&inode));
+                    *names = if inode.is_dir() { rest } else { &[] };
+                    at = inode;
+                }
+            }
+        }
+        Ok(at)
+    }
+}
+
+/// Something in the tree has changed: attributes that listings brought are not to be trusted any more.
+fn changed(inode: &Inode) {
+    if let Some(fs) = inode.sb.downcast::<GoferFs>() {
+        fs.note_change();
     }
 }
 
@@ -187,14 +437,15 @@ fn owner(node: &NewNode<'_>) -> Result<Owner> {
 impl InodeOps for GoferInode {
     fn attr(&self, inode: &Inode) -> Result<Attr> {
         self.refresh(inode)?;
-        Ok(*self.attr.lock())
+        Ok(self.attr.lock().attr(inode))
     }
 
     fn set_attr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<()> {
         let changes = attr::to_changes(change)?;
-        let new = self.client.set_attr(self.handle, changes).map_err(errno)?;
+        let new = self.client.set_attr(self.handle()?, changes).map_err(errno)?;
+        changed(inode);
         if let Some(size) = change.size {
-            self.mappings.truncate(size);
+            self.truncated(size);
         }
         self.store_wire(inode, &new)
     }
@@ -205,59 +456,41 @@ impl InodeOps for GoferInode {
     }
 
     fn lookup_run(&self, dir: &Arc<Inode>, names: &[&[u8]], _caller: &Caller<'_>) -> Result<LookupRun> {
-        let mut checked: SmallVec<[Name<'_>; 8]> = SmallVec::new();
-        for (index, bytes) in names.iter().enumerate() {
-            match Name::new(bytes) {
-                Ok(name) => checked.push(name),
-                Err(error) if index == 0 => return Err(errno(error)),
-                Err(_) => break,
-            }
-        }
-        let fs = fs(dir)?;
-        let walked = fs.with_room(&dir.sb, || {
-            let walked = self.client.walk(self.handle, &checked, Leaf::Handle)?;
-            match walked.error {
-                Some(full @ (wire::Errno::MFILE | wire::Errno::NFILE)) => {
-                    walked
-                        .found
-                        .iter()
-                        .filter_map(|found| found.handle)
-                        .for_each(|handle| self.client.release(handle));
-                    Err(full)
-                }
-                _ => Ok(walked),
-            }
-        })?;
         let mut run = LookupRun::default();
-        let last = walked.found.len().wrapping_sub(1);
-        for (index, looked) in walked.found.iter().enumerate() {
-            let handle = looked.handle.ok_or(Errno::EIO)?;
-            let inode = fs.inode(&dir.sb, Node { handle, attr: looked.attr })?;
-            if let (true, Some(target)) = (index == last, &walked.target) {
-                *ops(&inode)?.target.lock() = Some(target.as_slice().into());
+        let mut rest = names;
+        let mut at = Arc::clone(dir);
+        if self.sharing == Sharing::Exclusive {
+            at = self.listed_run(dir, &mut rest, &mut run)?;
+            let asks_much =
+                !rest.is_empty() && ops(&at)?.dir_state().is_some_and(|state| state.ask_singly(&at));
+            // An error of the listing is no error of the lookup, which is then made by itself.
+            if asks_much && fs(&at)?.list(&at).is_ok() {
+                at = self.listed_run(&at, &mut rest, &mut run)?;
             }
-            run.found.push(inode);
         }
-        match walked.error {
-            Some(wire::Errno::NOENT) => run.missing = walked.found.len() < checked.len(),
-            Some(error) if walked.found.is_empty() => return Err(errno(error)),
-            _ => {}
+        if rest.is_empty() {
+            return Ok(run);
         }
-        Ok(run)
+        match ops(&at)?.ask_run(&at, rest, &mut run) {
+            // An error is only told of the first name.
+            Err(errno) if run.found.is_empty() => Err(errno),
+            _ => Ok(run),
+        }
     }
 
     fn create(&self, dir: &Arc<Inode>, at: &[u8], node: &NewNode<'_>) -> Result<Arc<Inode>> {
         let (at, perm, owner) = (name(at)?, Perm::of_mode(node.permissions), owner(node)?);
+        let handle = self.handle()?;
         let kind = match node.kind {
             NewKind::Directory => {
-                let mkdir = || self.client.mkdir(self.handle, at, perm, owner);
-                let (node, parent) = fs(dir)?.with_room(&dir.sb, mkdir)?;
+                let mkdir = || self.client.mkdir(handle, at, perm, owner);
+                let (node, parent) = fs(dir)?.with_room(mkdir)?;
                 return self.made(dir, node, &parent);
             }
             NewKind::Symlink(target) => {
                 let target = Target::new(target).map_err(errno)?;
-                let symlink = || self.client.symlink(self.handle, at, owner, target);
-                let (node, parent) = fs(dir)?.with_room(&dir.sb, symlink)?;
+                let symlink = || self.client.symlink(handle, at, owner, target);
+                let (node, parent) = fs(dir)?.with_room(symlink)?;
                 return self.made(dir, node, &parent);
             }
             NewKind::Regular => NodeKind::Regular,
@@ -266,8 +499,8 @@ impl InodeOps for GoferInode {
             NewKind::CharDevice(0) => NodeKind::Whiteout,
             NewKind::CharDevice(_) | NewKind::BlockDevice(_) => return Err(Errno::EPERM),
         };
-        let mknod = || self.client.mknod(self.handle, at, kind, perm, owner);
-        let (node, parent) = fs(dir)?.with_room(&dir.sb, mknod)?;
+        let mknod = || self.client.mknod(handle, at, kind, perm, owner);
+        let (node, parent) = fs(dir)?.with_room(mknod)?;
         self.made(dir, node, &parent)
     }
 
@@ -281,34 +514,40 @@ impl InodeOps for GoferInode {
     ) -> Result<Created> {
         let flags = wire::OpenFlags::READ | wire::OpenFlags::WRITE;
         let (at, perm, owner) = (name(at)?, Perm::of_mode(node.permissions), owner(node)?);
-        let create = || self.client.create(self.handle, at, perm, owner, flags);
-        let (fd, node, parent) = fs(dir)?.with_room(&dir.sb, create)?;
+        let handle = self.handle()?;
+        let create = || self.client.create(handle, at, perm, owner, flags);
+        let (fd, node, parent) = fs(dir)?.with_room(create)?;
         let inode = self.made(dir, node, &parent)?;
         let file = Arc::new(HostFile::new(fd, true));
-        ops(&inode)?.open.lock().write = Some(Arc::downgrade(&file));
+        ops(&inode)?.contents()?.open.lock().write = Some(Arc::downgrade(&file));
         let opened: Box<dyn FileOps> = Box::new(GoferFile::new(&inode, file));
         Ok(Created { inode, opened: Some(opened) })
     }
 
     fn create_unnamed(&self, dir: &Arc<Inode>, node: &NewNode<'_>, _linkable: bool) -> Result<Arc<Inode>> {
         let (perm, owner) = (Perm::of_mode(node.permissions), owner(node)?);
-        let create = || self.client.create_unnamed(self.handle, perm, owner);
-        let (fd, node) = fs(dir)?.with_room(&dir.sb, create)?;
+        let handle = self.handle()?;
+        let create = || self.client.create_unnamed(handle, perm, owner);
+        let (fd, node) = fs(dir)?.with_room(create)?;
         let inode = fs(dir)?.inode(&dir.sb, node)?;
         // Nothing but this descriptor leads to the file's contents: it stays open with the inode.
-        ops(&inode)?.open.lock().read = Some(Arc::new(HostFile::new(fd, true)));
+        ops(&inode)?.contents()?.open.lock().read = Some(Arc::new(HostFile::new(fd, true)));
         Ok(inode)
     }
 
     fn link(&self, dir: &Arc<Inode>, at: &[u8], target: &Arc<Inode>) -> Result<()> {
         let file = ops(target)?;
-        let (attr, parent) = self.client.link(file.handle, self.handle, name(at)?).map_err(errno)?;
+        let (attr, parent) = self.client.link(file.handle()?, self.handle()?, name(at)?).map_err(errno)?;
+        changed(dir);
         file.store_wire(target, &attr)?;
         self.store_wire(dir, &parent)
     }
 
     fn unlink(&self, dir: &Arc<Inode>, at: &[u8], victim: &Arc<Inode>) -> Result<()> {
-        let parent = self.client.unlink(self.handle, name(at)?, UnlinkKind::File).map_err(errno)?;
+        // Once the name is gone, nothing leads to it but a handle.
+        ops(victim)?.handle()?;
+        let parent = self.client.unlink(self.handle()?, name(at)?, UnlinkKind::File).map_err(errno)?;
+        changed(dir);
         self.store_wire(dir, &parent)?;
         if let Ok(ops) = ops(victim) {
             ops.names_changed(victim);
@@ -318,16 +557,21 @@ impl InodeOps for GoferInode {
     }
 
     fn rmdir(&self, dir: &Arc<Inode>, at: &[u8], _victim: &Arc<Inode>) -> Result<()> {
-        let parent = self.client.unlink(self.handle, name(at)?, UnlinkKind::Directory).map_err(errno)?;
+        let parent = self.client.unlink(self.handle()?, name(at)?, UnlinkKind::Directory).map_err(errno)?;
+        changed(dir);
         self.store_wire(dir, &parent)
     }
 
     fn rename(&self, from: RenameEnd<'_>, to: RenameEnd<'_>, flags: RenameFlags) -> Result<()> {
         let new_dir = ops(to.dir)?;
-        let old = Place { dir: self.handle, name: name(from.name)? };
-        let new = Place { dir: new_dir.handle, name: name(to.name)? };
+        for inode in [from.inode, to.inode].into_iter().flatten() {
+            ops(inode)?.handle()?;
+        }
+        let old = Place { dir: self.handle()?, name: name(from.name)? };
+        let new = Place { dir: new_dir.handle()?, name: name(to.name)? };
         let flags = wire::RenameFlags::from_bits(flags.bits() as u16).ok_or(Errno::EINVAL)?;
         let (old_parent, new_parent) = self.client.rename(old, new, flags).map_err(errno)?;
+        changed(from.dir);
         self.store_wire(from.dir, &old_parent)?;
         new_dir.store_wire(to.dir, &new_parent)?;
         for inode in [from.inode, to.inode].into_iter().flatten() {
@@ -337,13 +581,22 @@ impl InodeOps for GoferInode {
     }
 
     fn read_link(&self, _inode: &Inode, _caller: &Caller<'_>) -> Result<Arc<[u8]>> {
-        // A symbolic link never changes: another target is another file.
-        if let Some(target) = self.target.lock().clone() {
+        let known = || match self.more.get().map(|more| &**more) {
+            Some(More::Link(target)) => Some(Arc::clone(target)),
+            _ => None,
+        };
+        if let Some(target) = known() {
             return Ok(target);
         }
-        let target: Arc<[u8]> = self.client.readlink(self.handle).map_err(errno)?.into();
-        *self.target.lock() = Some(Arc::clone(&target));
-        Ok(target)
+        // Its name in the listing leads to the target, without a handle.
+        if self.handle.get().is_none() {
+            self.walk_to(Leaf::Attr)?;
+        }
+        if let Some(target) = known() {
+            return Ok(target);
+        }
+        self.store_target(&self.client.readlink(self.handle()?).map_err(errno)?);
+        known().ok_or(Errno::EIO)
     }
 
     fn open(&self, inode: &Arc<Inode>, flags: OpenFlags, _caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
@@ -356,7 +609,7 @@ impl InodeOps for GoferInode {
 
     fn get_xattr(&self, _inode: &Inode, attribute: &[u8]) -> Result<Vec<u8>> {
         let attribute = wire::XattrName::new(attribute).map_err(errno)?;
-        self.client.get_xattr(self.handle, attribute).map_err(errno)
+        self.client.get_xattr(self.handle()?, attribute).map_err(errno)
     }
 
     fn set_xattr(&self, _inode: &Arc<Inode>, attribute: &[u8], value: &[u8], mode: XattrSet) -> Result<()> {
@@ -366,20 +619,22 @@ impl InodeOps for GoferInode {
             XattrSet::Create => wire::SetMode::Create,
             XattrSet::Replace => wire::SetMode::Replace,
         };
-        self.client.set_xattr(self.handle, attribute, mode, value).map_err(errno)
+        self.client.set_xattr(self.handle()?, attribute, mode, value).map_err(errno)
     }
 
     fn remove_xattr(&self, _inode: &Arc<Inode>, attribute: &[u8]) -> Result<()> {
         let attribute = wire::XattrName::new(attribute).map_err(errno)?;
-        self.client.remove_xattr(self.handle, attribute).map_err(errno)
+        self.client.remove_xattr(self.handle()?, attribute).map_err(errno)
     }
 
     fn list_xattr(&self, _inode: &Inode) -> Result<Vec<Vec<u8>>> {
-        let names = self.client.list_xattr(self.handle).map_err(errno)?;
+        let names = self.client.list_xattr(self.handle()?).map_err(errno)?;
         Ok(names.split(|b| *b == 0).filter(|n| !n.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
     fn evict(&self) {
-        self.client.release(self.handle);
+        if let Some(handle) = self.handle.get() {
+            self.client.release(*handle);
+        }
     }
 }

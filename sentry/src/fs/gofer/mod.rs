@@ -3,6 +3,8 @@
 //! A tree is *exclusive* when nobody else changes it while the sandbox runs: then attributes, names and negative answers
 //! are kept for ever. In a *shared* tree every lookup and stat asks the Gofer.
 //!
+//! Listings of an exclusive tree bring what is known of the files in it ([`listing`]).
+//!
 //! Files are read and written through descriptors that the Gofer donates; it sees none of that. Descriptors for reading
 //! are kept for a while after the last close, so that opening a file again costs no request.
 
@@ -10,12 +12,15 @@ mod attr;
 mod dir;
 mod file;
 mod inode;
+mod listing;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
-use gofer_protocol::{Client, FileId, Handle, Node, TreeFlags};
+use gofer_protocol::client::Walked;
+use gofer_protocol::{Client, FileId, Handle, Leaf, Looked, Name, Node, TreeFlags};
 use platform::HostFile;
 use sync::Mutex;
 
@@ -49,6 +54,16 @@ pub struct GoferFs {
     inodes: Mutex<HashMap<FileId, Weak<Inode>>, sync::levels::Leaf>,
     /// Files kept open for reading, oldest first.
     kept: Mutex<VecDeque<Weak<Inode>>, sync::levels::Leaf>,
+    /// Directories that keep their listing, oldest first, with the number of entries.
+    listings: Mutex<Listings, sync::levels::Leaf>,
+    /// Counts changes that the sandbox makes: attributes in older listings don't hold.
+    changes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Listings {
+    dirs: VecDeque<(Weak<Inode>, usize)>,
+    entries: usize,
 }
 
 /// Mounts tree number `tree` of a Gofer: its root.
@@ -62,6 +77,8 @@ pub fn mount(client: &Arc<Client>, tree: u16, sharing: Sharing) -> Result<Arc<De
         devices: Mutex::default(),
         inodes: Mutex::default(),
         kept: Mutex::default(),
+        listings: Mutex::default(),
+        changes: AtomicU64::new(0),
     };
     let sb = SuperBlock::new(Box::new(ops));
     sb.set_read_only(flags.contains(TreeFlags::READ_ONLY));
@@ -84,35 +101,104 @@ impl GoferFs {
             if self.sharing == Sharing::Shared
                 && let Some(ops) = known.downcast::<GoferInode>()
             {
-                ops.store_attr(&known, attr);
+                ops.store_attr(&known, &attr);
             }
             return Ok(known);
         }
-        let ops = GoferInode::new(Arc::clone(&self.client), node.handle, node.attr.id, attr, self.sharing);
+        let ops = GoferInode::new(Arc::clone(&self.client), node.handle, node.attr.id, &attr, self.sharing);
         let inode = Inode::new(sb, &attr, Box::new(ops));
+        self.remember(node.attr.id, &inode);
+        Ok(inode)
+    }
+
+    /// The inode of a file that a listing of `dir` has brought; `None` where a handle would be needed.
+    fn listed_inode(&self, dir: &Arc<Inode>, name: &[u8], looked: Looked) -> Result<Option<Arc<Inode>>> {
+        let Looked { handle, attr: found } = looked;
+        if let Some(handle) = handle {
+            return self.inode(&dir.sb, Node { handle, attr: found }).map(Some);
+        }
+        let attr = attr::from_wire(&found, self.number(found.id))?;
+        if attr.mode & abi::stat::S_IFMT == abi::stat::S_IFDIR {
+            return Ok(None);
+        }
+        let known = self.inodes.lock().get(&found.id).and_then(Weak::upgrade);
+        if let Some(known) = known
+            && known.kind.mode() == attr.mode & abi::stat::S_IFMT
+        {
+            return Ok(Some(known));
+        }
+        let ops = GoferInode::listed(Arc::clone(&self.client), dir, name, found.id, &attr);
+        let inode = Inode::new(&dir.sb, &attr, Box::new(ops));
+        self.remember(found.id, &inode);
+        Ok(Some(inode))
+    }
+
+    fn remember(&self, id: FileId, inode: &Arc<Inode>) {
         let mut inodes = self.inodes.lock();
         // Entries of files that are gone are swept when the table would grow.
         if inodes.len() == inodes.capacity() {
             inodes.retain(|_, inode| inode.strong_count() > 0);
         }
-        let old = inodes.insert(node.attr.id, Arc::downgrade(&inode));
+        let old = inodes.insert(id, Arc::downgrade(inode));
         drop(inodes);
         drop(old);
-        Ok(inode)
+    }
+
+    /// Follows names, after making room for the handles where that is needed.
+    fn walk(&self, dir: Handle, names: &[Name<'_>], leaf: Leaf) -> Result<Walked> {
+        use gofer_protocol::Errno as Host;
+        self.with_room(|| {
+            let walked = self.client.walk(dir, names, leaf)?;
+            match walked.error {
+                Some(full @ (Host::MFILE | Host::NFILE)) => {
+                    let held = walked.found.iter().filter_map(|found| found.handle);
+                    held.for_each(|handle| self.client.release(handle));
+                    Err(full)
+                }
+                _ => Ok(walked),
+            }
+        })
+    }
+
+    /// How often the sandbox has changed something in the tree, apart from the entries of directories.
+    fn changed(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// See [`changed`](Self::changed).
+    fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes that `dir` keeps a listing; the oldest ones go.
+    fn keep_listing(&self, dir: &Arc<Inode>, entries: usize) {
+        let mut gone = Vec::new();
+        {
+            let mut listings = self.listings.lock();
+            listings.dirs.push_back((Arc::downgrade(dir), entries));
+            listings.entries += entries + 1;
+            while listings.entries > listing::KEPT_ENTRIES {
+                let Some((oldest, entries)) = listings.dirs.pop_front() else { break };
+                listings.entries -= entries + 1;
+                gone.push(oldest);
+            }
+        }
+        gone.iter().for_each(forget_listing);
     }
 
     /// Makes a request; again when the Gofer has no room for one more handle, after letting go of files that are only
     /// cached.
     fn with_room<T>(
         &self,
-        sb: &SuperBlock,
         mut request: impl FnMut() -> std::result::Result<T, gofer_protocol::Errno>,
     ) -> Result<T> {
         use gofer_protocol::Errno as Host;
         for _ in 0..ROOM_TRIES {
             match request() {
                 Err(Host::MFILE | Host::NFILE) => {
-                    sb.drop_cached();
+                    // An overlay above holds files of this tree as well.
+                    crate::vfs::drop_all_cached();
+                    self.forget_listings();
                     self.forget_kept();
                     self.client.make_room().map_err(errno)?;
                 }
@@ -120,6 +206,12 @@ impl GoferFs {
             }
         }
         request().map_err(errno)
+    }
+
+    /// Lets go of all listings, which hold handles of directories.
+    fn forget_listings(&self) {
+        let gone = std::mem::take(&mut *self.listings.lock());
+        gone.dirs.iter().for_each(|(dir, _)| forget_listing(dir));
     }
 
     /// Closes descriptors that are kept though nobody uses them.
@@ -183,6 +275,17 @@ impl SuperBlockOps for GoferFs {
 
     fn revalidate(&self) -> bool {
         self.sharing == Sharing::Shared
+    }
+
+    fn keeps_unused(&self) -> bool {
+        self.sharing == Sharing::Exclusive
+    }
+}
+
+fn forget_listing(dir: &Weak<Inode>) {
+    if let Some(dir) = dir.upgrade() {
+        let state = dir.downcast::<GoferInode>().and_then(GoferInode::dir_state);
+        drop(state.and_then(|state| state.replace(None)));
     }
 }
 

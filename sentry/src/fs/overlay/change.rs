@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use abi::Errno;
-use abi::open::OpenFlags;
 
 use super::copy_up::copy_up;
-use super::layer::{Home, WHITEOUT, is_whiteout, set_opaque};
+use super::layer::{Home, WHITEOUT, is_whiteout};
 use super::lookup::is_below;
 use super::node::{Lowers, OverlayNode, node};
 use super::{Overlay, overlay_of};
@@ -54,8 +53,12 @@ pub fn create(dir: &Arc<Inode>, name: &[u8], new: &NewNode<'_>) -> Result<Arc<In
         let hidden = remove_whiteout(overlay, &upper, name)?;
         let made = upper.ops().create(&upper, name, new).and_then(|made| {
             // What was taken away there before must not shine through.
-            if hidden && made.is_dir() {
-                set_opaque(&made)?;
+            if hidden
+                && made.is_dir()
+                && let Err(errno) = overlay.marks.set_opaque(&made)
+            {
+                upper.ops().rmdir(&upper, name, &made)?;
+                return Err(errno);
             }
             Ok(made)
         });
@@ -199,14 +202,9 @@ pub(super) fn check_empty(dir: &Arc<Inode>) -> Result<()> {
 /// Takes the whiteouts out of an upper directory that nothing else is in.
 pub(super) fn clear_whiteouts(overlay: &Overlay, upper: &Arc<Inode>) -> Result<()> {
     let layer = overlay.upper_layer()?;
-    let file = layer.open(overlay, upper, OpenFlags::DIRECTORY)?;
-    let mut names = Vec::new();
-    file.ops().read_dir(&file, 2, &mut |name, _, _, _| {
-        names.push(Name::new(name));
-        true
-    })?;
+    let entries = super::dir::list_layer(overlay, layer, upper)?;
     let _lock = upper.lock();
-    for name in names {
+    for (name, _, _) in entries {
         if let Some(there) = upper.ops().lookup(upper, name.as_bytes(), &overlay.caller())? {
             if !is_whiteout(&there) {
                 return Err(Errno::ENOTEMPTY);

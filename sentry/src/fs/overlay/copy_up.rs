@@ -8,7 +8,7 @@ use abi::Errno;
 use abi::open::{OpenFlags, RenameFlags};
 use abi::stat::S_IALLUGO;
 
-use super::layer::{Home, PRIVATE};
+use super::layer::Home;
 use super::node::node;
 use super::{Key, Overlay, overlay_of};
 use crate::Result;
@@ -138,7 +138,7 @@ fn fill(
         copy_contents(overlay, layer, lower, copy, attr.size.min(size))?;
     }
     for name in lower.ops().list_xattr(lower).unwrap_or_default() {
-        if name.starts_with(PRIVATE) {
+        if overlay.marks.is_own(&name) {
             continue;
         }
         let value = match lower.ops().get_xattr(lower, &name) {

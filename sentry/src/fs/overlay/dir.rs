@@ -144,7 +144,11 @@ fn is_hidden(overlay: &Overlay, dir: &Arc<Inode>, name: &Name) -> Result<bool> {
     Ok(found.is_none_or(|inode| is_whiteout(&inode)))
 }
 
-fn list_layer(overlay: &Overlay, layer: &super::layer::Layer, dir: &Arc<Inode>) -> Result<Vec<Entry>> {
+pub(super) fn list_layer(
+    overlay: &Overlay,
+    layer: &super::layer::Layer,
+    dir: &Arc<Inode>,
+) -> Result<Vec<Entry>> {
     let file = layer.open(overlay, dir, OpenFlags::DIRECTORY)?;
     let mut entries = Vec::new();
     let mut position = FIRST;

@@ -1,4 +1,4 @@
-//! A layer of an overlay, and the marks that overlayfs leaves in it.
+//! A layer of an overlay, and the whiteouts that overlayfs leaves in it.
 
 use std::sync::Arc;
 
@@ -9,14 +9,7 @@ use abi::stat::FileType;
 use super::Overlay;
 use crate::Result;
 use crate::vfs::resolve::{LookupFlags, lookup};
-use crate::vfs::{Caller, Dentry, File, Inode, Mount, MountFlags, Name, NewKind, NewNode, Path, XattrSet};
-
-/// A directory that hides what is below it.
-pub const OPAQUE: &[u8] = b"trusted.overlay.opaque";
-/// A directory that was moved: where its lower ones are.
-pub const REDIRECT: &[u8] = b"trusted.overlay.redirect";
-/// What both begin with.
-pub const PRIVATE: &[u8] = b"trusted.overlay.";
+use crate::vfs::{Caller, Dentry, File, Inode, Mount, MountFlags, Name, NewKind, NewNode, Path};
 
 /// A tree that an overlay is made of. It has a mount of its own, so that it stays.
 pub struct Layer {
@@ -52,21 +45,6 @@ pub fn is_whiteout(inode: &Inode) -> bool {
 /// What a whiteout is made of.
 pub const WHITEOUT: NewNode<'static> =
     NewNode { kind: NewKind::CharDevice(0), permissions: 0, uid: 0, gid: 0 };
-
-/// Whether a directory of a layer hides what is below it.
-pub fn is_opaque(inode: &Inode) -> bool {
-    inode.ops().get_xattr(inode, OPAQUE).is_ok_and(|value| value == b"y")
-}
-
-/// Makes a directory of the upper layer hide what is below it.
-pub fn set_opaque(inode: &Arc<Inode>) -> Result<()> {
-    inode.ops().set_xattr(inode, OPAQUE, b"y", XattrSet::Any)
-}
-
-/// Where the lower directories of a moved one are: a path from the layer's root, or a name beside it.
-pub fn redirect(inode: &Inode) -> Option<Vec<u8>> {
-    inode.ops().get_xattr(inode, REDIRECT).ok().filter(|value| !value.is_empty())
-}
 
 /// What `path` (names with slashes between) leads to in a layer, without following links.
 pub fn walk(root: &Arc<Inode>, path: &[u8], caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {

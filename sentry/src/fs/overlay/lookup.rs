@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::layer::{Home, is_opaque, is_whiteout, redirect, walk};
+use abi::Errno;
+
+use super::layer::{Home, is_whiteout, walk};
 use super::node::{Lowers, OverlayNode, node};
+use super::options::Redirects;
 use super::{Overlay, overlay_of};
 use crate::Result;
 use crate::vfs::{Inode, LookupRun, Name};
@@ -68,10 +71,15 @@ fn lookup_one(
         if !found.is_dir() {
             return Ok(Some((Some(found), Lowers::new(), None)));
         }
-        if dir_node.lowers.is_empty() && redirect(&found).is_none() || is_opaque(&found) {
+        if dir_node.lowers.is_empty() && overlay.marks.redirect(&found).is_none()
+            || overlay.marks.is_opaque(&found)
+        {
             return Ok(Some((Some(found), Lowers::new(), None)));
         }
-        if let Some(to) = redirect(&found) {
+        if let Some(to) = overlay.marks.redirect(&found) {
+            if overlay.redirects == Redirects::Refused {
+                return Err(Errno::EPERM);
+            }
             ahead.clear();
             return redirected(overlay, dir_node, found, &to).map(Some);
         }
@@ -91,7 +99,7 @@ fn lookup_one(
         }
         // In the lowest layer there is nothing left to hide.
         let last = usize::from(*layer) + 1 == overlay.lowers.len();
-        let opaque = !last && is_opaque(&found);
+        let opaque = !last && overlay.marks.is_opaque(&found);
         lowers.push((*layer, found));
         if opaque {
             break;
@@ -151,7 +159,7 @@ fn redirected(overlay: &Overlay, dir: &OverlayNode, upper: Arc<Inode>, to: &[u8]
             break;
         }
         let last = usize::from(layer) + 1 == overlay.lowers.len();
-        let opaque = !last && is_opaque(&found);
+        let opaque = !last && overlay.marks.is_opaque(&found);
         lowers.push((layer, found));
         if opaque {
             break;

@@ -3,9 +3,10 @@
 //! - [`Overlay`] is one overlay; its inodes are in `node`, which layer has what is found in `lookup`.
 //! - What is changed is copied up first (`copy_up`), with owner, mode, times and extended attributes. Names that are
 //!   taken away leave a whiteout (a character device 0:0) where a lower layer has them; a directory that hides lower ones
-//!   has the extended attribute `trusted.overlay.opaque`, one that was moved `trusted.overlay.redirect`.
+//!   has the extended attribute `trusted.overlay.opaque`, one that was moved `trusted.overlay.redirect` (`marks`; with
+//!   `userxattr` they are `user.overlay.*`). A guest's own attributes of such names are escaped.
 //! - A file that is only read is the layer's own: reads, mappings and its page cache are shared with other users of it.
-//!   A file opened for reading before it was copied up goes on showing the old contents, as on Linux.
+//!   A file opened for reading before it was copied up shows the copy from then on (`file`), but maps the old contents.
 //!
 //! Layers are used through their inodes, without dentries of their own; directories of the upper layer are told of
 //! changes ([`Inode::entries_changed`]), in case somebody else sees them.
@@ -15,8 +16,10 @@
 mod change;
 mod copy_up;
 mod dir;
+mod file;
 mod layer;
 mod lookup;
+mod marks;
 mod node;
 mod options;
 mod rename;
@@ -38,8 +41,10 @@ use crate::vfs::{
     SuperBlockOps, Vfs,
 };
 use layer::Layer;
+use marks::Marks;
 use node::OverlayNode;
 use options::Options;
+pub use options::Redirects;
 
 /// Which file of which layer an inode of the overlay stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +62,10 @@ pub struct Layers {
     pub upper: Option<(Arc<Dentry>, Arc<Dentry>)>,
     /// Read-only trees, the uppermost first.
     pub lowers: Vec<Arc<Dentry>>,
+    /// What becomes of directories of lower layers that are moved.
+    pub redirects: Redirects,
+    /// Marks are `user.overlay.*`, also where the layers can keep the others.
+    pub user_marks: bool,
     /// What mountinfo shows.
     pub options: String,
 }
@@ -78,6 +87,8 @@ struct Overlay {
     /// names mean the copy.
     linked: Mutex<HashMap<Key, Arc<Inode>>, sync::levels::Leaf>,
     next_work: std::sync::atomic::AtomicU64,
+    marks: Marks,
+    redirects: Redirects,
     options: String,
     root: OnceLock<Weak<Inode>>,
 }
@@ -87,12 +98,22 @@ pub fn new_root(layers: Layers, vfs: &Arc<Vfs>, creds: &Arc<Credentials>) -> Res
     if layers.lowers.is_empty() || layers.lowers.len() > 500 {
         return Err(Errno::EINVAL);
     }
+    let below: Vec<Arc<SuperBlock>> = layers.lowers.iter().map(|lower| Arc::clone(&lower.inode.sb)).collect();
     let work = layers.upper.as_ref().map(|(_, work)| Arc::clone(&work.inode));
     let upper = layers.upper.map(|(upper, _)| Layer::new(upper));
     let lowers: Vec<Layer> = layers.lowers.into_iter().map(Layer::new).collect();
     let top = upper.as_ref().unwrap_or(&lowers[0]);
     let roots = Roots { root: top.root_path(), cwd: top.root_path() };
     let read_only = upper.is_none();
+    let marks = match &work {
+        Some(work) if !layers.user_marks => Marks::kept_by(work),
+        _ if layers.user_marks => marks::USER,
+        _ => marks::TRUSTED,
+    };
+    let mut options = layers.options;
+    if marks == marks::USER && !layers.user_marks {
+        options.push_str(",userxattr");
+    }
     let overlay = Overlay {
         upper,
         work,
@@ -104,11 +125,14 @@ pub fn new_root(layers: Layers, vfs: &Arc<Vfs>, creds: &Arc<Credentials>) -> Res
         shown: Mutex::default(),
         linked: Mutex::default(),
         next_work: std::sync::atomic::AtomicU64::new(1),
-        options: layers.options,
+        marks,
+        redirects: layers.redirects,
+        options,
         root: OnceLock::new(),
     };
     let sb = SuperBlock::new(Box::new(overlay));
     sb.set_read_only(read_only);
+    below.iter().for_each(|lower| lower.lies_below(&sb));
     let root = overlay_of(&sb)?.root_inode(&sb)?;
     Ok(Dentry::new_root(root))
 }
@@ -129,7 +153,14 @@ pub fn over_memory(
     };
     let upper = make(b"upper", attr.mode, attr.uid, attr.gid)?;
     let work = make(b"work", 0o700, 0, 0)?;
-    new_root(Layers { upper: Some((upper, work)), lowers, options: String::new() }, vfs, creds)
+    let layers = Layers {
+        upper: Some((upper, work)),
+        lowers,
+        redirects: Redirects::Made,
+        user_marks: false,
+        options: String::new(),
+    };
+    new_root(layers, vfs, creds)
 }
 
 /// The overlay that a super block is of.
@@ -274,6 +305,13 @@ impl FileSystemType for OverlayFs {
         if upper.is_none() && lowers.len() < 2 {
             return Err(Errno::EINVAL);
         }
-        new_root(Layers { upper, lowers, options: options.shown() }, &vfs, caller.creds)
+        let layers = Layers {
+            upper,
+            lowers,
+            redirects: options.redirects,
+            user_marks: options.user_marks,
+            options: options.shown(),
+        };
+        new_root(layers, &vfs, caller.creds)
     }
 }

@@ -8,7 +8,7 @@ use abi::open::{O_ACCMODE, O_RDONLY, OpenFlags, RenameFlags};
 use smallvec::SmallVec;
 use sync::{Mutex, SleepMutex};
 
-use super::layer::{Home, PRIVATE};
+use super::layer::Home;
 use super::{Key, Overlay, overlay_of};
 use crate::Result;
 use crate::vfs::{
@@ -107,11 +107,6 @@ pub(super) fn node(inode: &Inode) -> Result<&OverlayNode> {
     inode.downcast::<OverlayNode>().ok_or(Errno::EXDEV)
 }
 
-fn visible(name: &[u8]) -> Result<()> {
-    // The overlay's own marks are nobody else's.
-    if name.starts_with(PRIVATE) { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
-}
-
 impl InodeOps for OverlayNode {
     fn attr(&self, inode: &Inode) -> Result<Attr> {
         let real = self.real()?;
@@ -190,7 +185,11 @@ impl InodeOps for OverlayNode {
         }
         if flags.bits() & O_ACCMODE == O_RDONLY && !flags.contains(OpenFlags::TRUNC) {
             let real = self.real()?;
-            return real.ops().open(real, flags, caller);
+            let opened = real.ops().open(real, flags, caller)?;
+            if self.upper.get().is_some() || !inode.is_regular() || inode.sb.is_read_only() {
+                return Ok(opened);
+            }
+            return Ok(Box::new(super::file::OverlayFile::new(Arc::clone(inode), flags, opened)));
         }
         // What is about to be cut off is not copied.
         let size = if flags.contains(OpenFlags::TRUNC) { 0 } else { u64::MAX };
@@ -202,20 +201,19 @@ impl InodeOps for OverlayNode {
         self.real().is_ok_and(|real| real.ops().is_special())
     }
 
-    fn get_xattr(&self, _inode: &Inode, name: &[u8]) -> Result<Vec<u8>> {
-        visible(name)?;
+    fn get_xattr(&self, inode: &Inode, name: &[u8]) -> Result<Vec<u8>> {
         let real = self.real()?;
-        real.ops().get_xattr(real, name)
+        real.ops().get_xattr(real, &overlay_of(&inode.sb)?.marks.in_layer(name))
     }
 
     fn set_xattr(&self, inode: &Arc<Inode>, name: &[u8], value: &[u8], mode: XattrSet) -> Result<()> {
-        visible(name)?;
+        let name = overlay_of(&inode.sb)?.marks.in_layer(name);
         let upper = self.upper_now(inode)?;
-        upper.ops().set_xattr(&upper, name, value, mode)
+        upper.ops().set_xattr(&upper, &name, value, mode)
     }
 
     fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
-        visible(name)?;
+        let name = &overlay_of(&inode.sb)?.marks.in_layer(name);
         // What is not there is not copied for.
         let real = self.real()?;
         real.ops().get_xattr(real, name)?;
@@ -223,11 +221,10 @@ impl InodeOps for OverlayNode {
         upper.ops().remove_xattr(&upper, name)
     }
 
-    fn list_xattr(&self, _inode: &Inode) -> Result<Vec<Vec<u8>>> {
+    fn list_xattr(&self, inode: &Inode) -> Result<Vec<Vec<u8>>> {
         let real = self.real()?;
-        let mut names = real.ops().list_xattr(real)?;
-        names.retain(|name| !name.starts_with(PRIVATE));
-        Ok(names)
+        let marks = overlay_of(&inode.sb)?.marks;
+        Ok(real.ops().list_xattr(real)?.into_iter().filter_map(|name| marks.in_guest(name)).collect())
     }
 
     fn evict(&self) {

@@ -13,6 +13,22 @@ pub struct Options {
     pub upper: Option<Vec<u8>>,
     /// For work in progress.
     pub work: Option<Vec<u8>>,
+    /// `redirect_dir=`
+    pub redirects: Redirects,
+    /// `userxattr`
+    pub user_marks: bool,
+}
+
+/// What becomes of directories that a lower layer has when they are moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redirects {
+    /// Moved, with a mark that says where the lower ones are.
+    Made,
+    /// Not moved (EXDEV); marks that are there are followed.
+    #[default]
+    Followed,
+    /// Not moved, and directories with marks can't be looked into.
+    Refused,
 }
 
 impl Options {
@@ -33,12 +49,17 @@ impl Options {
                 }
                 (b"upperdir", Some(value)) if !value.is_empty() => options.upper = Some(unescape(value)),
                 (b"workdir", Some(value)) if !value.is_empty() => options.work = Some(unescape(value)),
-                // How much of the format is used: what is there is understood, what can be kept is kept.
-                (
-                    b"redirect_dir" | b"index" | b"nfs_export" | b"xino" | b"metacopy" | b"uuid" | b"verity",
-                    Some(_),
-                ) => {}
-                (b"userxattr" | b"volatile" | b"default_permissions", None) => {}
+                (b"redirect_dir", Some(b"on")) => options.redirects = Redirects::Made,
+                (b"redirect_dir", Some(b"off" | b"follow")) => options.redirects = Redirects::Followed,
+                (b"redirect_dir", Some(b"nofollow")) => options.redirects = Redirects::Refused,
+                (b"userxattr", None) => options.user_marks = true,
+                // Hard links stay together with and without an index, numbers are what they are.
+                (b"index" | b"nfs_export", Some(b"on" | b"off")) => {}
+                (b"xino", Some(b"on" | b"off" | b"auto")) => {}
+                (b"uuid", Some(b"on" | b"off" | b"auto" | b"null")) => {}
+                // Copies are always whole.
+                (b"metacopy" | b"verity", Some(b"off")) => {}
+                (b"volatile" | b"default_permissions", None) => {}
                 _ => return Err(Errno::EINVAL),
             }
         }
@@ -52,6 +73,14 @@ impl Options {
         let mut shown = format!("lowerdir={}", lowers.join(":"));
         if let (Some(upper), Some(work)) = (&self.upper, &self.work) {
             shown.push_str(&format!(",upperdir={},workdir={}", text(upper), text(work)));
+        }
+        match self.redirects {
+            Redirects::Made => shown.push_str(",redirect_dir=on"),
+            Redirects::Followed => {}
+            Redirects::Refused => shown.push_str(",redirect_dir=nofollow"),
+        }
+        if self.user_marks {
+            shown.push_str(",userxattr");
         }
         shown
     }
@@ -89,7 +118,7 @@ mod tests {
         let options = Options::parse(b"lowerdir=/a\\:b:/c,upperdir=/u\\,v,workdir=/w,userxattr").unwrap();
         assert_eq!(options.lowers, [b"/a:b".to_vec(), b"/c".to_vec()]);
         assert_eq!(options.upper.as_deref(), Some(&b"/u,v"[..]));
-        assert_eq!(options.shown(), "lowerdir=/a:b:/c,upperdir=/u,v,workdir=/w");
+        assert_eq!(options.shown(), "lowerdir=/a:b:/c,upperdir=/u,v,workdir=/w,userxattr");
         assert_eq!(Options::parse(b"upperdir=/u").err(), Some(Errno::EINVAL));
         assert_eq!(Options::parse(b"lowerdir=/a,nonsense").err(), Some(Errno::EINVAL));
         assert_eq!(Options::parse(b"lowerdir=/a::/b").err(), Some(Errno::EINVAL));

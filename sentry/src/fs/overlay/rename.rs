@@ -8,17 +8,25 @@ use abi::open::RenameFlags;
 
 use super::change::{check_empty, clear_whiteouts, ensure_named, make_whiteout, remove_whiteout};
 use super::copy_up::copy_up;
-use super::layer::{Home, REDIRECT, set_opaque};
+use super::layer::Home;
 use super::lookup::{is_below, lower_path};
 use super::node::node;
+use super::options::Redirects;
 use super::{Overlay, overlay_of};
 use crate::Result;
-use crate::vfs::{Inode, Name, RenameEnd, XattrSet};
+use crate::vfs::{Inode, Name, RenameEnd};
 
 pub fn rename(from: RenameEnd<'_>, to: RenameEnd<'_>, flags: RenameFlags) -> Result<()> {
     let overlay = overlay_of(&from.dir.sb)?;
     let source = from.inode.ok_or(Errno::ENOENT)?;
+    if flags.contains(RenameFlags::WHITEOUT) {
+        return Err(Errno::EINVAL);
+    }
     let exchange = flags.contains(RenameFlags::EXCHANGE);
+    may_move(overlay, source)?;
+    if exchange && let Some(target) = to.inode {
+        may_move(overlay, target)?;
+    }
     if let Some(target) = to.inode
         && target.is_dir()
         && !exchange
@@ -31,12 +39,12 @@ pub fn rename(from: RenameEnd<'_>, to: RenameEnd<'_>, flags: RenameFlags) -> Res
     let from_dir = copy_up(from.dir, u64::MAX)?;
     let to_dir = copy_up(to.dir, u64::MAX)?;
     ensure_named(overlay, &from_dir, from.name, source, &source_upper)?;
-    prepare_directory(source, &source_upper, to_hides)?;
+    prepare_directory(overlay, source, &source_upper, to_hides)?;
     if exchange {
         let target = to.inode.ok_or(Errno::ENOENT)?;
         let target_upper = copy_up(target, u64::MAX)?;
         ensure_named(overlay, &to_dir, to.name, target, &target_upper)?;
-        prepare_directory(target, &target_upper, from_hides)?;
+        prepare_directory(overlay, target, &target_upper, from_hides)?;
         move_upper((&from_dir, from.name, &source_upper), (&to_dir, to.name, Some(&target_upper)), flags)?;
         set_home(target, from.dir, from.name)?;
         return set_home(source, to.dir, to.name);
@@ -74,26 +82,32 @@ pub fn rename(from: RenameEnd<'_>, to: RenameEnd<'_>, flags: RenameFlags) -> Res
         }
     }
     set_home(source, to.dir, to.name)?;
-    if from_hides || flags.contains(RenameFlags::WHITEOUT) {
+    if from_hides {
         let _lock = from_dir.lock();
         make_whiteout(&from_dir, from.name)?;
     }
     Ok(())
 }
 
+/// EXDEV for a directory that a lower layer has, where moving that is not wanted: programs copy it then.
+fn may_move(overlay: &Overlay, inode: &Arc<Inode>) -> Result<()> {
+    let has_lower = inode.is_dir() && !node(inode)?.lowers.is_empty();
+    if has_lower && overlay.redirects != Redirects::Made { Err(Errno::EXDEV) } else { Ok(()) }
+}
+
 /// A directory keeps its lower ones when it is moved, and does not get those of its new place.
-fn prepare_directory(dir: &Arc<Inode>, upper: &Arc<Inode>, hides: bool) -> Result<()> {
+fn prepare_directory(overlay: &Overlay, dir: &Arc<Inode>, upper: &Arc<Inode>, hides: bool) -> Result<()> {
     if !dir.is_dir() {
         return Ok(());
     }
     let this = node(dir)?;
     if this.lowers.is_empty() {
-        return if hides { set_opaque(upper) } else { Ok(()) };
+        return if hides { overlay.marks.set_opaque(upper) } else { Ok(()) };
     }
     let redirected = this.redirect.lock().is_some();
     if !redirected {
         let path = lower_path(dir)?;
-        upper.ops().set_xattr(upper, REDIRECT, &path, XattrSet::Any)?;
+        overlay.marks.set_redirect(upper, &path)?;
         *this.redirect.lock() = Some(path.into());
     }
     Ok(())

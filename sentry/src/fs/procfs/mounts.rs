@@ -7,6 +7,7 @@ use abi::stat::{major, minor};
 
 use crate::Result;
 use crate::task::Task;
+use crate::vfs::propagation::dominating_group;
 use crate::vfs::{Mount, MountFlags, Path};
 
 /// Paths in these files have blanks, tabs, line breaks and backslashes as octal numbers.
@@ -33,6 +34,7 @@ fn options(mount: &Mount) -> String {
         (MountFlags::NOATIME, ",noatime"),
         (MountFlags::NODIRATIME, ",nodiratime"),
         (MountFlags::RELATIME, ",relatime"),
+        (MountFlags::NOSYMFOLLOW, ",nosymfollow"),
     ] {
         if flags.contains(flag) {
             out.push_str(name);
@@ -47,6 +49,28 @@ fn super_options(mount: &Mount) -> String {
     if !own.is_empty() {
         out.push(',');
         out.push_str(&own);
+    }
+    out
+}
+
+/// The optional fields: how changes spread.
+fn spreading(mount: &Mount, is_seen: impl Fn(&Mount) -> bool) -> String {
+    let propagation = mount.propagation();
+    let mut out = String::new();
+    if propagation.group != 0 {
+        let _ = write!(out, " shared:{}", propagation.group);
+    }
+    if propagation.master != 0 {
+        let _ = write!(out, " master:{}", propagation.master);
+        match dominating_group(mount, is_seen) {
+            0 => {}
+            from => {
+                let _ = write!(out, " propagate_from:{from}");
+            }
+        }
+    }
+    if propagation.unbindable {
+        out.push_str(" unbindable");
     }
     out
 }
@@ -84,32 +108,24 @@ pub(super) fn mounts(task: &Arc<Task>) -> Result<Vec<u8>> {
 /// /proc/PID/mountinfo.
 pub(super) fn mountinfo(task: &Arc<Task>) -> Result<Vec<u8>> {
     let mut out = String::new();
-    for (mount, at) in visible(task) {
+    let seen = visible(task);
+    let is_seen = |peer: &Mount| seen.iter().any(|(mount, _)| mount.id == peer.id);
+    for (mount, at) in &seen {
         let parent = mount.mount_point().map_or(mount.id, |p| p.mount.id);
         let dev = mount.sb().dev;
-        // Where in its file system the mount begins.
-        let mut inner: Vec<u8> = Vec::new();
-        let mut dentry = Arc::clone(&mount.root);
-        while let Some(up) = dentry.parent() {
-            let name = dentry.name();
-            inner = [b"/", name.as_bytes(), &inner[..]].concat();
-            dentry = up;
-        }
-        if inner.is_empty() {
-            inner.push(b'/');
-        }
         let _ = writeln!(
             out,
-            "{} {parent} {}:{} {} {} {} - {} {} {}",
+            "{} {parent} {}:{} {} {} {}{} - {} {} {}",
             mount.id,
             major(dev),
             minor(dev),
-            escaped(&inner),
-            escaped(&at),
-            options(&mount),
+            escaped(&mount.root_text()),
+            escaped(at),
+            options(mount),
+            spreading(mount, is_seen),
             mount.sb().kind(),
             escaped(&mount.source),
-            super_options(&mount)
+            super_options(mount)
         );
     }
     Ok(out.into_bytes())

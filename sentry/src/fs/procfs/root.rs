@@ -169,9 +169,12 @@ fn devices(_: &Kernel) -> String {
     "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n 10 misc\n136 pts\n\nBlock devices:\n".to_owned()
 }
 
-fn filesystems(_: &Kernel) -> String {
-    let kinds = ["sysfs", "tmpfs", "proc", "devtmpfs", "devpts", "overlay", "9p", "mqueue", "cgroup2"];
-    kinds.iter().map(|kind| format!("nodev\t{kind}\n")).collect()
+fn filesystems(kernel: &Kernel) -> String {
+    let kinds = kernel.vfs.file_system_types();
+    kinds
+        .iter()
+        .map(|kind| format!("{}\t{}\n", if kind.needs_device() { "" } else { "nodev" }, kind.name()))
+        .collect()
 }
 
 fn loadavg(kernel: &Kernel) -> String {
@@ -239,15 +242,16 @@ fn meminfo(kernel: &Kernel) -> String {
 fn stat(kernel: &Kernel) -> String {
     let mut usage = crate::task::Usage::default();
     let (mut running, mut blocked) = (0, 0);
-    for node in kernel.tree.lock().iter() {
-        for thread in node.group.threads() {
+    let groups: Vec<_> = kernel.tree.lock().iter().map(|node| Arc::clone(&node.group)).collect();
+    for group in groups {
+        for thread in group.threads() {
             match thread.state() {
                 crate::task::RunState::Running => running += 1,
                 crate::task::RunState::DiskSleep => blocked += 1,
                 _ => {}
             }
         }
-        usage.add(&node.group.usage());
+        usage.add(&group.usage());
     }
     let (user, system) = (super::status::ticks(usage.user_ns), super::status::ticks(usage.system_ns));
     let up = kernel.boot_ns() / 10_000_000;

@@ -1,6 +1,8 @@
 //! /proc/sys: what programs read there, and the little they write.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Errno;
 use abi::capability::CAP_SYS_ADMIN;
@@ -25,6 +27,44 @@ fn dir(sb: &Arc<SuperBlock>, entries: Vec<(&str, Arc<Inode>)>) -> Arc<Inode> {
     PseudoDir::inode(sb, dir)
 }
 
+/// A number that root can change: where it is kept, and in which range it stays.
+struct Setting {
+    kernel: Arc<Kernel>,
+    slot: fn(&Kernel) -> &AtomicU32,
+    range: RangeInclusive<u32>,
+}
+
+impl Setting {
+    fn inode(
+        sb: &Arc<SuperBlock>,
+        kernel: &Arc<Kernel>,
+        range: RangeInclusive<u32>,
+        slot: fn(&Kernel) -> &AtomicU32,
+    ) -> Arc<Inode> {
+        TextFile::inode(sb, Setting { kernel: Arc::clone(kernel), slot, range })
+    }
+}
+
+impl Text for Setting {
+    fn read(&self, _file: &File) -> Result<Vec<u8>> {
+        Ok(format!("{}\n", (self.slot)(&self.kernel).load(Ordering::Relaxed)).into_bytes())
+    }
+
+    fn write(&self, _file: &File, text: &[u8]) -> Result<()> {
+        let text = std::str::from_utf8(text).map_err(|_| Errno::EINVAL)?.trim();
+        let value: u32 = text.parse().map_err(|_| Errno::EINVAL)?;
+        if !self.range.contains(&value) {
+            return Err(Errno::EINVAL);
+        }
+        (self.slot)(&self.kernel).store(value, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        (0o644, 0, 0)
+    }
+}
+
 /// The directory.
 pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
     let number = |n: i64| value(sb, n.to_string());
@@ -38,13 +78,18 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("uuid", TextFile::fixed(sb, 0o444, || Ok(format!("{}\n", uuid()).into_bytes()))),
         ],
     );
+    let pty = dir(sb, vec![("max", number(4096)), ("reserve", number(1024))]);
     let kernel_dir = dir(
         sb,
         vec![
             ("cap_last_cap", number(i64::from(abi::capability::CAP_LAST_CAP))),
             ("core_pattern", text("core")),
+            ("core_uses_pid", number(0)),
+            ("dmesg_restrict", number(1)),
             ("domainname", TextFile::inode(sb, Name { kernel: Arc::clone(kernel), domain: true })),
             ("hostname", TextFile::inode(sb, Name { kernel: Arc::clone(kernel), domain: false })),
+            ("kptr_restrict", number(1)),
+            ("modules_disabled", number(1)),
             ("msgmax", number(8192)),
             ("msgmnb", number(16384)),
             ("msgmni", number(32000)),
@@ -53,8 +98,11 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("ostype", text("Linux")),
             ("overflowgid", number(65534)),
             ("overflowuid", number(65534)),
+            ("panic", number(0)),
             ("perf_event_paranoid", number(4)),
             ("pid_max", number(i64::from(crate::task::PID_MAX))),
+            ("printk", text("4\t4\t1\t7")),
+            ("pty", pty),
             ("random", random),
             ("randomize_va_space", number(2)),
             ("sem", text("32000\t1024000000\t500\t32000")),
@@ -84,17 +132,42 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("max_user_watches", number(65536)),
         ],
     );
+    let epoll = dir(sb, vec![("max_user_watches", number(1_000_000))]);
+    let setting = |range, slot| Setting::inode(sb, kernel, range, slot);
+    let mqueue = dir(
+        sb,
+        vec![
+            ("msg_default", setting(1..=65_536, |kernel| &kernel.mqueues.limits.msg_default)),
+            ("msg_max", setting(1..=65_536, |kernel| &kernel.mqueues.limits.msg_max)),
+            ("msgsize_default", setting(128..=16_777_216, |kernel| &kernel.mqueues.limits.msgsize_default)),
+            ("msgsize_max", setting(128..=16_777_216, |kernel| &kernel.mqueues.limits.msgsize_max)),
+            ("queues_max", setting(0..=i32::MAX as u32, |kernel| &kernel.mqueues.limits.queues_max)),
+        ],
+    );
     let fs = dir(
         sb,
         vec![
+            ("aio-max-nr", number(65_536)),
+            ("aio-nr", number(0)),
+            ("epoll", epoll),
             ("file-max", text("9223372036854775807")),
             ("file-nr", text("1024\t0\t9223372036854775807")),
             ("inotify", inotify),
+            ("lease-break-time", number(45)),
+            ("leases-enable", number(1)),
+            ("mount-max", number(100_000)),
+            ("mqueue", mqueue),
             ("nr_open", number(1_048_576)),
+            ("overflowgid", number(65534)),
+            ("overflowuid", number(65534)),
             ("pipe-max-size", number(1_048_576)),
+            ("pipe-user-pages-hard", number(0)),
             ("pipe-user-pages-soft", number(16384)),
+            ("protected_fifos", number(0)),
             ("protected_hardlinks", number(0)),
+            ("protected_regular", number(0)),
             ("protected_symlinks", number(0)),
+            ("suid_dumpable", number(0)),
         ],
     );
     let core = dir(

@@ -62,10 +62,9 @@ impl Budget {
         self.max_inodes.load(Ordering::Relaxed)
     }
 
-    /// New limits; false (and no change) when more is in use already, or when there was no limit and is to be one.
+    /// New limits; false (and no change) when more is in use already, or when there was none and is to be one.
     pub fn set_limits(&self, max_pages: u64, max_inodes: u64) -> bool {
-        let fits =
-            |used: u64, old: u64, new: u64| new == old || (new >= used && old != u64::MAX && new != u64::MAX);
+        let fits = |used: u64, old: u64, new: u64| new == old || (new >= used && old != u64::MAX);
         let ok = fits(self.pages(), self.max_pages(), max_pages)
             && fits(self.inodes(), self.max_inodes(), max_inodes);
         if ok {

@@ -4,14 +4,15 @@ use std::any::Any;
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::open::{FallocateMode, OpenFlags};
+use abi::open::FallocateMode;
+use platform::PAGE_SIZE;
 
 use super::data::{FileData, MAX_SIZE};
 use super::memfd;
 use super::node::{TmpfsNode, node};
 use crate::Result;
 use crate::mm::Mappable;
-use crate::vfs::{Blocking, File, FileOps, Inode, IoSink, IoSource, MountFlags, SeekFrom, SetAttr};
+use crate::vfs::{Blocking, File, FileOps, Inode, IoSink, IoSource, SeekFrom, SetAttr};
 
 /// An open regular file.
 pub struct TmpfsFile {
@@ -35,11 +36,6 @@ impl TmpfsFile {
     }
 }
 
-/// Whether reading `file` leaves no trace in the access time.
-fn no_atime(file: &File) -> bool {
-    file.flags().contains(OpenFlags::NOATIME) || file.path.mount.flags().contains(MountFlags::NOATIME)
-}
-
 impl FileOps for TmpfsFile {
     fn blocking(&self) -> Blocking {
         Blocking::Never
@@ -51,10 +47,8 @@ impl FileOps for TmpfsFile {
 
     fn read(&self, file: &File, dst: &mut dyn IoSink, offset: u64) -> Result<usize> {
         let done = self.data.read(dst, offset)?;
-        if !no_atime(file)
-            && let Some(node) = self.node()
-        {
-            node.read();
+        if let (Some(how), Some(node)) = (file.access_time(), self.node()) {
+            node.read(how);
         }
         Ok(done)
     }
@@ -94,10 +88,8 @@ impl FileOps for TmpfsFile {
     }
 
     fn mappable(&self, file: &File) -> Result<Arc<dyn Mappable>> {
-        if !no_atime(file)
-            && let Some(node) = self.node()
-        {
-            node.read();
+        if let (Some(how), Some(node)) = (file.access_time(), self.node()) {
+            node.read(how);
         }
         Ok(Arc::clone(&self.data) as Arc<dyn Mappable>)
     }
@@ -113,19 +105,45 @@ impl FileOps for TmpfsFile {
     }
 
     fn allocate(&self, _file: &File, mode: u32, offset: u64, len: u64) -> Result<()> {
-        let mode = FallocateMode::from_bits(mode).ok_or(Errno::EOPNOTSUPP)?;
-        if !(FallocateMode::KEEP_SIZE | FallocateMode::PUNCH_HOLE).contains(mode) {
+        use FallocateMode as F;
+        let mode = F::from_bits(mode).ok_or(Errno::EOPNOTSUPP)?;
+        if mode.intersects(F::UNSHARE_RANGE | F::NO_HIDE_STALE | F::WRITE_ZEROES) {
             return Err(Errno::EOPNOTSUPP);
         }
         let end = offset.checked_add(len).filter(|end| *end <= MAX_SIZE).ok_or(Errno::EFBIG)?;
         let _lock = self.inode.lock();
-        if mode.contains(FallocateMode::PUNCH_HOLE) {
+        let size = self.data.size();
+        if mode.intersects(F::COLLAPSE_RANGE | F::INSERT_RANGE) {
+            if !offset.is_multiple_of(PAGE_SIZE) || !len.is_multiple_of(PAGE_SIZE) {
+                return Err(Errno::EINVAL);
+            }
+            memfd::check_write(&self.data, 0, 0)?;
+        }
+        if mode.contains(F::COLLAPSE_RANGE) {
+            // Up to the end it would be a truncation.
+            if end >= size {
+                return Err(Errno::EINVAL);
+            }
+            memfd::check_resize(&self.data, size - len)?;
+            self.data.collapse(offset, len)?;
+        } else if mode.contains(F::INSERT_RANGE) {
+            if offset >= size {
+                return Err(Errno::EINVAL);
+            }
+            let grown = size.checked_add(len).filter(|size| *size <= MAX_SIZE).ok_or(Errno::EFBIG)?;
+            memfd::check_resize(&self.data, grown)?;
+            self.data.insert(offset, len)?;
+        } else if mode.contains(F::PUNCH_HOLE) {
             memfd::check_write(&self.data, 0, 0)?;
             self.data.punch(offset, len);
         } else {
-            let grows = end > self.data.size() && !mode.contains(FallocateMode::KEEP_SIZE);
-            if end > self.data.size() {
+            let grows = end > size && !mode.contains(F::KEEP_SIZE);
+            if end > size {
                 memfd::check_grow(&self.data)?;
+            }
+            if mode.contains(F::ZERO_RANGE) {
+                memfd::check_write(&self.data, 0, 0)?;
+                self.data.punch(offset, len);
             }
             self.data.reserve(offset, len)?;
             if grows {
@@ -174,8 +192,8 @@ impl FileOps for TmpfsDirFile {
 
     fn read_dir(&self, file: &File, offset: u64, emit: &mut crate::vfs::file::EmitEntry<'_>) -> Result<u64> {
         let Some(node) = node(&self.inode) else { return Err(Errno::ENOTDIR) };
-        if !no_atime(file) {
-            node.read();
+        if let Some(how) = file.access_time() {
+            node.read(how);
         }
         let mut position = offset;
         loop {

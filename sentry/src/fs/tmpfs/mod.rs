@@ -60,9 +60,22 @@ impl FileSystemType for Tmpfs {
         self.name == "tmpfs"
     }
 
+    fn check_option(&self, option: &[u8]) -> Result<()> {
+        Options::default().parse(option)
+    }
+
     fn mount(&self, request: &MountRequest<'_>, caller: &Caller<'_>) -> Result<Arc<Dentry>> {
-        let mut options = Options { uid: caller.creds.fsuid, gid: caller.creds.fsgid, ..Options::default() };
-        options.parse(request.options)?;
+        let owned = Options { uid: caller.creds.fsuid, gid: caller.creds.fsgid, ..Options::default() };
+        let mut options = owned.clone();
+        if self.name == "ramfs" {
+            options = Options { kind: "ramfs", max_bytes: None, max_inodes: None, mode: 0o755, ..owned };
+            // It knows one option, and takes no notice of others.
+            for option in request.options.split(|b| *b == b',').filter(|o| o.starts_with(b"mode=")) {
+                options.parse(option)?;
+            }
+        } else {
+            options.parse(request.options)?;
+        }
         new_root(caller.vfs.memory(), &options)
     }
 }
@@ -72,7 +85,8 @@ pub fn new_root(memory: &Arc<MemoryFile>, options: &Options) -> Result<Arc<Dentr
     let max_pages = options.max_bytes.map_or(u64::MAX, |bytes| bytes.div_ceil(PAGE_SIZE));
     let budget = Arc::new(Budget::new(max_pages, options.max_inodes.unwrap_or(u64::MAX)));
     let shared = Arc::new(Shared { memory: Arc::clone(memory), budget });
-    let ops = TmpfsSuper { shared: Arc::clone(&shared), options: Mutex::new(options.clone()) };
+    let ops =
+        TmpfsSuper { shared: Arc::clone(&shared), kind: options.kind, options: Mutex::new(options.clone()) };
     let sb = SuperBlock::new(Box::new(ops));
     let node =
         NewNode { kind: NewKind::Directory, permissions: options.mode, uid: options.uid, gid: options.gid };
@@ -84,19 +98,23 @@ pub fn new_root(memory: &Arc<MemoryFile>, options: &Options) -> Result<Arc<Dentr
 fn super_block(shared: &Arc<Shared>, mode: u32, dev: u64) -> Arc<SuperBlock> {
     let options = Options { mode, max_bytes: None, max_inodes: None, ..Options::default() };
     SuperBlock::with_dev(
-        Box::new(TmpfsSuper { shared: Arc::clone(shared), options: Mutex::new(options) }),
+        Box::new(TmpfsSuper { shared: Arc::clone(shared), kind: options.kind, options: Mutex::new(options) }),
         dev,
     )
 }
 
+/// What statfs says of a ramfs.
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
 struct TmpfsSuper {
     shared: Arc<Shared>,
+    kind: &'static str,
     options: Mutex<Options, sync::levels::Leaf>,
 }
 
 impl SuperBlockOps for TmpfsSuper {
     fn kind(&self) -> &'static str {
-        "tmpfs"
+        self.kind
     }
 
     fn statfs(&self) -> Result<StatFs> {
@@ -106,7 +124,7 @@ impl SuperBlockOps for TmpfsSuper {
         let (blocks, blocks_free) = limited(budget.max_pages(), budget.pages());
         let (files, files_free) = limited(budget.max_inodes(), budget.inodes());
         Ok(StatFs {
-            magic: TMPFS_MAGIC,
+            magic: if self.kind == "ramfs" { RAMFS_MAGIC } else { TMPFS_MAGIC },
             block_size: PAGE_SIZE,
             blocks,
             blocks_free,

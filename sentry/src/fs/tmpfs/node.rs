@@ -14,6 +14,7 @@ use super::data::{FileData, MAX_SIZE};
 use super::dir::Entries;
 use super::file::{TmpfsDirFile, TmpfsFile};
 use crate::Result;
+use crate::vfs::file::AccessTime;
 use crate::vfs::{
     Attr, Caller, FileOps, Inode, InodeOps, NewKind, NewNode, RenameEnd, SetAttr, SuperBlock, Timestamp,
     XattrSet,
@@ -119,18 +120,15 @@ impl TmpfsNode {
         state.attr.ctime = now;
     }
 
-    /// It has been read: relatime.
-    pub(super) fn read(&self) {
+    /// It has been read.
+    pub(super) fn read(&self, how: AccessTime) {
         let mut state = self.state.lock();
         let attr = &mut state.attr;
-        if attr.atime <= attr.mtime || attr.atime <= attr.ctime {
-            attr.atime = Timestamp::now();
-        } else {
-            const DAY: i64 = 24 * 60 * 60;
-            let now = Timestamp::now();
-            if now.secs - attr.atime.secs >= DAY {
-                attr.atime = now;
-            }
+        let now = Timestamp::now();
+        const DAY: i64 = 24 * 60 * 60;
+        let is_behind = attr.atime <= attr.mtime || attr.atime <= attr.ctime;
+        if how == AccessTime::Strict || is_behind || now.secs - attr.atime.secs >= DAY {
+            attr.atime = now;
         }
     }
 

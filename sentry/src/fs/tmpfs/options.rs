@@ -21,6 +21,8 @@ pub struct Options {
     pub uid: u32,
     /// `gid=` of the root directory.
     pub gid: u32,
+    /// The kind of file system that it passes for.
+    pub kind: &'static str,
     /// Which of `size` and `nr_inodes` were given: only those are shown.
     pub shown: (bool, bool),
 }
@@ -29,7 +31,15 @@ impl Default for Options {
     fn default() -> Self {
         let half = total_memory() / 2;
         let max_inodes = Some(half / PAGE_SIZE);
-        Options { max_bytes: Some(half), max_inodes, mode: 0o1777, uid: 0, gid: 0, shown: (false, false) }
+        Options {
+            max_bytes: Some(half),
+            max_inodes,
+            mode: 0o1777,
+            uid: 0,
+            gid: 0,
+            kind: "tmpfs",
+            shown: (false, false),
+        }
     }
 }
 
@@ -62,12 +72,20 @@ impl Options {
                 "uid" => self.uid = value.parse().map_err(|_| Errno::EINVAL)?,
                 "gid" => self.gid = value.parse().map_err(|_| Errno::EINVAL)?,
                 // Hints about huge pages, memory policy and inode numbers: the host decides.
-                "huge" | "mpol" | "inode32" | "inode64" | "noswap" => {}
+                "huge" if matches!(value, "never" | "always" | "within_size" | "advise") => {}
+                "mpol" if is_memory_policy(value) => {}
+                "inode32" | "inode64" | "noswap" if value.is_empty() => {}
                 _ => return Err(Errno::EINVAL),
             }
         }
         Ok(())
     }
+}
+
+/// Whether it is the name of a memory policy, with flags and nodes behind it.
+fn is_memory_policy(text: &str) -> bool {
+    let name = text.split([':', '=']).next().unwrap_or_default();
+    matches!(name, "default" | "prefer" | "bind" | "interleave" | "local")
 }
 
 /// Zero means no limit.

@@ -1,4 +1,4 @@
-# The vDSO of guests (vdso(7)): time without a system call.
+# The vDSO of guests (vdso(7)): time and CPU number without a system call.
 #
 # The page in front of this object (`vvar`) is written by the Sentry and can only be read here; its layout is that of
 # `time/vdso_clock.rs`:
@@ -8,6 +8,9 @@
 #	24  monotonic time at the base, nanoseconds
 #	32  nanoseconds for one count, 32.32 fixed point
 #	40  real time minus monotonic time, nanoseconds
+#	48  whether the base of the FS segment may be read, never changed
+# The page in front of that (`cpu_table`) has the CPU numbers of the program's threads, see `mm/cpu_table.rs`: 128 sets of four
+# words, each the base of a thread's FS segment shifted up by 16, and its CPU.
 
 	.set	CLOCK_GETTIME, 228
 	.set	CLOCK_GETRES, 229
@@ -17,6 +20,7 @@
 	.set	NS_PER_SEC, 1000000000
 
 	.hidden	vvar
+	.hidden	cpu_table
 
 	.text
 
@@ -149,10 +153,39 @@ __vdso_clock_getres:
 	.type	__vdso_getcpu, @function
 __vdso_getcpu:
 	.cfi_startproc
-	# CPU numbers are the sandbox's own (rseq(2)): the host's, which could be had without a call, mean nothing here.
-	# The C library reads them from its rseq area, which costs none.
-	mov	$GETCPU, %eax
+	# CPU numbers are the sandbox's own (rseq(2)): the host's mean nothing here. A thread finds its own by the base of its
+	# FS segment; one that has none, or that shares it, asks the kernel.
+	cmpq	$0, vvar+48(%rip)
+	je	3f
+	rdfsbase %rax
+	test	%rax, %rax
+	jz	3f
+	movabs	$0x9e3779b97f4a7c15, %rcx
+	imul	%rax, %rcx
+	shr	$57, %rcx
+	shl	$5, %rcx
+	lea	cpu_table(%rip), %r8
+	add	%rcx, %r8
+	mov	$4, %ecx
+1:	mov	(%r8), %r9
+	mov	%r9, %r10
+	shr	$16, %r10
+	cmp	%rax, %r10
+	je	2f
+	add	$8, %r8
+	dec	%ecx
+	jnz	1b
+3:	mov	$GETCPU, %eax
 	syscall
+	ret
+2:	movzwl	%r9w, %r9d
+	test	%rdi, %rdi
+	jz	4f
+	mov	%r9d, (%rdi)
+4:	test	%rsi, %rsi
+	jz	5f
+	movl	$0, (%rsi)
+5:	xor	%eax, %eax
 	ret
 	.cfi_endproc
 	.size	__vdso_getcpu, . - __vdso_getcpu

@@ -131,7 +131,7 @@ impl World {
     fn protect(&mut self, p: &mut Process, first: u64, count: u64) {
         let prot = self.prot();
         let addr = UserAddr(BASE + first * PAGE);
-        let flags = ProtFlags::from_bits_retain(prot.bits());
+        let flags = ProtFlags::from_bits_retain(prot.bits().into());
         let result = p.mm.mprotect(addr, count * PAGE, flags, &MmLimits::UNLIMITED);
         for at in first..first + count {
             match p.pages.get_mut(&at) {

@@ -65,6 +65,10 @@ impl SocketOps for UnixSocket {
         self.kind
     }
 
+    fn protocol_name(&self) -> &'static str {
+        if self.kind == SocketKind::Stream { "UNIX-STREAM" } else { "UNIX" }
+    }
+
     fn options(&self) -> &SocketOptions {
         &self.options
     }

@@ -23,11 +23,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
+use abi::ioctl::{EPIOCGPARAMS, EPIOCSPARAMS};
 use abi::poll::{EpollEvent, EpollEvents, PollEvents};
 use sync::Mutex;
 
 use self::ready::{Candidate, ItemId, MODES, Outcome, Ready};
 use super::file::{Blocking, File, FileOps};
+use crate::SysResult;
+use crate::task::CurrentTask;
 use crate::wait::{WaitQueue, Wake};
 
 pub use self::watchers::Watchers;
@@ -288,6 +291,20 @@ fn poll_item(item: &Candidate) -> PollEvents {
 impl FileOps for Epoll {
     fn blocking(&self) -> Blocking {
         Blocking::Never
+    }
+
+    fn has_read(&self) -> bool {
+        false
+    }
+
+    fn has_write(&self) -> bool {
+        false
+    }
+
+    fn ioctl(&self, _file: &File, _task: &mut CurrentTask, request: u32, _arg: u64) -> SysResult<u64> {
+        // Busy polling of network devices, which there are none of.
+        Err(if [EPIOCSPARAMS, EPIOCGPARAMS].contains(&request) { Errno::EOPNOTSUPP } else { Errno::EINVAL }
+            .into())
     }
 
     fn poll(&self, _file: &File) -> PollEvents {

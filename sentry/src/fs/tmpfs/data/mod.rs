@@ -9,6 +9,7 @@
 
 mod chunk;
 mod map;
+mod shift;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use sync::{RwLock, SleepRwLock};
 
 use super::budget::Budget;
 use crate::Result;
-use crate::mm::{FileMappings, next_futex_id};
+use crate::mm::{FileMappings, next_futex_id, total_memory};
 use crate::vfs::{IoSink, IoSource};
 use chunk::{Chunk, chunk_of};
 
@@ -327,15 +328,44 @@ impl FileData {
         }
     }
 
-    /// Makes all pages of `[offset, offset + len)` part of the file (fallocate(2)). ENOSPC leaves it as it was, but for
-    /// pages made meanwhile. The caller holds the inode's lock.
+    /// Makes all pages of `[offset, offset + len)` part of the file (fallocate(2)). Without room for all of them it stays
+    /// as it was. The caller holds the inode's lock.
     pub fn reserve(&self, offset: u64, len: u64) -> Result<()> {
+        let missing = self.missing_pages(offset, len);
+        // Nobody gets more than there is, also where the file system has no limit.
+        if missing > total_memory() / PAGE_SIZE {
+            return Err(Errno::ENOSPC);
+        }
+        let got = self.budget.take_pages(missing);
+        self.budget.give_pages(got);
+        if got < missing {
+            return Err(Errno::ENOSPC);
+        }
         let mut at = offset;
         while at < offset + len {
             let (_, made) = self.make_pages(at, offset + len - at)?;
             at += made;
         }
         Ok(())
+    }
+
+    /// How many pages of the range are holes.
+    fn missing_pages(&self, offset: u64, len: u64) -> u64 {
+        let (from, to) = (offset / PAGE_SIZE, (offset + len).div_ceil(PAGE_SIZE));
+        let pages = self.pages.read();
+        let mut missing = to - from;
+        for (first, chunk) in pages.chunks.range(chunk_of(from).0..to) {
+            let end = to.min(first + chunk.frames.len / PAGE_SIZE);
+            let mut at = from.max(*first);
+            while at < end {
+                let run = first + chunk.run_end(at - first, end - first);
+                if chunk.is_present(at - first) {
+                    missing -= run - at;
+                }
+                at = run;
+            }
+        }
+        missing
     }
 
     /// The next offset from `offset` on that is data; ENXIO when there is none before the end.

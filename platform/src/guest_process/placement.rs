@@ -1,0 +1,349 @@
+//! Which processors the two threads of a pair run on: the Sentry's (the tracer, for ptrace) and the guest's (the tracee).
+//!
+//! Each trap is two hand-overs between them. On one processor a hand-over is a switch; to another processor that
+//! is idle it costs many times that, and the host's scheduler likes to wake threads on idle processors. So a pair is
+//! held on one processor while its guest makes calls densely, and let go when the guest computes or waits:
+//!
+//! - A pair is held where its tracer is, unless another pair has guest code running there and another processor has
+//!   none. Threads and processes inherit the processor they may use, so a child starts beside a parent that waits for it.
+//! - Where a pair can have two processors and hand over by looking at memory (`spreads`), that is faster still, as long as both
+//!   really run. So a pair is spread over two processors while calls are dense and no more pairs are dense than there are
+//!   processors for; and held on one for a while when looking has often been in vain.
+//! - A context looks at the clock every few traps: traps far apart mean that it is let go.
+//! - From time to time it lets itself go for a few traps, so that the host's scheduler may find a better place; it
+//!   is held again wherever its tracer is then.
+//! - A guest that computes for long gives its tracer nothing to look at. A thread of the platform's own, which
+//!   sleeps unless some pair is held, looks every few milliseconds for pairs that made no trap, and lets them go. It
+//!   also lets one go when several busy ones are held on one processor and another has none.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use host::thread::{CpuSet, current_cpu, gettid, initial_affinity, run_anywhere, set_affinity};
+use sync::levels::Leaf;
+use sync::{Condvar, Mutex};
+
+/// Traps between two looks at the clock, while held and while not.
+const HELD_TRAPS: u32 = 32;
+const FREE_TRAPS: u32 = 4;
+/// Traps are dense when they are closer than this, on average.
+const DENSE: Duration = Duration::from_micros(60);
+/// How long a pair is held before the host may find a better place.
+const HOLD: Duration = Duration::from_millis(100);
+/// How long a pair is held on one processor after it has been spread in vain.
+const NOT_SPREAD: Duration = Duration::from_millis(400);
+/// Of the traps between two looks at the clock, this many may come too late for one who spins.
+const MAX_LATE: u32 = HELD_TRAPS / 4;
+/// How often each side of a spread pair looks at memory before it sleeps: some tens of microseconds.
+const SPIN: Spin = Spin { sentry: 1500, stub: 3000 };
+/// How often the platform's thread looks.
+const PERIOD: Duration = Duration::from_millis(4);
+/// Fewer traps in that time are not dense.
+const DENSE_TRAPS: u32 = 16;
+
+/// How often to look at memory before going to sleep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spin {
+    /// The Sentry's thread.
+    pub(crate) sentry: u32,
+    /// The guest's.
+    pub(crate) stub: u32,
+}
+
+/// A context's part.
+pub(crate) struct Seat {
+    placement: Arc<Placement>,
+    shared: Arc<SharedSeat>,
+    /// The last look at the clock, and `traps` then.
+    looked: Instant,
+    looked_traps: u32,
+    held_since: Instant,
+    traps: u32,
+    next_look: u32,
+    /// Hand-overs since the last look that came too late for one who spins.
+    late: u32,
+    not_spread_before: Instant,
+    /// The guest's thread is on another processor.
+    wide: bool,
+}
+
+/// What the platform's thread sees of it.
+struct SharedSeat {
+    tracer: i32,
+    tracee: AtomicI32,
+    traps: AtomicU32,
+    /// Guest code runs, or waits for a processor.
+    in_guest: AtomicBool,
+    /// The pair has two processors.
+    spread: AtomicBool,
+}
+
+/// A pair that is held.
+struct Held {
+    seat: Weak<SharedSeat>,
+    cpu: usize,
+    /// `traps` when the platform's thread looked last.
+    traps: u32,
+}
+
+/// All pairs of the platform.
+pub(crate) struct Placement {
+    /// What the Sentry may use.
+    all: CpuSet,
+    cpus: usize,
+    /// Pairs may be spread over two processors.
+    spreads: bool,
+    state: Mutex<State, Leaf>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    held: Vec<Held>,
+    /// The platform's thread exists.
+    watched: bool,
+    /// It has to end.
+    over: bool,
+}
+
+impl Placement {
+    pub(crate) fn new(spreads: bool) -> Arc<Placement> {
+        // Where it is empty nothing is ever held.
+        let all = *initial_affinity();
+        Arc::new(Placement {
+            all,
+            cpus: all.count(),
+            spreads,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    fn is_held(state: &State, seat: &Arc<SharedSeat>) -> bool {
+        state.held.iter().any(|held| std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(seat)))
+    }
+
+    /// Lets both threads of a pair run everywhere. A thread that is gone meanwhile needs nothing.
+    fn release(&self, seat: &SharedSeat) {
+        seat.spread.store(false, Ordering::Relaxed);
+        let _ = set_affinity(seat.tracer, &self.all);
+        let _ = set_affinity(seat.tracee.load(Ordering::Relaxed), &self.all);
+    }
+
+    /// The platform's thread.
+    fn watch(this: &Weak<Placement>) {
+        let mut first = true;
+        while let Some(placement) = this.upgrade() {
+            if std::mem::take(&mut first) {
+                run_anywhere();
+            }
+            let mut state = placement.state.lock();
+            if state.over {
+                return;
+            }
+            if state.held.is_empty() {
+                placement.changed.wait(&mut state);
+                continue;
+            }
+            placement.look(&mut state);
+            drop(state);
+            drop(placement);
+            std::thread::sleep(PERIOD);
+        }
+    }
+
+    fn look(&self, state: &mut State) {
+        let mut busy = [0u32; libc::CPU_SETSIZE as usize];
+        state.held.retain_mut(|held| {
+            let Some(seat) = held.seat.upgrade() else { return false };
+            let traps = seat.traps.load(Ordering::Relaxed);
+            if traps.wrapping_sub(held.traps) < DENSE_TRAPS {
+                self.release(&seat);
+                return false;
+            }
+            held.traps = traps;
+            busy[held.cpu] += 1;
+            true
+        });
+        if state.held.len() < 2 || self.all.iter().all(|cpu| busy[cpu] > 0) {
+            return;
+        }
+        if let Some(at) = state.held.iter().position(|held| busy[held.cpu] > 1)
+            && let Some(seat) = state.held.swap_remove(at).seat.upgrade()
+        {
+            self.release(&seat);
+        }
+    }
+
+    /// Ends the platform's thread.
+    pub(crate) fn end(&self) {
+        self.state.lock().over = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Seat {
+    /// For a context of the calling thread.
+    pub(crate) fn new(placement: &Arc<Placement>) -> Seat {
+        let shared = Arc::new(SharedSeat {
+            tracer: gettid(),
+            tracee: AtomicI32::new(0),
+            traps: AtomicU32::new(0),
+            in_guest: AtomicBool::new(false),
+            spread: AtomicBool::new(false),
+        });
+        let now = Instant::now();
+        Seat {
+            placement: Arc::clone(placement),
+            shared,
+            looked: now,
+            looked_traps: 0,
+            held_since: now,
+            traps: 0,
+            next_look: HELD_TRAPS,
+            late: 0,
+            not_spread_before: now,
+            wide: false,
+        }
+    }
+
+    /// The context has another host thread.
+    pub(crate) fn attach(&mut self, tracee: i32) {
+        self.shared.tracee.store(tracee, Ordering::Relaxed);
+        self.hold(Instant::now());
+    }
+
+    /// To be called before guest code runs.
+    #[inline]
+    pub(crate) fn enter(&mut self) {
+        self.traps = self.traps.wrapping_add(1);
+        self.shared.traps.store(self.traps, Ordering::Relaxed);
+        if self.traps == self.next_look {
+            self.look();
+        }
+        self.shared.in_guest.store(true, Ordering::Relaxed);
+    }
+
+    /// How long each side shall look at memory now.
+    #[inline]
+    pub(crate) fn spin(&self) -> Spin {
+        if self.shared.spread.load(Ordering::Relaxed) { SPIN } else { Spin::default() }
+    }
+
+    /// A hand-over came too late for one who spins.
+    pub(crate) fn late(&mut self) {
+        self.late += 1;
+    }
+
+    /// To be called after guest code has stopped.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        self.shared.in_guest.store(false, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn look(&mut self) {
+        if self.placement.cpus < 2 {
+            // Not again before the counter comes around.
+            return;
+        }
+        let now = Instant::now();
+        let passed = now - self.looked;
+        let traps = self.traps.wrapping_sub(self.looked_traps);
+        self.looked = now;
+        self.looked_traps = self.traps;
+        let held = Placement::is_held(&self.placement.state.lock(), &self.shared);
+        let dense = passed < DENSE * traps;
+        let late = std::mem::take(&mut self.late);
+        let spread = self.shared.spread.load(Ordering::Relaxed);
+        if spread && late > MAX_LATE {
+            self.not_spread_before = now + NOT_SPREAD;
+        }
+        // Also when another pair has taken the processor away.
+        if held && dense && self.wide && (late > MAX_LATE || !spread) {
+            self.hold(now);
+        } else if held && (!dense || now - self.held_since > HOLD) {
+            let mut state = self.placement.state.lock();
+            state.held.retain(|held| !std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared)));
+            self.placement.release(&self.shared);
+            drop(state);
+            self.next_look = self.traps.wrapping_add(FREE_TRAPS);
+        } else if !held && dense {
+            self.hold(now);
+        } else {
+            self.next_look = self.traps.wrapping_add(if held { HELD_TRAPS } else { FREE_TRAPS });
+        }
+    }
+
+    fn hold(&mut self, now: Instant) {
+        let placement = &self.placement;
+        if placement.cpus < 2 {
+            return;
+        }
+        let mut state = placement.state.lock();
+        let crowded = |cpu: usize| {
+            state.held.iter().any(|held| {
+                let seat = if held.cpu == cpu { held.seat.upgrade() } else { None };
+                seat.is_some_and(|s| !Arc::ptr_eq(&s, &self.shared) && s.in_guest.load(Ordering::Relaxed))
+            })
+        };
+        let mut cpu = current_cpu();
+        if crowded(cpu) {
+            cpu = placement.all.iter().find(|&other| !crowded(other)).unwrap_or(cpu);
+        }
+        let others =
+            state.held.iter().filter(|held| !std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared)));
+        // Each needs a processor at least.
+        let mut room = placement.cpus;
+        for other in others {
+            room = room.saturating_sub(1);
+            if let Some(seat) = other.seat.upgrade() {
+                seat.spread.store(false, Ordering::Relaxed);
+            }
+        }
+        let second = placement.all.iter().find(|&other| other != cpu && !crowded(other));
+        let second = second.filter(|_| placement.spreads && room >= 2 && now >= self.not_spread_before);
+        self.wide = second.is_some();
+        self.shared.spread.store(self.wide, Ordering::Relaxed);
+        let one = CpuSet::single(cpu);
+        let other = second.map_or(one, CpuSet::single);
+        let tracee = self.shared.tracee.load(Ordering::Relaxed);
+        if state.over || set_affinity(0, &one).is_err() || set_affinity(tracee, &other).is_err() {
+            placement.release(&self.shared);
+            return;
+        }
+        if !Placement::is_held(&state, &self.shared) {
+            state.held.push(Held { seat: Arc::downgrade(&self.shared), cpu, traps: self.traps });
+        }
+        if !state.watched {
+            let this = Arc::downgrade(placement);
+            let watch = move || Placement::watch(&this);
+            // Without a watcher nothing may be held: a guest could hold its processor for ever.
+            state.watched = std::thread::Builder::new().name("placement".into()).spawn(watch).is_ok();
+            if !state.watched {
+                state.held.clear();
+                placement.release(&self.shared);
+                return;
+            }
+        }
+        if state.held.len() == 1 {
+            placement.changed.notify_all();
+        }
+        drop(state);
+        self.looked = now;
+        self.looked_traps = self.traps;
+        self.held_since = now;
+        self.next_look = self.traps.wrapping_add(HELD_TRAPS);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.placement.state.lock();
+        if Placement::is_held(&state, &self.shared) {
+            state.held.retain(|held| !std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared)));
+            let _ = set_affinity(self.shared.tracer, &self.placement.all);
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The stub: the one page of code that every guest process has beside the guest's own.
+//!
+//! It is read-only and position-independent. A guest may read it and jump to any place in it; what it can do there is up
+//! to the filter (`filter.rs`), not to this code.
+//!
+//! Two kinds of thread run it:
+//!
+//! - the **servant**, the first thread of every process. It carries out orders (`servant.rs`), which it reads from memory
+//!   that the guest can't write; it keeps all else in registers, writes no memory, and takes no signal. One of its
+//!   registers holds the secret that the filter asks for.
+//! - **guest threads**. A signal takes them out of guest code into `handler`, which hands over to the Sentry and waits
+//!   until it is told to return.
+
+use std::arch::{asm, global_asm};
+use std::{io, ptr};
+
+use super::area::control;
+use super::layout::{
+    ANSWERS, AREAS, BLOCK, DONE, FAILED, FILE, LOW, LOW_BITS, Layout, MAX_ORDERS, ORDER, ORDERS,
+};
+use super::servant::order;
+use crate::api::PAGE_SIZE;
+use crate::guest_process::TASK_SIZE;
+
+const _: () = assert!(FILE < i32::MAX as u64 && MAX_ORDERS * ORDER == ORDERS && DONE > FAILED && LOW > 0);
+
+// `init`: r14 = the secret, r15 = the order of this process. Unmaps all but the block, and becomes a servant.
+// `servant`: r13d = number of the last order, r12 = the next operation, ebp = how many are left. Of an operation: rax, the
+//   arguments, and rbx, which is not zero for a clone: the area of the new thread, or the order of the new process.
+// `handler`: rsp = the signal frame, which lies in the area.
+// `wait`: rbx = the area. Waits for the thread's turn.
+global_asm!(
+    ".pushsection .rodata.runsc_systrap_stub,\"a\",@progbits",
+    ".balign 64",
+    ".hidden runsc_systrap_begin",
+    ".globl runsc_systrap_begin",
+    "runsc_systrap_begin:",
+    "    mov eax, {munmap}",
+    "    xor edi, edi",
+    "    lea rsi, [rip + runsc_systrap_begin - {read_only}]",
+    "    mov r9, r14",
+    "    syscall",
+    "    test rax, rax",
+    "    jnz 90f",
+    "    lea rdi, [rip + runsc_systrap_begin + {page}]",
+    "    mov rsi, {task_size}",
+    "    sub rsi, rdi",
+    "    jz 2f",
+    "    mov eax, {munmap}",
+    "    syscall",
+    "    test rax, rax",
+    "    jnz 90f",
+    "2:  xor r13d, r13d",
+    // The servant.
+    "3:  mov edx, dword ptr [r15 + {number}]",
+    "    cmp edx, r13d",
+    "    jne 4f",
+    "    mov eax, {futex}",
+    "    lea rdi, [r15 + {number}]",
+    "    xor esi, esi",
+    "    xor r10d, r10d",
+    "    syscall",
+    "    jmp 3b",
+    "4:  mov r13d, edx",
+    "    mov ebp, dword ptr [r15 + {count}]",
+    "    lea r12, [r15 + {operations}]",
+    "    xor eax, eax",
+    "5:  test ebp, ebp",
+    "    jz 20f",
+    "    mov rax, [r12]",
+    "    mov rdi, [r12 + 8]",
+    "    mov rsi, [r12 + 16]",
+    "    mov rdx, [r12 + 24]",
+    "    mov r10, [r12 + 32]",
+    "    mov r8, [r12 + 40]",
+    "    mov r9, [r12 + 48]",
+    "    mov rbx, [r12 + 56]",
+    "    cmp eax, {mmap}",
+    "    jne 6f",
+    // All six arguments are in use, two of them by half.
+    "    mov rcx, r14",
+    "    shr rcx, 32",
+    "    shl rcx, 32",
+    "    mov r10d, r10d",
+    "    or r10, rcx",
+    "    mov rcx, r14",
+    "    shl rcx, 32",
+    "    mov r8d, r8d",
+    "    or r8, rcx",
+    "    jmp 7f",
+    "6:  mov r9, r14",
+    "7:  syscall",
+    "    test rbx, rbx",
+    "    jz 8f",
+    "    test rax, rax",
+    "    jz 30f",
+    "    jmp 9f",
+    "8:  cmp rax, -4095",
+    "    jae 10f",
+    "    xor eax, eax",
+    "9:  cmp rax, -4095",
+    "    jae 10f",
+    "    add r12, 64",
+    "    dec ebp",
+    "    jmp 5b",
+    "10: neg eax",
+    "    or eax, {failed}",
+    // The answer: upper part if there is one, then the lower part, which says that it is all.
+    "20: mov ebx, eax",
+    "    shr eax, {low_bits}",
+    "    jz 21f",
+    "    lea rsi, [rip + runsc_systrap_begin - {high}]",
+    "    lea rsi, [rsi + rax * 8]",
+    "    mov edi, dword ptr [r15 + {answer_fd}]",
+    "    mov edx, 8",
+    "    mov r9, r14",
+    "    mov eax, {write}",
+    "    syscall",
+    "21: and ebx, {low} - 1",
+    "    lea rsi, [rip + runsc_systrap_begin - {answers}]",
+    "    lea rsi, [rsi + rbx * 8]",
+    "    mov edi, dword ptr [r15 + {answer_fd}]",
+    "    mov edx, 8",
+    "    mov r9, r14",
+    "    mov eax, {write}",
+    "    syscall",
+    "    jmp 3b",
+    // The other side of a clone: a thread of this process, or a process.
+    "30: test edi, {clone_vm}",
+    "    jnz 40f",
+    "    mov r15, rbx",
+    "    xor r13d, r13d",
+    // The areas of the parent's threads are none of ours.
+    "    mov eax, {munmap}",
+    "    lea rdi, [rip + runsc_systrap_begin - {file}]",
+    "    mov esi, {areas}",
+    "    mov r9, r14",
+    "    syscall",
+    "    test rax, rax",
+    "    jnz 90f",
+    "    mov eax, {prctl}",
+    "    mov edi, {set_pdeathsig}",
+    "    mov esi, {sigkill}",
+    "    mov r9, r14",
+    "    syscall",
+    "    mov eax, {getppid}",
+    "    mov r9, r14",
+    "    syscall",
+    "    cmp eax, dword ptr [r15 + {sentry}]",
+    "    jne 90f",
+    "    jmp 3b",
+    "90: mov edi, 1",
+    "    mov eax, {exit_group}",
+    "    mov r9, r14",
+    "    syscall",
+    "    hlt",
+    // A guest thread: forgets the secret first.
+    "40: xor r14d, r14d",
+    "    xor r9d, r9d",
+    "    xor r10d, r10d",
+    "    xor r8d, r8d",
+    "    xor ecx, ecx",
+    "    jmp 50f",
+    // The handler.
+    ".balign 16",
+    ".hidden runsc_systrap_handler",
+    ".globl runsc_systrap_handler",
+    "runsc_systrap_handler:",
+    "    mov rbx, rsp",
+    "    and rbx, -{area}",
+    "    lea rax, [rsp + 8]",
+    "    mov [rbx + {frame}], rax",
+    "    mov dword ptr [rbx + {signal}], edi",
+    "    rdfsbase rax",
+    "    mov [rbx + {fs_base}], rax",
+    "    rdgsbase rax",
+    "    mov [rbx + {gs_base}], rax",
+    "    xor eax, eax",
+    "    xchg dword ptr [rbx + {turn}], eax",
+    "    cmp dword ptr [rbx + {sentry_waits}], 0",
+    "    je 50f",
+    "    mov eax, {futex}",
+    "    lea rdi, [rbx + {turn}]",
+    "    mov esi, 1",
+    "    mov edx, 1",
+    "    syscall",
+    // Waits.
+    "50: mov ecx, dword ptr [rbx + {spin}]",
+    "51: mov eax, dword ptr [rbx + {turn}]",
+    "    test eax, eax",
+    "    jnz 60f",
+    "    sub ecx, 1",
+    "    jb 52f",
+    "    pause",
+    "    jmp 51b",
+    "52: mov eax, 1",
+    "    xchg dword ptr [rbx + {stub_waits}], eax",
+    "53: mov eax, dword ptr [rbx + {turn}]",
+    "    test eax, eax",
+    "    jnz 60f",
+    "    mov eax, {futex}",
+    "    lea rdi, [rbx + {turn}]",
+    "    xor esi, esi",
+    "    xor edx, edx",
+    "    xor r10d, r10d",
+    "    syscall",
+    "    jmp 53b",
+    "60: mov dword ptr [rbx + {stub_waits}], 0",
+    "    cmp eax, {to_guest}",
+    "    jne 70f",
+    "    mov ecx, dword ptr [rbx + {set_bases}]",
+    "    test ecx, ecx",
+    "    jz 61f",
+    "    mov rax, [rbx + {fs_base}]",
+    "    wrfsbase rax",
+    "    mov rax, [rbx + {gs_base}]",
+    "    wrgsbase rax",
+    "61: mov rsp, [rbx + {frame}]",
+    ".hidden runsc_systrap_restorer",
+    ".globl runsc_systrap_restorer",
+    "runsc_systrap_restorer:",
+    "    mov eax, {rt_sigreturn}",
+    "    syscall",
+    "    hlt",
+    "70: xor edi, edi",
+    "    mov eax, {exit}",
+    "    syscall",
+    "    hlt",
+    ".hidden runsc_systrap_end",
+    ".globl runsc_systrap_end",
+    "runsc_systrap_end:",
+    ".popsection",
+    page = const PAGE_SIZE,
+    task_size = const TASK_SIZE,
+    read_only = const ORDERS + ANSWERS,
+    answers = const ANSWERS,
+    high = const ANSWERS - LOW * 8,
+    file = const FILE,
+    areas = const AREAS,
+    area = const super::layout::AREA,
+    low = const LOW,
+    low_bits = const LOW_BITS,
+    failed = const FAILED,
+    clone_vm = const libc::CLONE_VM,
+    number = const order::NUMBER,
+    count = const order::COUNT,
+    answer_fd = const order::ANSWER_FD,
+    sentry = const order::SENTRY,
+    operations = const order::OPERATIONS,
+    turn = const control::TURN,
+    sentry_waits = const control::SENTRY_WAITS,
+    stub_waits = const control::STUB_WAITS,
+    spin = const control::SPIN,
+    set_bases = const control::SET_BASES,
+    signal = const control::SIGNAL,
+    frame = const control::FRAME,
+    fs_base = const control::FS_BASE,
+    gs_base = const control::GS_BASE,
+    to_guest = const super::area::TO_GUEST,
+    mmap = const libc::SYS_mmap,
+    munmap = const libc::SYS_munmap,
+    futex = const libc::SYS_futex,
+    write = const libc::SYS_write,
+    exit = const libc::SYS_exit,
+    exit_group = const libc::SYS_exit_group,
+    rt_sigreturn = const libc::SYS_rt_sigreturn,
+    prctl = const libc::SYS_prctl,
+    set_pdeathsig = const libc::PR_SET_PDEATHSIG,
+    sigkill = const libc::SIGKILL,
+    getppid = const libc::SYS_getppid,
+);
+
+unsafe extern "C" {
+    static runsc_systrap_begin: u8;
+    static runsc_systrap_handler: u8;
+    static runsc_systrap_restorer: u8;
+    static runsc_systrap_end: u8;
+}
+
+fn address(layout: Layout, symbol: *const u8) -> u64 {
+    layout.code() + (symbol as u64 - &raw const runsc_systrap_begin as u64)
+}
+
+/// Where the signal handler is.
+pub(super) fn handler(layout: Layout) -> u64 {
+    address(layout, &raw const runsc_systrap_handler)
+}
+
+/// Where a signal frame says that the handler returns to. The handler does not.
+pub(super) fn restorer(layout: Layout) -> u64 {
+    address(layout, &raw const runsc_systrap_restorer)
+}
+
+/// The code.
+#[cfg(test)]
+pub(super) fn bytes() -> &'static [u8] {
+    let code = &raw const runsc_systrap_begin;
+    // SAFETY: the code lies between the two symbols, and is never written.
+    unsafe { std::slice::from_raw_parts(code, &raw const runsc_systrap_end as usize - code as usize) }
+}
+
+/// The block in the Sentry, with a copy of the code at the place where the guests will have it. Nothing else is
+/// accessible.
+pub(super) struct Block(pub(super) Layout);
+
+impl Block {
+    /// As high as there is room, at a random place.
+    pub(super) fn new() -> io::Result<Block> {
+        let mut random = [0u8; 2];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let mut layout = Layout::new(u64::from(u16::from_ne_bytes(random)));
+        // The Sentry's own stack may be up there: go down until the place is free.
+        for _ in 0..1024 {
+            if let Some(block) = Block::at(layout)? {
+                return Ok(block);
+            }
+            layout = layout.lower();
+        }
+        Err(io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    fn at(layout: Layout) -> io::Result<Option<Block>> {
+        let want = ptr::without_provenance_mut(layout.base() as usize);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: with MAP_FIXED_NOREPLACE no existing mapping is touched.
+        let at = unsafe { libc::mmap(want, BLOCK as usize, libc::PROT_NONE, flags, -1, 0) };
+        if at == libc::MAP_FAILED {
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::EEXIST) { Ok(None) } else { Err(error) };
+        }
+        // A host that does not know the flag placed it elsewhere.
+        let block = Block(Layout::at(at as u64));
+        if at != want {
+            return Ok(None);
+        }
+        let code = &raw const runsc_systrap_begin;
+        let code_len = &raw const runsc_systrap_end as usize - code as usize;
+        assert!(code_len <= PAGE_SIZE as usize, "the stub fits in its page");
+        let page = ptr::without_provenance_mut::<u8>(layout.code() as usize);
+        // SAFETY: the page is part of the new mapping, which nobody else knows; the code lies between the two symbols.
+        let done = unsafe {
+            if libc::mprotect(page.cast(), PAGE_SIZE as usize, libc::PROT_READ | libc::PROT_WRITE) == 0 {
+                ptr::copy_nonoverlapping(code, page, code_len);
+                libc::mprotect(page.cast(), PAGE_SIZE as usize, libc::PROT_READ | libc::PROT_EXEC)
+            } else {
+                -1
+            }
+        };
+        if done == 0 { Ok(Some(block)) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let at = ptr::without_provenance_mut(self.0.base() as usize);
+        // SAFETY: the block is ours, and nobody has a reference into it.
+        unsafe { libc::munmap(at, BLOCK as usize) };
+    }
+}
+
+/// Maps what a stub shows of the file, in a process that has just been forked.
+pub(super) fn show(layout: Layout, fd: i32) -> Option<()> {
+    let range = layout.read_only();
+    let at = ptr::without_provenance_mut(range.start as usize);
+    let flags = libc::MAP_SHARED | libc::MAP_FIXED | libc::MAP_NORESERVE;
+    let offset = (range.start - layout.base()) as i64;
+    // SAFETY: the range is part of the block, where nothing is accessible and nobody has a reference.
+    let shown =
+        unsafe { libc::mmap(at, (range.end - range.start) as usize, libc::PROT_READ, flags, fd, offset) };
+    (shown == at).then_some(())
+}
+
+/// Goes on as a stub, in the process that has just been forked.
+pub(super) fn enter([code, secret, order]: [u64; 3]) -> ! {
+    // SAFETY: the stub is mapped at `code` and begins with its set-up code, which does not come back and uses no
+    // stack.
+    unsafe {
+        asm!(
+            "jmp {code}",
+            code = in(reg) code,
+            in("r14") secret,
+            in("r15") order,
+            options(noreturn)
+        )
+    }
+}

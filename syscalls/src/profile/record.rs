@@ -1,0 +1,138 @@
+//! What one thread has done, by the name it had.
+
+use std::collections::BTreeMap;
+
+use super::Histogram;
+
+/// The threads of one name.
+#[derive(Clone, Default)]
+pub struct Program {
+    /// The name (PR_SET_NAME; that of the program's file at first).
+    pub name: Vec<u8>,
+    /// Stays in the platform: to guest code, there, and back.
+    pub stays: Histogram,
+    /// How many.
+    pub stay_count: u64,
+    /// Their sum.
+    pub stays_ns: u64,
+    /// Faults that the kernel has looked at.
+    pub faults: u64,
+    /// What they took.
+    pub faults_ns: u64,
+    /// The run loop between platform and calls: signals, stops, work.
+    pub loop_ns: u64,
+    /// Calls, by number.
+    pub calls: BTreeMap<u32, Call>,
+}
+
+/// All calls of one number.
+#[derive(Clone, Default)]
+pub struct Call {
+    /// How many.
+    pub count: u64,
+    /// How many of them have failed or were interrupted.
+    pub errors: u64,
+    /// What they took, waiting left out.
+    pub busy_ns: u64,
+    /// The longest, waiting left out.
+    pub longest_ns: u64,
+    /// How long they have waited.
+    pub waited_ns: u64,
+    /// The part of `busy_ns` that the Gofer was asked in.
+    pub gofer_ns: u64,
+    /// Requests to it.
+    pub gofer_requests: u64,
+    /// Durations, waiting left out.
+    pub durations: Histogram,
+}
+
+impl Call {
+    pub(super) fn add_one(&mut self, busy_ns: u64, waited_ns: u64, failed: bool) {
+        self.count += 1;
+        self.errors += u64::from(failed);
+        self.busy_ns += busy_ns;
+        self.longest_ns = self.longest_ns.max(busy_ns);
+        self.waited_ns += waited_ns;
+        self.durations.add_one(busy_ns);
+    }
+
+    /// Adds another's.
+    pub fn add(&mut self, other: &Call) {
+        self.count += other.count;
+        self.errors += other.errors;
+        self.busy_ns += other.busy_ns;
+        self.longest_ns = self.longest_ns.max(other.longest_ns);
+        self.waited_ns += other.waited_ns;
+        self.gofer_ns += other.gofer_ns;
+        self.gofer_requests += other.gofer_requests;
+        self.durations.add(&other.durations);
+    }
+}
+
+impl Program {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Program) {
+        self.stays.add(&other.stays);
+        self.stay_count += other.stay_count;
+        self.stays_ns += other.stays_ns;
+        self.faults += other.faults;
+        self.faults_ns += other.faults_ns;
+        self.loop_ns += other.loop_ns;
+        for (number, call) in &other.calls {
+            self.calls.entry(*number).or_default().add(call);
+        }
+    }
+}
+
+/// What happened between two calls of a thread.
+#[derive(Default)]
+pub(super) struct Between {
+    pub stay_ns: u64,
+    pub faults_ns: u64,
+    pub faults: u64,
+    pub loop_ns: u64,
+}
+
+/// One thread's.
+pub(super) struct Record {
+    programs: Vec<Program>,
+    /// Which of them it is now.
+    now: usize,
+}
+
+impl Record {
+    pub fn new(name: Vec<u8>) -> Record {
+        Record { programs: vec![Program { name, ..Program::default() }], now: 0 }
+    }
+
+    pub fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    pub fn rename(&mut self, name: Vec<u8>) {
+        self.now = match self.programs.iter().position(|p| p.name == name) {
+            Some(there) => there,
+            None => {
+                self.programs.push(Program { name, ..Program::default() });
+                self.programs.len() - 1
+            }
+        };
+    }
+
+    pub fn between(&mut self, between: Between) {
+        let program = &mut self.programs[self.now];
+        // With faults in between there were several stays: their sum says nothing about one.
+        if between.faults == 0 {
+            program.stays.add_one(between.stay_ns);
+        }
+        program.stay_count += 1 + between.faults;
+        program.stays_ns += between.stay_ns;
+        program.faults += between.faults;
+        program.faults_ns += between.faults_ns;
+        program.loop_ns += between.loop_ns;
+    }
+
+    pub fn call(&mut self, number: u32) -> &mut Call {
+        self.programs[self.now].calls.entry(number).or_default()
+    }
+}
