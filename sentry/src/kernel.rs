@@ -11,6 +11,7 @@ use platform::Platform;
 use sync::Mutex;
 
 use crate::error::SysResult;
+use crate::fs::cgroupfs::Cgroups;
 use crate::fs::mqueue::Mqueues;
 use crate::fs::tmpfs::memfd::MemfdFs;
 use crate::futex::FutexTable;
@@ -95,6 +96,8 @@ pub struct Kernel {
     pub futexes: FutexTable,
     /// Where memfds live.
     pub memfds: MemfdFs,
+    /// Groups of processes.
+    pub cgroups: Cgroups,
     /// POSIX message queues.
     pub mqueues: Mqueues,
     /// System V shared memory.
@@ -138,6 +141,7 @@ impl Kernel {
             own_init,
             internal: InternalFs::new(),
             memfds: MemfdFs::new(config.platform.memory())?,
+            cgroups: Cgroups::new(),
             mqueues: Mqueues::new(),
             shm: ShmTable::default(),
             vfs,

@@ -273,11 +273,11 @@ fn open_tree_at(
     if clones {
         may_mount(task)?;
     }
+    let place = at(task, dir, path, At::of(at_flags))?;
     let change = match attr {
         Some((attr, size)) => Change::read(task, attr, size)?,
         None => None,
     };
-    let place = at(task, dir, path, At::of(at_flags))?;
     let close = how.contains(OpenTreeFlags::CLOEXEC);
     if !clones {
         if let Some(change) = change {

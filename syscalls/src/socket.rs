@@ -198,6 +198,7 @@ pub fn setsockopt(
     task.copy_in(value, &mut bytes)?;
     if level.0 == SOL_SOCKET {
         ops.options().set(option.0, &bytes, task.own_creds())?;
+        ops.options_changed();
     } else {
         ops.set_option(task, level.0, option.0, &bytes)?;
     }
@@ -216,7 +217,9 @@ pub fn getsockopt(
     let file = file(task, fd)?;
     let ops = io::of_file(&file)?.ops();
     if level.0 != SOL_SOCKET {
-        ops.option(task, level.0, option.0)?;
+        let known = ops.option(task, level.0, option.0);
+        let room = usize::try_from(task.read_obj(len.0)?).map_err(|_| Errno::EINVAL)?;
+        return give(task, &known?.0, room, value, len);
     }
     let room = usize::try_from(task.read_obj(len.0)?).map_err(|_| Errno::EINVAL)?;
     let known = match option.0 {
@@ -247,6 +250,11 @@ pub fn getsockopt(
         task.write_obj(len.0, &(bytes.len() as i32))?;
         return Err(Errno::ERANGE.into());
     }
+    give(task, &bytes, room, value, len)
+}
+
+/// Stores an option's value, cut to the room for it, and its length.
+fn give(task: &CurrentTask, bytes: &[u8], room: usize, value: UserAddr, len: InOutLen) -> SysResult<()> {
     let given = bytes.len().min(room);
     task.copy_out(value, &bytes[..given])?;
     task.write_obj(len.0, &(given as i32))?;

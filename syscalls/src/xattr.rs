@@ -211,12 +211,15 @@ pub fn fremovexattr(task: &mut CurrentTask, fd: Fd, name: InString) -> SysResult
     remove(task, &file.path, &name)
 }
 
+fn check_at_flags(flags: AtFlags) -> Result<(), Errno> {
+    let known = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+    if known.contains(flags) { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
 /// Where the calls that take a directory look; with AT_EMPTY_PATH it is the descriptor's own file, which must be open.
 fn place_at(task: &CurrentTask, dir: DirFd, path: UserCStr, flags: Flags<AtFlags>) -> Result<Path, Errno> {
     let flags = flags.retain();
-    if !(AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH).contains(flags) {
-        return Err(Errno::EINVAL);
-    }
+    check_at_flags(flags)?;
     if flags.contains(AtFlags::EMPTY_PATH) && dir.0 >= 0 {
         let is_empty = path.0.is_null() || crate::path::read(task, path)?.is_empty();
         if is_empty {
@@ -302,6 +305,7 @@ pub fn removexattrat(
     flags: Flags<AtFlags>,
     name: InString,
 ) -> SysResult<()> {
+    check_at_flags(flags.retain())?;
     let name = name_of(task, name)?;
     let place = place_at(task, dir, path, flags)?;
     remove(task, &place, &name)

@@ -31,8 +31,9 @@ const FREE_TRAPS: u32 = 4;
 const DENSE: Duration = Duration::from_micros(60);
 /// How long a pair is held before the host may find a better place.
 const HOLD: Duration = Duration::from_millis(100);
-/// How long a pair is held on one processor after it has been spread in vain.
+/// How long a pair is held on one processor after it has been spread in vain: at first, and at most. It doubles each time.
 const NOT_SPREAD: Duration = Duration::from_millis(400);
+const MAX_NOT_SPREAD: Duration = Duration::from_secs(7);
 /// Of the traps between two looks at the clock, this many may come too late for one who spins.
 const MAX_LATE: u32 = HELD_TRAPS / 4;
 /// How often each side of a spread pair looks at memory before it sleeps: some tens of microseconds.
@@ -64,6 +65,7 @@ pub(crate) struct Seat {
     /// Hand-overs since the last look that came too late for one who spins.
     late: u32,
     not_spread_before: Instant,
+    not_spread: Duration,
     /// The guest's thread is on another processor.
     wide: bool,
 }
@@ -204,6 +206,7 @@ impl Seat {
             next_look: HELD_TRAPS,
             late: 0,
             not_spread_before: now,
+            not_spread: NOT_SPREAD,
             wide: false,
         }
     }
@@ -234,6 +237,9 @@ impl Seat {
     /// A hand-over came too late for one who spins.
     pub(crate) fn late(&mut self) {
         self.late += 1;
+        if self.late > MAX_LATE {
+            self.next_look = self.traps.wrapping_add(1);
+        }
     }
 
     /// To be called after guest code has stopped.
@@ -258,7 +264,10 @@ impl Seat {
         let late = std::mem::take(&mut self.late);
         let spread = self.shared.spread.load(Ordering::Relaxed);
         if spread && late > MAX_LATE {
-            self.not_spread_before = now + NOT_SPREAD;
+            self.not_spread_before = now + self.not_spread;
+            self.not_spread = (self.not_spread * 2).min(MAX_NOT_SPREAD);
+        } else if spread && late < MAX_LATE / 4 {
+            self.not_spread = NOT_SPREAD;
         }
         // Also when another pair has taken the processor away.
         if held && dense && self.wide && (late > MAX_LATE || !spread) {

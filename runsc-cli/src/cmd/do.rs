@@ -45,12 +45,6 @@ pub struct Args {
     /// else changes it meanwhile, which is faster than `:shared` (may be repeated)
     #[arg(long = "volume", short = 'v', value_name = "SRC:DST[:ro][:shared|:exclusive]")]
     volumes: Vec<OsString>,
-    /// Which of the host's Unix sockets in root and volumes the program may connect to
-    #[arg(long, value_enum, default_value_t = OnHost::None)]
-    host_uds: OnHost,
-    /// Which of the host's FIFOs in root and volumes the program may open
-    #[arg(long, value_enum, default_value_t = OnHost::None)]
-    host_fifo: OnHost,
     /// Working directory [default: the current one, or / with --root]
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
@@ -88,15 +82,6 @@ pub struct Args {
 enum Network {
     /// No network.
     None,
-}
-
-/// What of the host is within reach besides regular files and directories.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum OnHost {
-    /// None.
-    None,
-    /// Those that are there.
-    Open,
 }
 
 /// Runs the program and gives its exit status.
@@ -232,8 +217,8 @@ fn trees(args: &Args) -> anyhow::Result<Vec<Tree>> {
         source: source.into(),
         read_only,
         hide,
-        host_sockets: args.host_uds == OnHost::Open,
-        host_fifos: args.host_fifo == OnHost::Open,
+        host_sockets: false,
+        host_fifos: false,
     };
     let mut trees = vec![tree(root, true, hide)];
     for text in &args.volumes {

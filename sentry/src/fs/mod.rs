@@ -1,5 +1,6 @@
 //! File systems, one folder each.
 
+pub mod cgroupfs;
 pub mod devpts;
 pub mod devtmpfs;
 pub mod erofs;
@@ -28,6 +29,7 @@ pub fn register(kernel: &Arc<Kernel>) {
     vfs.register_type(Arc::new(devtmpfs::DevTmpfs));
     devpts::DevPts::register(kernel);
     vfs.register_type(Arc::new(erofs::ErofsType));
+    vfs.register_type(cgroupfs::Cgroup2::new(kernel));
     vfs.register_type(mqueue::MqueueFs::new(kernel));
     crate::dev::register(vfs);
 }

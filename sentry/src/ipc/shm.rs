@@ -130,8 +130,11 @@ impl ShmTable {
         if size == 0 || size > MOST_BYTES {
             return Err(Errno::EINVAL);
         }
-        // There are no huge pages in the pool, as on a machine that has set none aside.
+        // There are no huge pages in the pool, as on a machine that has set none aside. Their size stands in the upper bits.
         if flags & ShmFlags::HUGETLB.bits() != 0 {
+            if !matches!(flags >> 26 & 0x3f, 0 | 21 | 30) {
+                return Err(Errno::EINVAL);
+            }
             return Err(Errno::ENOMEM);
         }
         let free = |slot: &Slot| slot.held.is_none() && slot.removed.strong_count() == 0;

@@ -169,7 +169,8 @@ impl CurrentTask {
     /// connect(2)
     pub fn connect(&mut self, file: &Arc<File>, address: &[u8]) -> SysResult<()> {
         let ops = of_file(file)?.ops();
-        let step = |task: &mut CurrentTask| match ops.connect(&Actor::of(task), address) {
+        let waits = !file.nonblocking();
+        let step = |task: &mut CurrentTask| match ops.connect(&Actor::of(task), address, waits) {
             Ok(Connected::Yes) => Some(Ok(())),
             Ok(Connected::Busy) => None,
             Err(errno) => Some(Err(errno)),
@@ -177,7 +178,7 @@ impl CurrentTask {
         if let Some(result) = step(self) {
             return Ok(result?);
         }
-        if file.nonblocking() {
+        if !waits {
             return Err(Errno::EAGAIN.into());
         }
         let timeout = ops.options().send_timeout();

@@ -3,9 +3,11 @@
 //! - [`Socket`]: a socket as an open file; [`SocketOps`]: what a family does. Operations never wait, as with all files;
 //!   [`CurrentTask`](crate::task::CurrentTask) has the calls that do (`io`).
 //! - [`SocketOptions`]: the options that are the same for all families.
-//! - [`unix`]: AF_UNIX, the only family there is so far.
+//! - [`unix`] is AF_UNIX.
+//! - [`inet`]: AF_INET and AF_INET6 on the loopback interface, the only one there is so far.
 
 pub mod actor;
+pub mod inet;
 pub mod io;
 pub mod message;
 pub mod namespace;
@@ -22,12 +24,19 @@ pub use self::socket::{Connected, Socket, SocketKind, SocketOps};
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::socket::{AF_UNIX, SOCK_DGRAM, SOCK_PACKET, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM};
+use abi::socket::{
+    AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_PACKET, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
+};
 
 /// A new socket of a family, type and protocol as socket(2) takes them. EAFNOSUPPORT for families that there are not.
 pub fn new_socket(net: &Arc<NetNamespace>, family: u32, kind: u32, protocol: u32) -> Result<Socket, Errno> {
-    let kind = check(family, kind, protocol)?;
-    Ok(Socket::new(unix::UnixSocket::new(net, kind)))
+    match family {
+        AF_INET | AF_INET6 if kind <= SOCK_PACKET => {
+            let family = if family == AF_INET { inet::Family::V4 } else { inet::Family::V6 };
+            inet::new_socket(net, family, kind, protocol)
+        }
+        _ => Ok(Socket::new(unix::UnixSocket::new(net, check(family, kind, protocol)?))),
+    }
 }
 
 /// Two connected sockets (socketpair(2)).
@@ -38,6 +47,11 @@ pub fn new_pair(
     protocol: u32,
     actor: &Actor<'_>,
 ) -> Result<(Socket, Socket), Errno> {
+    if matches!(family, AF_INET | AF_INET6) {
+        // The socket is made first, and then found to have no pairs.
+        drop(new_socket(net, family, kind, protocol)?);
+        return Err(Errno::EOPNOTSUPP);
+    }
     let kind = check(family, kind, protocol)?;
     let (a, b) = unix::UnixSocket::new_pair(net, kind, actor);
     Ok((Socket::new(a), Socket::new(b)))

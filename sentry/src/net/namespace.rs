@@ -7,6 +7,9 @@ use std::sync::{Arc, Weak};
 use abi::Errno;
 use sync::Mutex;
 
+use super::inet::ports::Ports;
+use super::inet::tcp::TcpSocket;
+use super::inet::udp::UdpSocket;
 use super::socket::SocketKind;
 use super::unix::UnixSocket;
 use crate::task::UserNamespace;
@@ -19,8 +22,16 @@ pub struct NetNamespace {
     pub user_ns: Arc<UserNamespace>,
     /// Abstract names of AF_UNIX sockets, a set for each type.
     names: Mutex<Names, sync::levels::Leaf>,
+    /// Ports of the Internet families.
+    pub(super) inet: InetPorts,
     /// Where the search for a name of the kernel's choice starts.
     next_name: AtomicU32,
+}
+
+/// Ports, by protocol.
+pub(super) struct InetPorts {
+    pub tcp: Arc<Ports<TcpSocket>>,
+    pub udp: Arc<Ports<UdpSocket>>,
 }
 
 /// Sockets by type and whole address.
@@ -32,7 +43,8 @@ const AUTO_NAMES: u32 = 1 << 20;
 impl NetNamespace {
     /// An empty one.
     pub fn new(id: u64, user_ns: Arc<UserNamespace>) -> Arc<NetNamespace> {
-        Arc::new(NetNamespace { id, user_ns, names: Mutex::default(), next_name: AtomicU32::new(0) })
+        let inet = InetPorts { tcp: Ports::new(true), udp: Ports::new(false) };
+        Arc::new(NetNamespace { id, user_ns, names: Mutex::default(), inet, next_name: AtomicU32::new(0) })
     }
 
     /// The socket with an abstract name (a whole `sockaddr_un`).

@@ -96,6 +96,39 @@ impl SocketOptions {
         self.is_on(SO_PASSCRED) || self.is_on(SO_PASSPIDFD)
     }
 
+    /// With other sizes of buffers, as accounted.
+    pub fn with_buffers(send: u32, receive: u32) -> SocketOptions {
+        let (send_buffer, receive_buffer) = (AtomicU32::new(send), AtomicU32::new(receive));
+        SocketOptions { send_buffer, receive_buffer, ..SocketOptions::default() }
+    }
+
+    /// Takes over all of another socket's.
+    pub fn copy_from(&self, other: &SocketOptions) {
+        let copy =
+            |to: &AtomicU32, from: &AtomicU32| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy(&self.flags, &other.flags);
+        copy(&self.send_buffer, &other.send_buffer);
+        copy(&self.receive_buffer, &other.receive_buffer);
+        copy(&self.low_water, &other.low_water);
+        copy(&self.mark, &other.mark);
+        let copy =
+            |to: &AtomicU64, from: &AtomicU64| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy(&self.receive_timeout_ns, &other.receive_timeout_ns);
+        copy(&self.send_timeout_ns, &other.send_timeout_ns);
+        let copy =
+            |to: &AtomicI32, from: &AtomicI32| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy(&self.linger_s, &other.linger_s);
+        copy(&self.priority, &other.priority);
+        copy(&self.busy_poll, &other.busy_poll);
+        copy(&self.peek_offset, &other.peek_offset);
+        self.linger.store(other.linger.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// SO_LINGER: how many seconds a close waits, if it does.
+    pub fn lingers_for(&self) -> Option<i32> {
+        self.linger.load(Ordering::Relaxed).then(|| self.linger_s.load(Ordering::Relaxed))
+    }
+
     /// Takes over what an accepted socket inherits from its listener.
     pub fn inherit_from(&self, listener: &SocketOptions) {
         for option in [SO_PASSCRED, SO_PASSPIDFD, SO_PASSSEC] {

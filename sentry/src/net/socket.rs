@@ -76,8 +76,8 @@ pub trait SocketOps: Send + Sync + Any {
     /// bind(2)
     fn bind(&self, actor: &Actor<'_>, address: &[u8]) -> Result<(), Errno>;
 
-    /// connect(2)
-    fn connect(&self, actor: &Actor<'_>, address: &[u8]) -> Result<Connected, Errno>;
+    /// connect(2). Whether the call would wait (`waits`) tells those that go on in the background: EINPROGRESS.
+    fn connect(&self, actor: &Actor<'_>, address: &[u8], waits: bool) -> Result<Connected, Errno>;
 
     /// listen(2)
     fn listen(&self, actor: &Actor<'_>, backlog: i32) -> Result<(), Errno>;
@@ -112,6 +112,9 @@ pub trait SocketOps: Send + Sync + Any {
     fn set_option(&self, _task: &CurrentTask, _level: u32, _option: u32, _value: &[u8]) -> Result<(), Errno> {
         Err(Errno::EOPNOTSUPP)
     }
+
+    /// An option of SOL_SOCKET has been set.
+    fn options_changed(&self) {}
 
     /// SO_ERROR: the pending error, which is then gone.
     fn take_error(&self) -> Option<Errno>;

@@ -232,6 +232,7 @@ impl CurrentTask {
         };
         let limits = parent.limits.lock().clone();
         let group = ThreadGroup::new(kernel, &parent.container, pid, actions, limits);
+        group.set_cgroup(self.thread_group().cgroup(kernel));
         group.oom_score_adj.store(parent.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
         group.note_uid(self.creds.uid);
         if flags.contains(C::VM) {

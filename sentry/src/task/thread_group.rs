@@ -10,6 +10,7 @@ use sync::Mutex;
 use super::usage::Usage;
 use super::{Container, ControllingTty, Limits, Pid, Task};
 use crate::Kernel;
+use crate::fs::cgroupfs::Cgroup;
 use crate::signal::{GroupSignals, SignalActions};
 use crate::wait::WaitQueue;
 
@@ -42,6 +43,8 @@ pub struct ThreadGroup {
     pub oom_score_adj: std::sync::atomic::AtomicI32,
     /// Timers of the process: alarm, setitimer, timer_create.
     pub timers: crate::time::ProcessTimers,
+    /// Its cgroup; `None` is the root.
+    cgroup: Mutex<Option<Arc<Cgroup>>, sync::levels::Leaf>,
     exiting: AtomicBool,
     /// It has given up the session's terminal (TIOCNOTTY), and so did those it was forked from.
     gave_up_tty: AtomicBool,
@@ -74,6 +77,7 @@ impl ThreadGroup {
             reading: Mutex::default(),
             oom_score_adj: std::sync::atomic::AtomicI32::new(0),
             timers: crate::time::ProcessTimers::default(),
+            cgroup: Mutex::default(),
             exiting: AtomicBool::new(false),
             gave_up_tty: AtomicBool::new(false),
             dead_leader: Mutex::default(),
@@ -98,6 +102,17 @@ impl ThreadGroup {
         let signals = self.signals.lock();
         let leader = signals.threads.iter().find(|t| t.is_leader());
         leader.or(signals.threads.first()).cloned()
+    }
+
+    /// Its cgroup.
+    pub fn cgroup(&self, kernel: &Kernel) -> Arc<Cgroup> {
+        self.cgroup.lock().as_ref().map_or_else(|| Arc::clone(kernel.cgroups.root()), Arc::clone)
+    }
+
+    /// Puts it into a cgroup.
+    pub fn set_cgroup(&self, cgroup: Arc<Cgroup>) {
+        let old = self.cgroup.lock().replace(cgroup);
+        drop(old);
     }
 
     /// Signal dispositions.

@@ -18,6 +18,7 @@ pub mod errno;
 pub mod eventfd;
 pub mod fcntl;
 pub mod futex;
+pub mod inet;
 pub mod inotify;
 pub mod io_uring;
 pub mod ioctl;

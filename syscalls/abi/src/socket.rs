@@ -1,4 +1,4 @@
-//! Sockets: families, types, options, addresses, messages. The Internet families beyond their numbers are not here yet.
+//! Sockets: families, types, options, addresses, messages. Options of the Internet families are in [`inet`](crate::inet).
 
 constants! {
     /// Address families.

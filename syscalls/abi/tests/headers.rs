@@ -252,7 +252,10 @@ fn constants_are_those_of_the_headers() {
             .table(abi::socket::SOCKET_OPTIONS)
             .table(abi::socket::IP_PROTOCOLS)
             .table(abi::socket::SHUTDOWN_HOW)
-            .table(abi::socket::SCM_TYPES),
+            .table(abi::socket::SCM_TYPES)
+            .table(abi::inet::IP_OPTIONS)
+            .table(abi::inet::IPV6_OPTIONS),
+        group(&["linux/tcp.h"]).table(abi::inet::TCP_OPTIONS),
         group(&[
             "asm/termbits.h",
             "asm/ioctls.h",

@@ -65,11 +65,11 @@ fn flock_waits() {
     until_asleep(child.pid);
     ok(sys!(flock, a, LOCK_UN));
     child.succeeds();
+    ok(sys!(flock, a, LOCK_EX));
     let child = fork(|| {
         sig::on(SIGUSR1, sig::record, 0);
         fails(sys!(flock, open(c"f", O_RDONLY), LOCK_EX), EINTR);
     });
-    ok(sys!(flock, a, LOCK_EX));
     until_asleep(child.pid);
     child.kill(SIGUSR1);
     child.succeeds();

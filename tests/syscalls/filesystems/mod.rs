@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 
 use crate::kit::prelude::*;
 
+mod cgroup;
 mod devpts;
 mod erofs;
 mod mqueue;

@@ -9,6 +9,7 @@ pub mod elf;
 pub mod errno;
 pub mod files;
 pub mod filter;
+pub mod inet;
 pub mod memory;
 pub mod numbers;
 pub mod probe;

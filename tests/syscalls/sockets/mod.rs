@@ -1,5 +1,7 @@
-//! Sockets of AF_UNIX.
+//! Sockets of AF_UNIX, AF_INET and AF_INET6.
 
+mod inet_tcp;
+mod inet_udp;
 mod socket_messages;
 mod socket_names;
 mod socket_options;

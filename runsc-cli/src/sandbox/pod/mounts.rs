@@ -131,6 +131,7 @@ fn own_mount(
     let mut flags = MountFlags::from_bits_truncate(flags);
     // Not built yet: what is there is empty, as on a host that does not use it.
     let (kind, options): (&str, &[u8]) = match kind {
+        "cgroup2" if builder.kernel.vfs.file_system_type(b"cgroup2").is_ok() => (kind, b""),
         "cgroup" | "cgroup2" => {
             flags |= MountFlags::RDONLY;
             ("tmpfs", b"mode=755")

@@ -57,7 +57,8 @@ impl FileOps for Directory {
     }
 
     fn read_dir(&self, file: &File, offset: u64, emit: &mut crate::vfs::file::EmitEntry<'_>) -> Result<u64> {
-        let listing = self.listing(offset == 0)?;
+        // The kernel tells `.` and `..` itself, and asks from the first entry on.
+        let listing = self.listing(offset <= DOTS)?;
         let mut at = offset;
         while at < DOTS {
             let ino = if at == 0 { self.inode.ino } else { parent_ino(file) };

@@ -99,6 +99,8 @@ impl FileOps for GoferFile {
                 n
             }
             None => {
+                // One appender at a time: between asking for the end and writing there nobody may move it.
+                let _lock = appends.then(|| self.inode.lock());
                 if appends {
                     *offset = self.size()?;
                 }

@@ -556,10 +556,15 @@ impl InodeOps for GoferInode {
         Ok(())
     }
 
-    fn rmdir(&self, dir: &Arc<Inode>, at: &[u8], _victim: &Arc<Inode>) -> Result<()> {
+    fn rmdir(&self, dir: &Arc<Inode>, at: &[u8], victim: &Arc<Inode>) -> Result<()> {
+        let gone = ops(victim)?;
+        // Once the name is gone, nothing leads to it but a handle.
+        gone.handle()?;
         let parent = self.client.unlink(self.handle()?, name(at)?, UnlinkKind::Directory).map_err(errno)?;
         changed(dir);
-        self.store_wire(dir, &parent)
+        self.store_wire(dir, &parent)?;
+        gone.names_changed(victim);
+        Ok(())
     }
 
     fn rename(&self, from: RenameEnd<'_>, to: RenameEnd<'_>, flags: RenameFlags) -> Result<()> {

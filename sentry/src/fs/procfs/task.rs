@@ -73,7 +73,10 @@ impl TaskDir {
             files.add(name, TextFile::inode(sb, text));
         };
         text("auxv", 0o400, |task, _, _| Ok(auxv(task)));
-        text("cgroup", 0o444, |_, _, _| Ok(b"0::/\n".to_vec()));
+        text("cgroup", 0o444, |task, _, _| {
+            let group = task.thread_group();
+            Ok([b"0::", &*group.cgroup(&group.kernel).path(), b"\n"].concat())
+        });
         text("cmdline", 0o444, |task, _, _| status::cmdline(task));
         text("environ", 0o400, |task, _, _| environ(task));
         text("io", 0o400, |task, _, _| status::io(task));

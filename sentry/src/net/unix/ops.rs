@@ -110,7 +110,7 @@ impl SocketOps for UnixSocket {
         self.bind_to(actor, address)
     }
 
-    fn connect(&self, actor: &Actor<'_>, address: &[u8]) -> Result<Connected, Errno> {
+    fn connect(&self, actor: &Actor<'_>, address: &[u8], _waits: bool) -> Result<Connected, Errno> {
         self.connect_to(actor, address)
     }
 

@@ -63,7 +63,7 @@ impl Net {
     }
 
     fn connect(&self, socket: &Socket, name: &[u8]) -> Result<Connected, Errno> {
-        socket.ops().connect(&self.actor(), &address(name))
+        socket.ops().connect(&self.actor(), &address(name), true)
     }
 
     fn listen(&self, socket: &Socket, backlog: i32) -> Result<(), Errno> {
@@ -351,7 +351,7 @@ fn disconnecting_a_datagram_socket() {
     let (a, b) = net.pair(Datagram);
     send(&a, b"1").expect("sent");
     let nowhere = (AF_UNSPEC as u16).to_ne_bytes();
-    assert_eq!(b.ops().connect(&net.actor(), &nowhere), Ok(Connected::Yes));
+    assert_eq!(b.ops().connect(&net.actor(), &nowhere, true), Ok(Connected::Yes));
     assert_eq!(receive(&b, 1), Err(Errno::EAGAIN));
     assert_eq!(a.ops().take_error(), Some(Errno::ECONNRESET));
     assert_eq!(send(&a, b"x"), Ok(1));
