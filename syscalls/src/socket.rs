@@ -218,6 +218,12 @@ pub fn getsockopt(
     let ops = io::of_file(&file)?.ops();
     if level.0 != SOL_SOCKET {
         let known = ops.option(task, level.0, option.0);
+        // A family without options of its own looks at nothing else.
+        if let Err(errno) = &known
+            && *errno == Errno::EOPNOTSUPP
+        {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
         let room = usize::try_from(task.read_obj(len.0)?).map_err(|_| Errno::EINVAL)?;
         return give(task, &known?.0, room, value, len);
     }

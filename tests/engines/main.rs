@@ -23,6 +23,27 @@ use anyhow::Result;
 use crate::lab::Lab;
 use crate::skip::Skip;
 
+/// What is known not to work with runsc yet: the beginning of the cases' names, and why. With `ENGINES_ALL=1` they are tried.
+const NOT_YET: &[(&str, &str)] = &[
+    (
+        "docker/runsc/top",
+        "no host process has the command line of one in the sandbox, which is what `docker top` shows",
+    ),
+    (
+        "podman/runsc/top",
+        "`podman top` enters the namespaces of the container's process, which are the host's",
+    ),
+    ("podman/runsc/init", "a container whose process 1 is catatonit does not end when its program has ended"),
+    (
+        "podman/runsc/copy",
+        "what `podman cp` puts into the mounted root is not seen below the sandbox's own layer",
+    ),
+    (
+        "podman-rootless/runsc/",
+        "the states of an ordinary user are looked for in /run/runsc, which is root's",
+    ),
+];
+
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     if !nix::unistd::geteuid().is_root() {
@@ -47,11 +68,23 @@ fn run(filters: &[String]) -> Result<bool> {
     let cases = cases::all();
     let mut lab = Lab::new()?;
     let names: Vec<&'static str> = lab.runtimes.iter().map(|runtime| runtime.name).collect();
+    let all = std::env::var_os("ENGINES_ALL").is_some();
+    if names.len() < 2 && filters.is_empty() && !all {
+        println!(
+            "engines: SKIPPED all with runc: there is nothing to compare it with; ENGINES_ALL=1 runs them"
+        );
+        return Ok(true);
+    }
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for case in &cases {
         for runtime in &names {
             let name = format!("{}/{runtime}/{}", case.engine, case.name);
             if !filters.is_empty() && !filters.iter().any(|f| name.contains(f.as_str())) {
+                continue;
+            }
+            if let Some((_, why)) = NOT_YET.iter().find(|(start, _)| name.starts_with(start) && !all) {
+                println!("engines: SKIPPED {name}: NOT YET: {why}");
+                skipped += 1;
                 continue;
             }
             let begun = Instant::now();

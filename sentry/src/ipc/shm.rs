@@ -127,7 +127,8 @@ impl ShmTable {
         if key != IPC_PRIVATE && !how.contains(IpcFlags::CREAT) {
             return Err(Errno::ENOENT);
         }
-        if size == 0 || size > MOST_BYTES {
+        // No file is larger than a signed offset tells.
+        if size == 0 || size > MOST_BYTES || i64::try_from(size).is_err() {
             return Err(Errno::EINVAL);
         }
         // There are no huge pages in the pool, as on a machine that has set none aside. Their size stands in the upper bits.
