@@ -7,5 +7,5 @@ list() { (cd "$1"; find . -printf '%p %y %m %U:%G %n %l %Ts\n' | LC_ALL=C sort; 
 list src > src.list
 rsync -aHAXS src/ dst/; echo "first $?"; list dst > dst.list; grep -v 'empty ' dst.list | diff - <(grep -v 'empty ' src.list) && echo same
 rsync -aHAXSi src/ dst/; echo "second $?"
-echo more >> src/a/f9; rm src/a/f10; mv src/a/f11 src/a/renamed; chmod 600 src/a/f12; setfattr -n user.k -v w src/a/f6; touch -d '2013-01-01 UTC' src/a src
+echo more >> src/a/f9; touch -d "2014-01-01 UTC" src/a/f9; rm src/a/f10; mv src/a/f11 src/a/renamed; chmod 600 src/a/f12; setfattr -n user.k -v w src/a/f6; touch -d '2013-01-01 UTC' src/a src
 rsync -aHAXSi --delete src/ dst/; echo "third $?"; diff <(list src) <(list dst) && echo same; rsync -aHAX --link-dest=../dst src/ snap/; stat -c %h snap/a/f20; rsync -ac --inplace --append-verify src/sparse snap/sparse; cmp src/sparse snap/sparse && echo cmp; chmod -R u+rw src dst snap; rm -rf src dst snap *.list

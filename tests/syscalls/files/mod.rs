@@ -2,6 +2,7 @@
 
 mod appending;
 mod attributes;
+mod crowd;
 mod cwd;
 mod descriptors;
 mod directories;

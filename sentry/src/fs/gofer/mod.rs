@@ -107,8 +107,7 @@ impl GoferFs {
         }
         let ops = GoferInode::new(Arc::clone(&self.client), node.handle, node.attr.id, &attr, self.sharing);
         let inode = Inode::new(sb, &attr, Box::new(ops));
-        self.remember(node.attr.id, &inode);
-        Ok(inode)
+        Ok(self.register(node.attr.id, inode))
     }
 
     /// The inode of a file that a listing of `dir` has brought; `None` where a handle would be needed.
@@ -129,19 +128,26 @@ impl GoferFs {
         }
         let ops = GoferInode::listed(Arc::clone(&self.client), dir, name, found.id, &attr);
         let inode = Inode::new(&dir.sb, &attr, Box::new(ops));
-        self.remember(found.id, &inode);
-        Ok(Some(inode))
+        Ok(Some(self.register(found.id, inode)))
     }
 
-    fn remember(&self, id: FileId, inode: &Arc<Inode>) {
+    /// Makes `inode` the one for `id`, unless somebody else was faster: answers theirs then.
+    fn register(&self, id: FileId, inode: Arc<Inode>) -> Arc<Inode> {
         let mut inodes = self.inodes.lock();
+        let known = inodes.get(&id).and_then(Weak::upgrade);
+        if let Some(known) = known.as_ref().filter(|known| known.kind == inode.kind) {
+            let known = Arc::clone(known);
+            drop(inodes);
+            return known;
+        }
         // Entries of files that are gone are swept when the table would grow.
         if inodes.len() == inodes.capacity() {
             inodes.retain(|_, inode| inode.strong_count() > 0);
         }
-        let old = inodes.insert(id, Arc::downgrade(inode));
+        let old = inodes.insert(id, Arc::downgrade(&inode));
         drop(inodes);
-        drop(old);
+        drop((known, old));
+        inode
     }
 
     /// Follows names, after making room for the handles where that is needed.

@@ -164,6 +164,11 @@ impl Children for Threads {
         }
         let made = PseudoDir::inode(&dir.sb, TaskDir::new(&dir.sb, &thread, &self.ns, Scope::Thread));
         let mut known = self.known.lock();
+        // Somebody else may have been faster: theirs is the one then.
+        if let Some(first) = known.get(&thread.id).and_then(Weak::upgrade) {
+            drop(known);
+            return Ok(Some(first));
+        }
         known.retain(|_, inode| inode.strong_count() > 0);
         known.insert(thread.id, Arc::downgrade(&made));
         Ok(Some(made))
