@@ -33,6 +33,8 @@ pub mod fd {
     pub const STRACE: RawFd = 9;
     /// Where the profile goes, a memory file; only with `--profile`.
     pub const PROFILE: RawFd = 10;
+    /// The socket on which the Sentry of a container is asked for things.
+    pub const LISTENER: RawFd = 11;
 }
 
 /// Everything the Sentry has to know.
@@ -56,8 +58,10 @@ pub struct SentryConfig {
     pub mounts: Vec<Mount>,
     /// What the caller knows of the standard streams.
     pub streams: [Stream; 3],
-    /// What to run; none in a self-test.
+    /// What to run; none in a self-test and in a container.
     pub process: Option<Process>,
+    /// The first container of a sandbox that engines run.
+    pub container: Option<Container>,
 }
 
 /// Everything the Gofer has to know.
@@ -69,6 +73,19 @@ pub struct GoferConfig {
     pub identity: Identity,
     /// The trees it serves; a [`Mount`] names one by its place here.
     pub trees: Vec<Tree>,
+    /// The container's user namespace, if it has one: user ids, group ids.
+    pub id_maps: Option<[Vec<IdMap>; 2]>,
+}
+
+/// Ids of a container's user namespace and what they are on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// First id in the container.
+    pub inside: u32,
+    /// First id on the host.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
 }
 
 /// A host directory or file that the Gofer serves.
@@ -78,6 +95,8 @@ pub struct Tree {
     pub source: Text,
     /// Whether the Gofer refuses every change.
     pub read_only: bool,
+    /// Directories below it that are shown empty.
+    pub hide: Vec<Text>,
     /// Whether the program may connect to the Unix sockets in it.
     pub host_sockets: bool,
     /// Whether the program may open the FIFOs in it.
@@ -162,6 +181,124 @@ pub struct Process {
     pub job_control: bool,
     /// Whether the caller's process group is the foreground one of its terminal.
     pub foreground: bool,
+    /// Capabilities; without a word root has all, and others none.
+    pub capabilities: Option<Capabilities>,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privileges: bool,
+    /// /proc/PID/oom_score_adj.
+    pub oom_score_adj: i32,
+    /// Filter on its system calls: code, jumps for yes and no, operand of each instruction.
+    pub seccomp: Option<Vec<(u16, u8, u8, u32)>>,
+}
+
+/// The five sets of capabilities, bit `n` for capability `n`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Upper bound of what exec can give.
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// May be made effective.
+    pub permitted: u64,
+    /// Kept over exec of files that inherit them.
+    pub inheritable: u64,
+    /// Kept over exec of plain files.
+    pub ambient: u64,
+}
+
+/// A container, as its Sentry has to know it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Container {
+    /// What the engine calls it.
+    pub id: String,
+    /// Host name; that of the sandbox without one.
+    pub hostname: Option<Text>,
+    /// NIS domain name.
+    pub domainname: Option<Text>,
+    /// Whether its processes see those of the whole sandbox.
+    pub shares_pids: bool,
+    /// What is mounted, in this order. The root comes first.
+    pub mounts: Vec<ContainerMount>,
+    /// Whether the root is read-only once everything is mounted.
+    pub read_only_root: bool,
+    /// Device nodes of its /dev.
+    pub devices: Vec<Device>,
+    /// Paths that nobody in it may look into.
+    pub masked_paths: Vec<Text>,
+    /// Paths that nobody in it may change.
+    pub read_only_paths: Vec<Text>,
+    /// Values below /proc/sys.
+    pub sysctl: Vec<(String, String)>,
+    /// Threads at most.
+    pub max_threads: Option<u64>,
+    /// What the caller knows of the standard streams.
+    pub streams: [Stream; 3],
+    /// What runs in it.
+    pub process: Process,
+    /// What runs in it before that, each to its end.
+    pub start_hooks: Vec<StartHook>,
+}
+
+/// A mount of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerMount {
+    /// Absolute path in the container.
+    pub target: Text,
+    /// What is mounted.
+    pub what: MountKind,
+    /// `ST_*` flags of the mount.
+    pub flags: u64,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A tree of the container's Gofer.
+    Tree {
+        /// Place in [`GoferConfig::trees`].
+        tree: usize,
+        /// Whether changes go to a layer in the sandbox's memory.
+        overlay: bool,
+    },
+    /// A file system of the sandbox's kernel.
+    Own {
+        /// Its type.
+        kind: String,
+        /// The source, as /proc/mounts shows it.
+        source: Text,
+        /// Its options.
+        options: Text,
+    },
+}
+
+/// A device node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path in the container.
+    pub path: Text,
+    /// Kind and permissions, `S_IF*` included.
+    pub mode: u32,
+    /// Device number.
+    pub number: (u32, u32),
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A hook that runs in the container just before its process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartHook {
+    /// The program, in the container.
+    pub path: Text,
+    /// Its arguments, its name first.
+    pub args: Vec<Text>,
+    /// Its environment.
+    pub env: Vec<Text>,
+    /// The state of the container, for its standard input.
+    pub state: Text,
+    /// How long it may take.
+    pub timeout_ms: Option<u64>,
 }
 
 /// Ids of a process in the sandbox.

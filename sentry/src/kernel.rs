@@ -8,7 +8,7 @@ use std::time::Instant;
 use abi::Errno;
 use abi::signal::{SigInfo, Signal};
 use platform::Platform;
-use sync::{Condvar, Mutex};
+use sync::Mutex;
 
 use crate::error::SysResult;
 use crate::fs::cgroupfs::Cgroups;
@@ -52,14 +52,17 @@ pub struct KernelConfig {
     pub job: bool,
 }
 
+/// Told of what happens to a process that the runtime has started. Called on a guest's thread, which may hold nothing.
+pub type Watcher = Box<dyn Fn(KernelEvent) + Send + Sync>;
+
 /// What the runtime outside is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelEvent {
-    /// The first process has been stopped by this signal.
+    /// The process has been stopped by this signal.
     Stopped(Signal),
-    /// The first process goes on.
+    /// The process goes on.
     Continued,
-    /// The first process has ended, with this wait status. The sandbox ends.
+    /// The process has ended, with this wait status.
     Exited(i32),
 }
 
@@ -110,8 +113,8 @@ pub struct Kernel {
     tasks_of: Mutex<HashMap<u32, u64>, sync::levels::Leaf>,
     next_namespace: AtomicU64,
     main: Mutex<Option<Arc<ThreadGroup>>, sync::levels::Leaf>,
-    events: Mutex<Vec<KernelEvent>, sync::levels::Leaf>,
-    event_come: Condvar,
+    /// By [`ThreadGroup::id`].
+    watchers: Mutex<HashMap<u64, Vec<Arc<Watcher>>>, sync::levels::Leaf>,
 }
 
 impl Kernel {
@@ -150,8 +153,7 @@ impl Kernel {
             tasks_of: Mutex::default(),
             next_namespace: AtomicU64::new(0xf000_0000),
             main: Mutex::default(),
-            events: Mutex::default(),
-            event_come: Condvar::new(),
+            watchers: Mutex::default(),
         });
         crate::time::vdso_clock::start(&kernel);
         Ok(kernel)
@@ -209,39 +211,37 @@ impl Kernel {
         *self.main.lock() = Some(Arc::clone(group));
     }
 
-    fn is_main(&self, group: &ThreadGroup) -> bool {
-        self.main.lock().as_ref().is_some_and(|m| m.id() == group.id())
+    /// One more watcher of a process. It is told nothing when the process has ended before.
+    pub fn watch(&self, group: &ThreadGroup, watcher: Watcher) {
+        self.watchers.lock().entry(group.id()).or_default().push(Arc::new(watcher));
     }
 
-    /// Waits for the next event of the first process.
-    pub fn wait_event(&self) -> KernelEvent {
-        let mut events = self.events.lock();
-        loop {
-            if !events.is_empty() {
-                return events.remove(0);
-            }
-            self.event_come.wait(&mut events);
+    /// Its watchers are forgotten, since it ended before they came, or never ran.
+    pub fn unwatch(&self, group: &ThreadGroup) {
+        let gone = self.watchers.lock().remove(&group.id());
+        drop(gone);
+    }
+
+    fn tell(&self, group: &ThreadGroup, event: KernelEvent) {
+        let watchers = match event {
+            KernelEvent::Exited(_) => self.watchers.lock().remove(&group.id()),
+            _ => self.watchers.lock().get(&group.id()).cloned(),
+        };
+        // The first, that of the runtime, comes last: the sandbox may end with it.
+        for watcher in watchers.unwrap_or_default().iter().rev() {
+            watcher(event);
         }
     }
 
-    fn tell(&self, event: KernelEvent) {
-        self.events.lock().push(event);
-        self.event_come.notify_all();
-    }
-
-    pub(crate) fn main_stopped_or_continued(&self, group: &ThreadGroup, stopped_by: Option<Signal>) {
-        if self.is_main(group) {
-            self.tell(stopped_by.map_or(KernelEvent::Continued, KernelEvent::Stopped));
-        }
+    pub(crate) fn stopped_or_continued(&self, group: &ThreadGroup, stopped_by: Option<Signal>) {
+        self.tell(group, stopped_by.map_or(KernelEvent::Continued, KernelEvent::Stopped));
     }
 
     /// A thread is gone; with it, when `status` is given, its process.
     pub(crate) fn thread_ended(&self, group: &Arc<ThreadGroup>, status: Option<i32>) {
         let Some(status) = status else { return };
         self.table.process_ended(group.pid.outer_number(), status);
-        if self.is_main(group) {
-            self.tell(KernelEvent::Exited(status));
-        }
+        self.tell(group, KernelEvent::Exited(status));
     }
 
     /// The session leader of `session` is gone: its terminal hangs up.

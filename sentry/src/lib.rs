@@ -26,4 +26,4 @@ pub mod vfs;
 pub mod wait;
 
 pub use error::{Restart, Result, SysError, SysResult};
-pub use kernel::{Kernel, KernelConfig, KernelEvent, SyscallTable};
+pub use kernel::{Kernel, KernelConfig, KernelEvent, SyscallTable, Watcher};

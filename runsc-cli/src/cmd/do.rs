@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use host::signal::{self, SignalSet};
 
-use crate::cmd::{STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
+use crate::cmd::{Global, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
 use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Sharing, Text, Tree};
 use crate::log::{self, Timeline};
 use crate::profile::Report;
@@ -58,8 +58,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     hostname: Option<OsString>,
     /// What runs the program's code
-    #[arg(long, value_enum, default_value_t = PlatformName::Auto)]
-    platform: PlatformName,
+    #[arg(long, value_enum)]
+    platform: Option<PlatformName>,
     /// What the network is
     #[arg(long, value_enum, default_value_t = Network::None)]
     network: Network,
@@ -85,7 +85,7 @@ enum Network {
 }
 
 /// Runs the program and gives its exit status.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let started_ns = config::monotonic_ns();
     let mut timeline = Timeline::new(started_ns);
     // What the program inherits is looked at before this process changes it for itself.
@@ -103,7 +103,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let terminal = Terminal::find();
     let identity = namespace::identity();
-    let gofer = GoferConfig { log: log.is_some(), identity, trees: trees(&args)? };
+    let gofer = GoferConfig { log: log.is_some(), identity, trees: trees(&args)?, id_maps: None };
     let mounts = mounts(&args, &gofer)?;
     let process = Process {
         env: environment(std::env::vars_os(), &args.env)?,
@@ -116,18 +116,23 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         job_control: terminal::job_control(),
         foreground: terminal.as_ref().is_none_or(Terminal::foreground),
         args: args.command.iter().cloned().map(Text::from).collect(),
+        capabilities: None,
+        no_new_privileges: false,
+        oom_score_adj: 0,
+        seccomp: None,
     };
     let mut sentry = SentryConfig {
         started_ns,
         log: log.is_some(),
         identity,
-        platform: args.platform,
+        platform: args.platform.or(global.platform()).unwrap_or(PlatformName::Auto),
         hostname: hostname(&args),
         strace: args.strace,
         profile: args.profile.is_some(),
         mounts,
         streams: Default::default(),
         process: Some(process),
+        container: None,
     };
     // Before anything runs: what can't be written is no use.
     let report = args.profile.as_deref().map(Report::create).transpose()?;
@@ -157,7 +162,8 @@ fn run_sandbox(
     let stdio = streams::for_sandbox()?;
     let strace = log.map_or(stdio[2].fd.as_fd(), File::as_fd);
     sentry.streams = stdio.each_ref().map(|stream| stream.seen);
-    let fds = Streams { stdio: stdio.each_ref().map(|stream| stream.fd.as_fd()), strace, profile, log };
+    let stdout_fds = stdio.each_ref().map(|stream| stream.fd.as_fd());
+    let fds = Streams { stdio: stdout_fds, strace, profile, log, listener: None };
     let sandbox = Sandbox::start(sentry, gofer, &fds, timeline)?;
     drop(stdio);
     streams::let_go()?;
@@ -205,20 +211,23 @@ fn trees(args: &Args) -> anyhow::Result<Vec<Tree>> {
         None => &args.root,
     };
     let root = std::path::absolute(root).context("--root")?;
-    let tree = |source: PathBuf, read_only| Tree {
+    // The kernel's own file systems cover these, so nobody needs what the host has there.
+    let hide = ["proc", "sys", "dev"].map(|name| Text::Utf8(name.to_owned())).to_vec();
+    let tree = |source: PathBuf, read_only, hide| Tree {
         source: source.into(),
         read_only,
+        hide,
         host_sockets: false,
         host_fifos: false,
     };
-    let mut trees = vec![tree(root, true)];
+    let mut trees = vec![tree(root, true, hide)];
     for text in &args.volumes {
         let volume = Volume::parse(text)?;
         if let Err(error) = std::fs::metadata(&volume.source) {
             bail!("--volume {}: {error}; give a file or directory that exists", volume.source.display());
         }
         let source = std::path::absolute(&volume.source).context("--volume")?;
-        trees.push(tree(source, volume.read_only));
+        trees.push(tree(source, volume.read_only, Vec::new()));
     }
     Ok(trees)
 }

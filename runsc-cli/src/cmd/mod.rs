@@ -1,17 +1,44 @@
 //! The sub-commands, one file each, and what they share: parsing the command line and telling an error.
 
-use std::io::Write;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::Context;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::config::PlatformName;
+use crate::container::Settings;
+use crate::report;
+
+mod argv;
 pub mod boot;
+pub mod create;
+pub mod debug;
+pub mod delete;
 pub mod r#do;
+pub mod events;
+pub mod exec;
+pub mod features;
 pub mod gofer;
+pub mod install;
+pub mod kill;
+pub mod list;
+pub mod pause;
 pub mod platforms;
+pub mod ps;
+pub mod run;
 pub mod self_test;
+pub mod spec;
+pub mod start;
+pub mod state;
 pub mod syscalls;
+pub mod unsupported;
+pub mod update;
+pub mod usage;
 pub mod version;
+pub mod wait;
 
 /// Exit status for errors of runsc itself, as distinct from any status of a program in the sandbox.
 pub const STATUS_RUNSC: u8 = 125;
@@ -19,18 +46,106 @@ pub const STATUS_RUNSC: u8 = 125;
 pub const STATUS_NOT_EXECUTABLE: u8 = 126;
 /// Exit status when there is no such program.
 pub const STATUS_NOT_FOUND: u8 = 127;
+/// Exit status for errors of the commands that runc has too.
+const STATUS_RUNC: u8 = 1;
+/// Exit status for errors of `exec`, as runc has it.
+const STATUS_EXEC: u8 = 255;
 
-/// Runs programs in a sandbox: a Linux kernel in user space stands between them and the host.
+/// Commands that are not runc's.
+const OWN: [&str; 7] = ["do", "syscalls", "platforms", "version", "self-test", "boot", "gofer"];
+
+/// Runs programs and containers in sandboxes: a Linux kernel in user space stands between them and the host.
 #[derive(Debug, Parser)]
 #[command(
     name = "runsc",
-    version,
     disable_version_flag = true,
+    arg_required_else_help = true,
     after_help = "Example:\n  runsc do -- ls -l /\n\n'runsc help COMMAND' tells more about a command."
 )]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+}
+
+/// Flags before the command, as container engines give them.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Directory that the state of containers is kept in
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// File that errors and warnings are appended to
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Form of the lines in it
+    #[arg(long, value_enum, default_value_t)]
+    log_format: report::Format,
+    /// Accepted and without effect: --debug-log FILE has a sandbox tell what it does
+    #[arg(long)]
+    debug: bool,
+    /// Append what sandboxes do to FILE
+    #[arg(long, value_name = "FILE")]
+    debug_log: Option<PathBuf>,
+    /// Take cgroupsPath for that of systemd; the cgroups are made without it
+    #[arg(long)]
+    systemd_cgroup: bool,
+    /// Accepted and without effect: whether the caller is an ordinary user is seen
+    #[arg(long, value_name = "BOOL", default_value = "auto")]
+    rootless: String,
+    /// What runs guest code
+    #[arg(long, value_enum)]
+    platform: Option<PlatformName>,
+    /// What the network is
+    #[arg(long, value_enum, default_value_t)]
+    network: Network,
+    /// Leave cgroups alone
+    #[arg(long)]
+    ignore_cgroups: bool,
+    /// Print every system call, to the debug log
+    #[arg(long)]
+    strace: bool,
+    /// Where what a container writes to its root goes
+    #[arg(long, value_enum, default_value_t)]
+    overlay: Overlay,
+    /// Accepted and without effect: there is no checkpointing by criu(8)
+    #[arg(long, value_name = "PATH")]
+    criu: Option<PathBuf>,
+    /// Print the version
+    #[arg(long, short = 'v')]
+    version: bool,
+}
+
+/// Kinds of network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Network {
+    /// The sandbox's own: no more than it has.
+    #[default]
+    Sandbox,
+    /// None.
+    None,
+    /// The host's, which is not supported.
+    Host,
+}
+
+/// What becomes of writes to a container's root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Overlay {
+    /// They are kept in the bundle, as with runc.
+    #[default]
+    None,
+    /// They stay in memory, and are gone with the sandbox.
+    Memory,
+}
+
+/// Forms of lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    /// Columns with a heading.
+    #[default]
+    Table,
+    /// JSON.
+    Json,
 }
 
 /// What to do.
@@ -38,6 +153,51 @@ struct Cli {
 pub enum Command {
     /// Run a program in a sandbox that shows the host's files, read-only below a layer in memory
     Do(Box<r#do::Args>),
+    /// Create a container; its process does not run yet
+    Create(create::Args),
+    /// Start the process of a container that was created
+    Start(start::Args),
+    /// Create a container and start its process
+    Run(run::Args),
+    /// Start one more process in a container
+    Exec(exec::Args),
+    /// Print what a container is doing
+    State(state::Args),
+    /// Send a signal to a container
+    Kill(kill::Args),
+    /// Remove a container
+    Delete(delete::Args),
+    /// List containers
+    List(list::Args),
+    /// List the processes of a container
+    Ps(ps::Args),
+    /// Stop the processes of a container where they are
+    Pause(pause::Args),
+    /// Let them go on
+    Resume(pause::Args),
+    /// Print what a container uses
+    Events(events::Args),
+    /// Change the limits of a container
+    Update(update::Args),
+    /// Wait for the end of a container
+    Wait(wait::Args),
+    /// Write a configuration to start from
+    Spec(spec::Args),
+    /// Print what the runtime understands
+    #[command(after_help = "Example:\n  runsc features")]
+    Features,
+    /// Print the memory that a sandbox uses
+    Usage(usage::Args),
+    /// Print what the processes of a sandbox are doing
+    Debug(debug::Args),
+    /// Make the runtime known to Docker and containerd
+    Install(install::Args),
+    /// Make them forget it
+    Uninstall(install::Args),
+    /// Not supported yet
+    Checkpoint(unsupported::Args),
+    /// Not supported yet
+    Restore(unsupported::Args),
     /// Print the system call table: what is supported, and how far
     Syscalls(syscalls::Args),
     /// Print the platforms that can run guest code, and whether they work here
@@ -64,6 +224,28 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Command::Do(_) => "do",
+            Command::Create(_) => "create",
+            Command::Start(_) => "start",
+            Command::Run(_) => "run",
+            Command::Exec(_) => "exec",
+            Command::State(_) => "state",
+            Command::Kill(_) => "kill",
+            Command::Delete(_) => "delete",
+            Command::List(_) => "list",
+            Command::Ps(_) => "ps",
+            Command::Pause(_) => "pause",
+            Command::Resume(_) => "resume",
+            Command::Events(_) => "events",
+            Command::Update(_) => "update",
+            Command::Wait(_) => "wait",
+            Command::Spec(_) => "spec",
+            Command::Features => "features",
+            Command::Usage(_) => "usage",
+            Command::Debug(_) => "debug",
+            Command::Install(_) => "install",
+            Command::Uninstall(_) => "uninstall",
+            Command::Checkpoint(_) => "checkpoint",
+            Command::Restore(_) => "restore",
             Command::Syscalls(_) => "syscalls",
             Command::Platforms(_) => "platforms",
             Command::Version => "version",
@@ -75,22 +257,104 @@ impl Command {
     }
 }
 
+impl Global {
+    /// What they mean for containers.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        if let Some(path) = &self.log {
+            report::open(path, self.log_format).with_context(|| format!("--log {}", path.display()))?;
+        }
+        if self.network == Network::Host {
+            anyhow::bail!("--network=host is not supported yet; leave it out");
+        }
+        Ok(Settings {
+            root: self.root.clone().unwrap_or_else(default_root),
+            platform: self.platform.unwrap_or(PlatformName::Auto),
+            ignore_cgroups: self.ignore_cgroups,
+            strace: self.strace,
+            debug_log: self.debug_log.clone(),
+            root_in_memory: self.overlay == Overlay::Memory,
+        })
+    }
+
+    /// The platform, if one is named.
+    pub fn platform(&self) -> Option<PlatformName> {
+        self.platform
+    }
+}
+
+/// Where the state of containers is kept without a word: for an ordinary user in the directory of the login session.
+fn default_root() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/run/runsc");
+    }
+    let session = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let uid = rustix::process::geteuid().as_raw();
+    session.map_or_else(|| std::env::temp_dir().join(format!("runsc-{uid}")), |dir| dir.join("runsc"))
+}
+
 /// Parses the command line; help and usage errors are printed here, and the status to exit with is returned.
-pub fn parse() -> Result<Command, ExitCode> {
-    Cli::try_parse().map(|cli| cli.command).map_err(|error| {
-        if !error.use_stderr() {
-            let _ = error.print();
-            return ExitCode::SUCCESS;
+pub fn parse() -> Result<(Global, Command), ExitCode> {
+    let args = argv::normalize(&Cli::command(), std::env::args_os());
+    let parsed =
+        Cli::command().try_get_matches_from(&args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let error = match parsed {
+        Ok(Cli { global, command: Some(command) }) => return Ok((global, command)),
+        Ok(Cli { global, command: None }) if global.version => {
+            let text = format!("runsc version {}\nspec: 1.2.0", env!("CARGO_PKG_VERSION"));
+            return Err(print(&text).map_or(ExitCode::from(STATUS_RUNSC), |()| ExitCode::SUCCESS));
         }
-        let text = error.render().to_string();
-        // No arguments at all: clap's text is the help, which is worth more than one line.
-        if std::env::args_os().len() < 2 {
-            tell(&text);
-        } else {
-            tell(&format!("runsc: {}", usage_line(&text)));
-        }
-        ExitCode::from(STATUS_RUNSC)
-    })
+        Ok(_) => Cli::command().error(clap::error::ErrorKind::MissingSubcommand, "a command is missing"),
+        Err(error) => error,
+    };
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Err(ExitCode::SUCCESS);
+    }
+    let text = error.render().to_string();
+    // No arguments at all: clap's text is the help, which is worth more than one line.
+    if std::env::args_os().len() < 2 {
+        tell(&text);
+    } else {
+        tell(&format!("runsc: {}", usage_line(&text)));
+    }
+    Err(ExitCode::from(status_of(&command_of(&args))))
+}
+
+/// The command on a command line that could not be parsed.
+fn command_of(args: &[OsString]) -> String {
+    let command = Cli::command();
+    let known = |arg: &&OsString| command.get_subcommands().any(|sub| Some(sub.get_name()) == arg.to_str());
+    args.iter().skip(1).find(known).map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The exit status for an error of a command.
+fn status_of(command: &str) -> u8 {
+    match command {
+        "exec" => STATUS_EXEC,
+        "" => STATUS_RUNSC,
+        own if OWN.contains(&own) => STATUS_RUNSC,
+        _ => STATUS_RUNC,
+    }
+}
+
+/// Writes a line to standard output.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Columns as wide as their widest cell.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("   ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// One line from clap's several: the first paragraph, and where to read on.
@@ -111,8 +375,9 @@ fn usage_line(text: &str) -> String {
 /// Prints the one line of an error and gives the status to exit with.
 pub fn fail(command: &str, error: &anyhow::Error) -> ExitCode {
     tracing::error!("{command}: {error:#}");
+    report::error(&format!("{error:#}"));
     tell(&format!("runsc: {command}: {error:#}"));
-    ExitCode::from(STATUS_RUNSC)
+    ExitCode::from(status_of(command))
 }
 
 /// Writes a line to standard error. When that is closed there is nobody to tell.
@@ -122,8 +387,6 @@ pub fn tell(line: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

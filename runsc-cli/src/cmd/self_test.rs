@@ -44,19 +44,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         mounts: Vec::new(),
         streams: Default::default(),
         process: None,
+        container: None,
     };
     let source = Text::Utf8("/".to_owned());
-    let root = Tree { source, read_only: true, host_sockets: false, host_fifos: false };
-    let gofer = GoferConfig { log: log.is_some(), identity, trees: vec![root] };
+    let root = Tree { source, read_only: true, host_sockets: false, host_fifos: false, hide: Vec::new() };
+    let gofer = GoferConfig { log: log.is_some(), identity, trees: vec![root], id_maps: None };
     let stderr = std::io::stderr();
     let stderr = stderr.as_fd();
-    let streams = Streams { stdio: [stderr; 3], strace: stderr, profile: None, log: log.as_ref() };
+    let log = log.as_ref();
+    let streams = Streams { stdio: [stderr; 3], strace: stderr, profile: None, log, listener: None };
     let sandbox = Sandbox::start(&sentry, &gofer, &streams, &mut Timeline::new(started_ns))?;
     match sandbox.control.receive()? {
         Some(Event::Confined(report)) => {
             let line = serde_json::json!({
                 "sentry": sandbox.sentry.pid(),
-                "gofer": sandbox.gofer.pid(),
+                "gofer": sandbox.gofer.process.pid(),
                 "report": report,
             });
             println!("{line}");
@@ -67,7 +69,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let stdin = std::io::stdin();
     let control = sandbox.control.as_fd();
-    let [done, mut sentry_ended, _] = wait([stdin.as_fd(), control, sandbox.gofer.pidfd().as_fd()], None)?;
+    let [done, mut sentry_ended, _] =
+        wait([stdin.as_fd(), control, sandbox.gofer.process.pidfd().as_fd()], None)?;
     if done {
         return Ok(ExitCode::SUCCESS);
     }
@@ -76,6 +79,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     match sentry_ended {
         true => bail!("{}", died("sentry", sandbox.sentry.wait()?)),
-        false => bail!("{}", sandbox.failure(died("gofer", sandbox.gofer.wait()?))),
+        false => bail!("{}", sandbox.failure(died("gofer", sandbox.gofer.process.wait()?))),
     }
 }

@@ -15,7 +15,7 @@ use platform::Platform;
 use crate::config::{self, SentryConfig, fd};
 use crate::log::{self, Timeline};
 use crate::sandbox::control::{Event, Order, Report, SentryEnd};
-use crate::sandbox::{choose_platform, filter, kernel, namespace, privileges};
+use crate::sandbox::{choose_platform, filter, kernel, namespace, pod, privileges};
 
 /// Exit status after a panic.
 const PANICKED: i32 = 70;
@@ -33,6 +33,8 @@ pub struct Inheritance {
     pub stdio: [OwnedFd; 3],
     /// Where `--strace` lines go.
     pub strace: OwnedFd,
+    /// The socket of a container.
+    pub listener: Option<OwnedFd>,
     /// Where the profile goes.
     pub profile: Option<OwnedFd>,
 }
@@ -81,30 +83,27 @@ fn run(control: &Arc<SentryEnd>) -> anyhow::Result<()> {
     timeline.done("sentry: ids are mapped");
 
     let platform = confine(config, &mut timeline)?;
+    if config.container.is_some() {
+        return pod::run(inherited, platform, control, &mut timeline);
+    }
     if config.process.is_none() {
         return self_test(control, config, &*platform);
     }
-    let Some(running) = kernel::start(inherited, platform, control, &mut timeline)? else { return Ok(()) };
-    let running = Arc::new(running);
-    let (reporter, line) = (Arc::clone(&running), Arc::clone(control));
-    std::thread::Builder::new()
-        .name("report".to_owned())
-        .spawn(move || {
-            // An error means that the command line is gone, and this process about to be killed.
-            let _ = reporter.report(&line);
-            host::process::exit_now(0)
-        })
-        .context("a thread for reports; see ulimit -u")?;
-    running.obey(control)
+    match kernel::start(inherited, platform, control, &mut timeline)? {
+        Some(running) => running.obey(control),
+        None => Ok(()),
+    }
 }
 
 fn inherit() -> anyhow::Result<Inheritance> {
     let take = |number| host::process::inherited_fd(number).context(FOR_RUNSC);
     let config: SentryConfig = config::load(take(fd::CONFIG)?).context("configuration")?;
+    let listener = config.container.is_some().then(|| take(fd::LISTENER)).transpose()?;
     let profile = if config.profile { Some(take(fd::PROFILE)?) } else { None };
     Ok(Inheritance {
         config,
         profile,
+        listener,
         gofer: take(fd::GOFER)?,
         stdio: [take(fd::STDIO[0])?, take(fd::STDIO[1])?, take(fd::STDIO[2])?],
         strace: take(fd::STRACE)?,
@@ -131,7 +130,8 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc
     if config.log {
         host::refused_call::report().context("SIGSYS handler")?;
     }
-    filter::install(name, otherwise)?;
+    let asked = if config.container.is_some() { filter::Asked::Listens } else { filter::Asked::Never };
+    filter::install(name, asked, otherwise)?;
     timeline.done("sentry: seccomp filter");
     Ok(platform)
 }

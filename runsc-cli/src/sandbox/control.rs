@@ -1,8 +1,11 @@
-//! Messages between the command line and the Sentry: JSON, one a packet, over a pair of connected sockets.
+//! Messages between the command line and the Sentry: JSON, one a packet, over connected sockets.
 //!
-//! Only the two processes hold the ends. Either sees the other's death as the end of the stream.
+//! A *line* belongs to one process of the guest, from its start to its end: [`Order`]s go in, [`Event`]s come out. Either
+//! side sees the other's death as the end of the stream. The line of the first process is a socket pair that the Sentry is
+//! started with. The Sentry of containers also listens on a socket in the container's directory, which only the sandbox's
+//! owner may enter; whoever connects sends one [`Request`] and gets one [`Answer`], or has a line from then on.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -11,8 +14,13 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::config::{self, Process, Stream, Text};
+
 /// The longest message.
 const PACKET: usize = 64 * 1024;
+
+/// Stands for a message that is in a memory file.
+const LONG: &[u8] = b"#";
 
 /// What the command line tells the Sentry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +58,8 @@ pub enum Target {
 pub enum Event {
     /// It is confined and holds no program: the answer of a self-test.
     Confined(Report),
+    /// The container is there, and its process can be started.
+    Created,
     /// The program runs.
     Running,
     /// The program's first process was stopped by this signal.
@@ -78,6 +88,177 @@ pub enum Ended {
     Killed(i32),
 }
 
+/// What is asked at the socket of a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// One more container, which this connection becomes the line of. Descriptors: its configuration, the connection to its
+    /// Gofer, its standard streams.
+    Create,
+    /// One more process in a container, which this connection becomes the line of. Descriptors: its configuration (an
+    /// [`Exec`]), its standard streams.
+    Exec {
+        /// The container.
+        container: String,
+    },
+    /// The container's process is to run.
+    Start {
+        /// The container.
+        container: String,
+    },
+    /// What it is doing.
+    State {
+        /// The container.
+        container: String,
+    },
+    /// A signal.
+    Signal {
+        /// The container.
+        container: String,
+        /// 1 to 64.
+        signal: i32,
+        /// Who gets it.
+        to: Whom,
+    },
+    /// All its threads are to stand still.
+    Freeze {
+        /// The container.
+        container: String,
+    },
+    /// They go on.
+    Thaw {
+        /// The container.
+        container: String,
+    },
+    /// Its processes.
+    Processes {
+        /// The container.
+        container: String,
+    },
+    /// What it uses.
+    Stats {
+        /// The container.
+        container: String,
+    },
+    /// How a process ends: answered when it has.
+    Wait {
+        /// The container.
+        container: String,
+        /// In the container's PID namespace; its first process without a number.
+        pid: Option<i32>,
+    },
+    /// Threads at most.
+    LimitThreads {
+        /// The container.
+        container: String,
+        /// The limit.
+        max: u64,
+    },
+    /// It is forgotten, and what is left of it killed.
+    Remove {
+        /// The container.
+        container: String,
+    },
+}
+
+/// What a further process of a container is given.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Exec {
+    /// What to run.
+    pub process: Process,
+    /// What the caller knows of its standard streams.
+    pub streams: [Stream; 3],
+}
+
+/// Who gets a signal that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Whom {
+    /// The first process of the container.
+    Init,
+    /// All its processes.
+    All,
+    /// The process with this number in its PID namespace.
+    Pid(i32),
+}
+
+/// What the Sentry answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// It can't be done, and why.
+    Refused(String),
+    /// The answer to [`Request::State`].
+    State(State),
+    /// The answer to [`Request::Processes`].
+    Processes(Vec<ProcessInfo>),
+    /// The answer to [`Request::Stats`].
+    Stats(Stats),
+    /// The answer to [`Request::Wait`].
+    Ended(Ended),
+}
+
+/// What a container is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// Its process has not been started.
+    Created,
+    /// It runs.
+    Running,
+    /// It stands still.
+    Paused,
+    /// Its process has ended.
+    Stopped,
+}
+
+/// A process of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessInfo {
+    /// In the container's PID namespace.
+    pub pid: i32,
+    /// Parent, likewise; 0 outside of it.
+    pub ppid: i32,
+    /// User.
+    pub uid: u32,
+    /// Threads.
+    pub threads: Vec<ThreadInfo>,
+    /// When it started, seconds since the sandbox did.
+    pub start_s: u64,
+    /// Processor time, milliseconds.
+    pub cpu_ms: u64,
+    /// Memory, bytes.
+    pub rss: u64,
+    /// Its command line.
+    pub args: Vec<Text>,
+    /// Open files: number and path.
+    pub files: Vec<(i32, Text)>,
+}
+
+/// A thread of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadInfo {
+    /// In the container's PID namespace.
+    pub tid: i32,
+    /// Its name.
+    pub name: Text,
+    /// The letter of /proc/PID/stat.
+    pub state: char,
+}
+
+/// What a container uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Threads.
+    pub threads: u64,
+    /// Threads at most; 0 without a limit.
+    pub max_threads: u64,
+    /// Processor time of programs, nanoseconds.
+    pub user_ns: u64,
+    /// Processor time of the kernel on their behalf, nanoseconds.
+    pub system_ns: u64,
+    /// Guest memory of the whole sandbox, bytes.
+    pub memory: u64,
+}
+
 /// What the Sentry sees of itself when it is confined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -102,6 +283,10 @@ pub struct Channel<S, R> {
 pub type CommandEnd = Channel<Order, Event>;
 /// The Sentry's end.
 pub type SentryEnd = Channel<Event, Order>;
+/// The end of one who asks.
+pub type AskingEnd = Channel<Request, Answer>;
+/// The Sentry's end of that.
+pub type AnsweringEnd = Channel<Answer, Request>;
 
 /// A connected pair of sockets that keep messages apart, for a control channel or for the Gofer.
 pub fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -124,6 +309,41 @@ impl<S: Serialize, R: DeserializeOwned> Channel<S, R> {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+
+    /// Sends a message of any length, and descriptors with it.
+    pub fn send_with(&self, message: &S, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut packet = serde_json::to_vec(message)?;
+        let mut long = None;
+        if packet.len() > PACKET {
+            long = Some(config::store(message)?);
+            packet = LONG.to_vec();
+        }
+        let fds: Vec<BorrowedFd<'_>> = long.iter().map(|fd| fd.as_fd()).chain(fds.iter().copied()).collect();
+        host::socket::send(&self.socket, &[IoSlice::new(&packet)], &fds).map(drop)
+    }
+
+    /// Waits for a message that may be long or have descriptors with it.
+    pub fn receive_with(&self) -> io::Result<Option<(R, Vec<OwnedFd>)>> {
+        let mut packet = vec![0; PACKET];
+        let message = host::socket::receive(&self.socket, &mut [IoSliceMut::new(&mut packet)]);
+        let mut message = match message {
+            Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => return Ok(None),
+            other => other?,
+        };
+        let packet = &packet[..message.len];
+        if packet.is_empty() {
+            return Ok(None);
+        }
+        if packet == LONG && !message.fds.is_empty() {
+            return Ok(Some((config::load(message.fds.remove(0))?, message.fds)));
+        }
+        Ok(Some((serde_json::from_slice(packet)?, message.fds)))
+    }
+
+    /// The same connection with other messages.
+    pub fn into_other<T: Serialize, U: DeserializeOwned>(self) -> Channel<T, U> {
+        Channel::new(self.socket)
     }
 
     /// Waits for a message; none when the other side is gone.

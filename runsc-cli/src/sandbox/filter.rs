@@ -96,6 +96,22 @@ const PRCTL: &[u32] = &[
     libc::PR_SET_TIMERSLACK as u32,
 ];
 
+/// Whether the Sentry is asked for things over a socket of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Only its maker speaks to it.
+    Never,
+    /// The command lines of an engine connect to it.
+    Listens,
+}
+
+/// For a Sentry that listens.
+const LISTENING: &[(c_long, Verdict, &str)] = &[(
+    libc::SYS_accept4,
+    Allow,
+    "command lines connect to the container's socket, the only one that listens",
+)];
+
 /// The list.
 #[rustfmt::skip]
 const CALLS: &[(c_long, Verdict, &str)] = &[
@@ -215,20 +231,21 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     (libc::SYS_getcwd,            Refuse(ENOENT), "Rust, for the text of a panic"),
 ];
 
-fn program(platform: PlatformName, otherwise: Otherwise) -> Vec<Instruction> {
+fn program(platform: PlatformName, asked: Asked, otherwise: Otherwise) -> Vec<Instruction> {
     let of_platform = match platform {
         PlatformName::Auto | PlatformName::Systrap => platform::systrap::SENTRY_CALLS,
         PlatformName::Ptrace => platform::ptrace::SENTRY_CALLS,
     };
     // The first entry of a call counts.
-    let calls = CALLS.iter().map(|&(number, verdict, _reason)| (number as u32, verdict));
+    let listening = if asked == Asked::Listens { LISTENING } else { &[] };
+    let calls = CALLS.iter().chain(listening).map(|&(number, verdict, _reason)| (number as u32, verdict));
     let more = of_platform.iter().map(|&(number, _reason)| (number as u32, Allow));
     seccomp_program::build(&calls.chain(more).collect::<Vec<_>>(), otherwise)
 }
 
 /// Installs the filter for this thread and all that it makes from now on. There is no way back.
-pub fn install(platform: PlatformName, otherwise: Otherwise) -> Result<(), FilterError> {
-    host::seccomp::install(&program(platform, otherwise), Scope::Thread).map_err(FilterError)
+pub fn install(platform: PlatformName, asked: Asked, otherwise: Otherwise) -> Result<(), FilterError> {
+    host::seccomp::install(&program(platform, asked, otherwise), Scope::Thread).map_err(FilterError)
 }
 
 #[cfg(test)]

@@ -17,9 +17,6 @@ const FOR_RUNSC: &str = "this command is for runsc itself";
 /// Requests that can be under way at a time.
 const CHANNELS: usize = 4;
 
-/// Directories of the root that are hidden.
-const HIDDEN: [&str; 3] = ["proc", "sys", "dev"];
-
 /// The longest line that a Gofer leaves behind.
 const LINE: usize = 4096;
 
@@ -62,23 +59,22 @@ fn run(line: &OwnedFd) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the server is told. The kernel's own file systems cover these directories of the root, so nobody needs what the
-/// host has there.
+/// What the server is told.
 fn server_config(config: GoferConfig) -> Config {
     // An ordinary user's Gofer has a name for that user only: what it makes for root is that user's.
     let overflow = match config.identity {
-        Identity::Caller { .. } => Overflow::Root,
-        Identity::Nobody { .. } => Overflow::AsItIs,
+        Identity::Caller { .. } if config.id_maps.is_none() => Overflow::Root,
+        _ => Overflow::AsItIs,
     };
-    let tree = |(number, tree): (usize, Tree)| TreeConfig {
+    let tree = |tree: Tree| TreeConfig {
         source: PathBuf::from(tree.source.into_os_string()),
         read_only: tree.read_only,
-        hide: if number == 0 { HIDDEN.map(PathBuf::from).to_vec() } else { Vec::new() },
+        hide: tree.hide.into_iter().map(|path| PathBuf::from(path.into_os_string())).collect(),
         host_sockets: tree.host_sockets,
         host_fifos: tree.host_fifos,
     };
     Config {
-        trees: config.trees.into_iter().enumerate().map(tree).collect(),
+        trees: config.trees.into_iter().map(tree).collect(),
         overflow,
         // With a log there is someone to read which call it was.
         refused: if config.log { Refused::Report } else { Refused::Kill },

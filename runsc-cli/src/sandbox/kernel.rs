@@ -10,10 +10,10 @@ use gofer_protocol::Client;
 use platform::Platform;
 use sentry::fs::host::{HostFs, HostTty, Inherited};
 use sentry::signal::External;
-use sentry::task::{ControllingTty, Credentials, Namespaces};
+use sentry::task::{Container, ControllingTty, Credentials, Namespaces, Place, ThreadGroup};
 use sentry::vfs::resolve::{LookupFlags, lookup};
 use sentry::vfs::{Caller, FdTable, FsContext, OnExec};
-use sentry::{Kernel, KernelConfig, KernelEvent};
+use sentry::{Kernel, KernelConfig, KernelEvent, Watcher};
 use syscalls::{Dispatcher, Profiler};
 
 use crate::config::{self, SentryConfig, Text};
@@ -29,19 +29,21 @@ const MAX_TASKS: u64 = 32 * 1024;
 /// A kernel with its program running.
 pub struct Running {
     kernel: Arc<Kernel>,
+    program: Arc<ThreadGroup>,
     terminal: Option<Arc<HostTty>>,
-    table: Table,
 }
 
 /// The system call table: one a process, for as long as that lives.
-enum Table {
+pub enum Table {
+    /// Nothing is written down.
     Plain(&'static Dispatcher),
     /// With a watch on it, and where the numbers go in the end.
     Watched(&'static Profiler, OwnedFd),
 }
 
 impl Table {
-    fn new(config: &SentryConfig, strace: OwnedFd, profile: Option<OwnedFd>) -> Table {
+    /// As the configuration says.
+    pub fn new(config: &SentryConfig, strace: OwnedFd, profile: Option<OwnedFd>) -> Table {
         let lines: Option<Box<dyn Write + Send>> =
             if config.strace { Some(Box::new(std::fs::File::from(strace))) } else { None };
         let dispatcher = Dispatcher::new(lines);
@@ -68,10 +70,10 @@ pub fn start(
     control: &Arc<SentryEnd>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Option<Running>> {
-    let Inheritance { config, gofer, stdio, strace, profile } = inherited;
+    let Inheritance { config, gofer, stdio, strace, profile, .. } = inherited;
     let Some(process) = &config.process else { bail!("no program in the configuration; please report this") };
     let table = Table::new(&config, strace, profile);
-    let kernel = new_kernel(&config, &table, platform)?;
+    let kernel = new_kernel(&config, &table, platform, Main::Job)?;
     timeline.done("sentry: kernel");
 
     let client = Arc::new(Client::connect(gofer).context("gofer")?);
@@ -88,13 +90,25 @@ pub fn start(
     let creds = Arc::new(creds);
     let fs = FsContext::new(namespaces.mount.root(), process.umask);
     enter_directory(&kernel, &fs, &creds, &process.cwd)?;
-    let (files, terminal) = standard_streams(&kernel, &fs, &creds, stdio, &config.streams)?;
+    let host = HostFs::new().context("the thread that watches host descriptors; see ulimit -u")?;
+    let (files, terminal) = standard_streams(&kernel, &host, &fs, &creds, stdio, &config.streams)?;
     if let Some(terminal) = &terminal {
         terminal.jobs.set_all_background(!process.foreground);
     }
     let tty = terminal.clone().map(|tty| tty as Arc<dyn ControllingTty>);
-    match program::start(&kernel, process, Surroundings { creds, fs, files, namespaces, tty }) {
-        Ok(_) => {
+    let surroundings = Surroundings {
+        creds,
+        fs,
+        files,
+        namespaces,
+        tty,
+        pid: None,
+        container: Container::new(""),
+        place: Place::Main,
+        watcher: watcher(control, table),
+    };
+    match program::start(&kernel, process, surroundings) {
+        Ok(program) => {
             if !process.job_control {
                 // Nobody outside would continue it: it is not stopped by the terminal.
                 kernel.tree.lock().job = None;
@@ -103,7 +117,7 @@ pub fn start(
             // An error means that the command line is gone, and this process about to be killed.
             client.on_death(move |death| drop(line.send(&Event::GoferLost(format!("gofer: {death}")))));
             timeline.done("sentry: program started");
-            Ok(Some(Running { kernel, terminal, table }))
+            Ok(Some(Running { kernel, program, terminal }))
         }
         Err(not_started) => {
             if let Some(death) = client.death() {
@@ -129,35 +143,48 @@ impl Running {
                         Target::Init => External::Init,
                         Target::Foreground => External::Foreground,
                     };
-                    self.kernel.send_external_signal(signal, value, to);
+                    self.kernel.send_external_signal(&self.program, signal, value, to);
                 }
                 Order::Continue { foreground } => {
                     if let Some(terminal) = &self.terminal {
                         terminal.jobs.set_all_background(!foreground);
                     }
-                    self.kernel.send_external_signal(Signal::SIGCONT, 0, External::Job);
+                    self.kernel.send_external_signal(&self.program, Signal::SIGCONT, 0, External::Job);
                 }
             }
         }
         Ok(())
     }
-
-    /// Tells the command line what becomes of the program, until it has ended.
-    pub fn report(&self, control: &SentryEnd) -> anyhow::Result<()> {
-        loop {
-            match self.kernel.wait_event() {
-                KernelEvent::Continued => {}
-                KernelEvent::Stopped(signal) => control.send(&Event::Stopped(signal.number() as i32))?,
-                KernelEvent::Exited(status) => {
-                    self.table.ended();
-                    return Ok(control.send(&Event::Ended(ended(status)))?);
-                }
-            }
-        }
-    }
 }
 
-fn ended(status: i32) -> Ended {
+/// Tells the command line what becomes of the program. The Sentry ends with it. Errors mean that the command line is gone,
+/// and this process about to be killed.
+fn watcher(control: &Arc<SentryEnd>, table: Table) -> Watcher {
+    let control = Arc::clone(control);
+    Box::new(move |event| match event {
+        KernelEvent::Continued => {}
+        KernelEvent::Stopped(signal) => {
+            let _ = control.send(&Event::Stopped(signal.number() as i32));
+        }
+        KernelEvent::Exited(status) => {
+            table.ended();
+            let _ = control.send(&Event::Ended(ended(status)));
+            host::process::exit_now(0)
+        }
+    })
+}
+
+/// Whose process 1 is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Main {
+    /// The kernel's own: the program is a job of a shell outside.
+    Job,
+    /// The container's.
+    Init,
+}
+
+/// A wait status, for the command line.
+pub fn ended(status: i32) -> Ended {
     match host::process::Status::from_wait(status) {
         host::process::Status::Signaled(signal, _) => Ended::Killed(signal),
         // The other kinds don't end a process.
@@ -165,10 +192,12 @@ fn ended(status: i32) -> Ended {
     }
 }
 
-fn new_kernel(
+/// A kernel without processes.
+pub fn new_kernel(
     config: &SentryConfig,
     table: &Table,
     platform: Arc<dyn Platform>,
+    main: Main,
 ) -> anyhow::Result<Arc<Kernel>> {
     let kernel = Kernel::new(KernelConfig {
         platform,
@@ -179,7 +208,7 @@ fn new_kernel(
         hostname: String::from_utf8_lossy(config.hostname.as_bytes()).into_owned(),
         max_tasks: MAX_TASKS,
         cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
-        job: true,
+        job: main == Main::Job,
     });
     let kernel = kernel.map_err(|errno| anyhow::anyhow!("kernel: {errno}; please report this"))?;
     sentry::fs::register(&kernel);
@@ -187,7 +216,7 @@ fn new_kernel(
 }
 
 /// Makes `directory` the working directory, as whoever the program runs as.
-fn enter_directory(
+pub fn enter_directory(
     kernel: &Kernel,
     fs: &FsContext,
     creds: &Arc<Credentials>,
@@ -204,14 +233,14 @@ fn enter_directory(
 }
 
 /// The program's files, and the terminal among them.
-fn standard_streams(
+pub fn standard_streams(
     kernel: &Kernel,
+    host: &HostFs,
     fs: &FsContext,
     creds: &Arc<Credentials>,
     stdio: [OwnedFd; 3],
     seen: &[config::Stream; 3],
 ) -> anyhow::Result<(Arc<FdTable>, Option<Arc<HostTty>>)> {
-    let host = HostFs::new().context("the thread that watches host descriptors; see ulimit -u")?;
     let roots = fs.roots();
     let caller = Caller { creds, vfs: &kernel.vfs, roots: &roots, umask: 0, task: None };
     // A bare root may have no place for it: then the terminal has no name.

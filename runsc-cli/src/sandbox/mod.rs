@@ -21,6 +21,7 @@ pub mod gofer;
 pub mod kernel;
 pub mod mounts;
 pub mod namespace;
+pub mod pod;
 pub mod privileges;
 pub mod process;
 pub mod program;
@@ -61,6 +62,8 @@ pub struct Streams<'a> {
     pub profile: Option<BorrowedFd<'a>>,
     /// The debug log.
     pub log: Option<&'a File>,
+    /// Where the Sentry of a container listens.
+    pub listener: Option<BorrowedFd<'a>>,
 }
 
 /// A running sandbox. Dropping it kills both processes, and with the Sentry every process of the sandbox.
@@ -69,13 +72,20 @@ pub struct Sandbox {
     /// The Sentry.
     pub sentry: Child,
     /// The Gofer.
-    pub gofer: Child,
-    /// What tells an ordinary user's Gofer whose files are.
-    owners: Option<Child>,
+    pub gofer: GoferProcess,
     /// The line to the Sentry.
     pub control: CommandEnd,
-    /// The line to the Gofer.
-    gofer_line: OwnedFd,
+}
+
+/// A Gofer, which dropping it kills.
+#[derive(Debug)]
+pub struct GoferProcess {
+    /// The process.
+    pub process: Child,
+    /// What tells an ordinary user's Gofer whose files are.
+    owners: Option<Child>,
+    /// The line to it.
+    line: OwnedFd,
 }
 
 impl Sandbox {
@@ -90,7 +100,6 @@ impl Sandbox {
         let (command_end, sentry_end) = socketpair().map_err(prepare("control connection"))?;
         let (client_end, server_end) = socketpair().map_err(prepare("gofer connection"))?;
         let sentry_config = config::store(sentry).map_err(prepare("configuration"))?;
-        let gofer_config = config::store(gofer).map_err(prepare("configuration"))?;
         timeline.done("connections and configuration");
 
         let sentry_process = start_sentry(sentry_config, sentry_end, client_end, streams)?;
@@ -101,27 +110,76 @@ impl Sandbox {
         let _ = control.send(&Order::Start);
         timeline.done("ids mapped");
 
-        let owners_line = match gofer.identity {
-            Identity::Caller { .. } => Some(socketpair().map_err(prepare("owners connection"))?),
-            Identity::Nobody { .. } => None,
-        };
-        let (asks, answers) = owners_line.unzip();
-        let (gofer_process, gofer_line) = start_gofer(gofer, gofer_config, (server_end, asks), streams)?;
-        let owners = answers.map(|line| start_owners(&line, streams)).transpose()?;
+        let gofer = GoferProcess::start(gofer, server_end, streams)?;
         timeline.done("gofer process executed");
-        Ok(Sandbox { sentry: sentry_process, gofer: gofer_process, owners, control, gofer_line })
+        Ok(Sandbox { sentry: sentry_process, gofer, control })
     }
 
     /// The line for a sandbox that could not go on: what its Gofer said is closer to the cause than `other`.
     pub fn failure(&self, other: String) -> String {
-        gofer::last_word(&self.gofer_line).map_or(other, |word| format!("gofer: {word}"))
+        self.gofer.failure(other)
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        // Errors: it has ended, or was waited for already. The Gofer is told first, so that both end at once.
+        let _ = self.sentry.kill(libc::SIGKILL);
+        let _ = self.gofer.process.kill(libc::SIGKILL);
+        let _ = self.sentry.wait();
+    }
+}
+
+impl GoferProcess {
+    /// Starts it, to serve `connection`: as root it keeps the rights to the host's files, as an ordinary user it gets a user
+    /// namespace, where it may confine itself; so it does for a container that has one.
+    pub fn start(
+        gofer: &GoferConfig,
+        connection: OwnedFd,
+        streams: &Streams<'_>,
+    ) -> Result<GoferProcess, SandboxError> {
+        let prepare = |what| move |error| SandboxError::Prepare { what, error };
+        let config = config::store(gofer).map_err(prepare("configuration"))?;
+        let (own_end, its_end) = socketpair().map_err(prepare("a line to the gofer"))?;
+        let isolation = match gofer.identity {
+            Identity::Nobody { .. } if gofer.id_maps.is_none() => Isolation::Pid,
+            _ => Isolation::UserAndPid,
+        };
+        let (asks, answers) = match gofer.identity {
+            Identity::Caller { .. } if gofer.id_maps.is_none() => {
+                Some(socketpair().map_err(prepare("owners connection"))?)
+            }
+            _ => None,
+        }
+        .unzip();
+        let mut fds =
+            vec![(config.as_fd(), fd::CONFIG), (connection.as_fd(), fd::GOFER), (its_end.as_fd(), fd::GO)];
+        fds.extend(asks.as_ref().map(|asks| (asks.as_fd(), fd::OWNERS)));
+        let process = process::Start { command: "gofer", isolation, fds: &fds, log: streams.log }.start()?;
+        let mut started = GoferProcess { process, owners: None, line: own_end };
+        match &gofer.id_maps {
+            Some(maps) => namespace::map_id_ranges(started.process.pid(), maps)?,
+            None if isolation == Isolation::UserAndPid => {
+                namespace::map_ids(started.process.pid(), gofer.identity)?;
+            }
+            None => {}
+        }
+        // An error means that it is gone; that is seen where it is waited for.
+        let _ = rustix::net::send(&started.line, b"!", SendFlags::NOSIGNAL);
+        started.owners = answers.map(|line| start_owners(&line, streams)).transpose()?;
+        Ok(started)
+    }
+
+    /// What it said before it ended, or else `other`.
+    pub fn failure(&self, other: String) -> String {
+        gofer::last_word(&self.line).map_or(other, |word| format!("gofer: {word}"))
+    }
+}
+
+impl Drop for GoferProcess {
+    fn drop(&mut self) {
         // Errors: it has ended, or was waited for already.
-        let all = || [&self.sentry, &self.gofer].into_iter().chain(&self.owners);
+        let all = || [&self.process].into_iter().chain(&self.owners);
         for process in all() {
             let _ = process.kill(libc::SIGKILL);
         }
@@ -129,32 +187,6 @@ impl Drop for Sandbox {
             let _ = process.wait();
         }
     }
-}
-
-/// Starts the Gofer: as root it keeps the rights to the host's files, as an ordinary user it gets a user namespace, where
-/// it may confine itself.
-fn start_gofer(
-    gofer: &GoferConfig,
-    config: OwnedFd,
-    (connection, owners): (OwnedFd, Option<OwnedFd>),
-    streams: &Streams<'_>,
-) -> Result<(Child, OwnedFd), SandboxError> {
-    let (own_end, its_end) =
-        socketpair().map_err(|error| SandboxError::Prepare { what: "a line to the gofer", error })?;
-    let isolation = match gofer.identity {
-        Identity::Caller { .. } => Isolation::UserAndPid,
-        Identity::Nobody { .. } => Isolation::Pid,
-    };
-    let mut fds =
-        vec![(config.as_fd(), fd::CONFIG), (connection.as_fd(), fd::GOFER), (its_end.as_fd(), fd::GO)];
-    fds.extend(owners.as_ref().map(|owners| (owners.as_fd(), fd::OWNERS)));
-    let process = process::Start { command: "gofer", isolation, fds: &fds, log: streams.log }.start()?;
-    if isolation == Isolation::UserAndPid {
-        namespace::map_ids(process.pid(), gofer.identity)?;
-    }
-    // An error means that it is gone; that is seen where it is waited for.
-    let _ = rustix::net::send(&own_end, b"!", SendFlags::NOSIGNAL);
-    Ok((process, own_end))
 }
 
 /// Starts what tells an ordinary user's Gofer whose files are: it stays outside of the Gofer's user namespace, where only
@@ -175,5 +207,6 @@ fn start_sentry(
     fds.extend(streams.stdio.into_iter().zip(fd::STDIO));
     fds.push((streams.strace, fd::STRACE));
     fds.extend(streams.profile.map(|profile| (profile, fd::PROFILE)));
+    fds.extend(streams.listener.map(|listener| (listener, fd::LISTENER)));
     process::Start { command: "boot", isolation: Isolation::UserAndPid, fds: &fds, log: streams.log }.start()
 }

@@ -79,12 +79,7 @@ pub fn build(
         tree(kernel, root, client)?,
         Arc::clone(&kernel.user_ns),
     );
-    let builder = Builder {
-        kernel,
-        creds: Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns))),
-        fs: FsContext::new(namespace.root(), 0),
-        namespace: &namespace,
-    };
+    let builder = Builder::new(kernel, &namespace);
     for own in &EVERY_SANDBOX {
         builder.mount_own(own)?;
     }
@@ -143,15 +138,25 @@ fn image(kernel: &Kernel, file: Arc<Dentry>) -> Result<Arc<Dentry>, Errno> {
     sentry::fs::erofs::new_root(sentry::fs::erofs::open_image(place, &caller)?, kernel.vfs.memory())
 }
 
-struct Builder<'a> {
-    kernel: &'a Kernel,
+/// Changes a mount namespace before anybody is in it.
+pub struct Builder<'a> {
+    /// The kernel.
+    pub kernel: &'a Kernel,
     creds: Arc<Credentials>,
     fs: Arc<FsContext>,
-    namespace: &'a Arc<MountNamespace>,
+    /// The namespace.
+    pub namespace: &'a Arc<MountNamespace>,
 }
 
-impl Builder<'_> {
-    fn as_kernel<T>(&self, act: impl FnOnce(&Caller<'_>, &Path) -> Result<T, Errno>) -> Result<T, Errno> {
+impl<'a> Builder<'a> {
+    /// For this namespace.
+    pub fn new(kernel: &'a Kernel, namespace: &'a Arc<MountNamespace>) -> Builder<'a> {
+        let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns)));
+        Builder { kernel, creds, fs: FsContext::new(namespace.root(), 0), namespace }
+    }
+
+    /// Does something with all rights, from the root.
+    pub fn as_kernel<T>(&self, act: impl FnOnce(&Caller<'_>, &Path) -> Result<T, Errno>) -> Result<T, Errno> {
         let roots = self.fs.roots();
         let vfs = &self.kernel.vfs;
         let caller = Caller { creds: &self.creds, vfs, roots: &roots, umask: 0, task: None };
@@ -179,18 +184,21 @@ impl Builder<'_> {
     }
 
     fn file_system(&self, own: &Own) -> Result<Arc<Dentry>, Errno> {
-        self.as_kernel(|caller, _| {
-            let request = MountRequest {
-                source: own.kind.as_bytes(),
-                options: own.options.as_bytes(),
-                read_only: own.flags.contains(MountFlags::RDONLY),
-            };
-            self.kernel.vfs.file_system_type(own.kind.as_bytes())?.mount(&request, caller)
-        })
+        let request = MountRequest {
+            source: own.kind.as_bytes(),
+            options: own.options.as_bytes(),
+            read_only: own.flags.contains(MountFlags::RDONLY),
+        };
+        self.new_file_system(own.kind, &request)
+    }
+
+    /// A file system of the kernel's own; ENODEV when there is no such type.
+    pub fn new_file_system(&self, kind: &str, request: &MountRequest<'_>) -> Result<Arc<Dentry>, Errno> {
+        self.as_kernel(|caller, _| self.kernel.vfs.file_system_type(kind.as_bytes())?.mount(request, caller))
     }
 
     /// The place to mount at, made with the directories above it where it is missing.
-    fn place(&self, target: &[u8], is_dir: bool) -> Result<Path, Errno> {
+    pub fn place(&self, target: &[u8], is_dir: bool) -> Result<Path, Errno> {
         self.as_kernel(|caller, root| {
             match lookup(caller, root, target, LookupFlags::FOLLOW) {
                 Err(Errno::ENOENT) => {}

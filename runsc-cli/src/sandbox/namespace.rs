@@ -11,7 +11,7 @@ use std::path::Path;
 
 use host::namespace::{IdMap, MountFlags, Namespaces};
 
-use crate::config::Identity;
+use crate::config::{self, Identity};
 
 /// uid and gid of `nobody`, who owns nothing.
 const NOBODY: u32 = 65534;
@@ -86,6 +86,19 @@ pub fn map_ids(child: i32, identity: Identity) -> Result<(), NamespaceError> {
     host::namespace::write_uid_map(child, &one(uid))
         .map_err(step("user namespace, uid_map", ADVICE_NAMESPACES))?;
     host::namespace::write_gid_map(child, &one(gid))
+        .map_err(step("user namespace, gid_map", ADVICE_NAMESPACES))
+}
+
+/// Maps the ids of a container's user namespace into that of the process `child`.
+pub fn map_id_ranges(child: i32, [users, groups]: &[Vec<config::IdMap>; 2]) -> Result<(), NamespaceError> {
+    let ranges = |maps: &[config::IdMap]| -> Vec<IdMap> {
+        let range =
+            |map: &config::IdMap| IdMap { inside: map.inside, outside: map.outside, count: map.count };
+        maps.iter().map(range).collect()
+    };
+    host::namespace::write_uid_map(child, &ranges(users))
+        .map_err(step("user namespace, uid_map", ADVICE_NAMESPACES))?;
+    host::namespace::write_gid_map(child, &ranges(groups))
         .map_err(step("user namespace, gid_map", ADVICE_NAMESPACES))
 }
 

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::open::AtFlags;
 use abi::resource::RLimit;
+use abi::seccomp::SockFilter;
 use abi::signal::SigSet;
 use sentry::loader::LoadError;
-use sentry::task::{ControllingTty, Credentials, Limits, Namespaces, ProcessSpec, ThreadGroup};
+use sentry::seccomp::Program;
+use sentry::task::{
+    Container, ControllingTty, Credentials, Limits, Namespaces, Pid, Place, ProcessSpec, ThreadGroup,
+};
 use sentry::vfs::{Caller, FdTable, File, FsContext, open_exec};
-use sentry::{Kernel, Result as KernelResult};
+use sentry::{Kernel, Result as KernelResult, Watcher};
 
 use crate::config::{Process, Text};
 
@@ -57,6 +61,14 @@ pub struct Surroundings {
     pub namespaces: Namespaces,
     /// The terminal, if any of its streams is one.
     pub tty: Option<Arc<dyn ControllingTty>>,
+    /// Its identity, if that was made before it.
+    pub pid: Option<Arc<Pid>>,
+    /// What it belongs to.
+    pub container: Arc<Container>,
+    /// What it is to the sandbox.
+    pub place: Place,
+    /// Is told of its stops and its end.
+    pub watcher: Watcher,
 }
 
 /// Starts the program.
@@ -77,6 +89,7 @@ pub fn start(
     };
     let name = process.args.first().map_or(&[][..], Text::as_bytes);
     let (path, file) = find(name, search_path(&process.env), &open)?;
+    let seccomp = process.seccomp.as_deref().map(filter).transpose().map_err(NotStarted::NotExecutable)?;
     let bytes = |texts: &[Text]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     let spec = ProcessSpec {
         file,
@@ -92,6 +105,12 @@ pub fn start(
         fs: surroundings.fs,
         namespaces: surroundings.namespaces,
         tty: surroundings.tty,
+        pid: surroundings.pid,
+        container: surroundings.container,
+        oom_score_adj: process.oom_score_adj,
+        seccomp,
+        place: surroundings.place,
+        watcher: surroundings.watcher,
     };
     kernel.start_process(spec).map_err(|error| {
         NotStarted::NotExecutable(match error {
@@ -100,6 +119,26 @@ pub fn start(
             LoadError::Fatal(_) => Errno::ENOEXEC,
         })
     })
+}
+
+/// Whether there is such a program for this user: what a container's creation looks at, so that the engine is told before the
+/// start.
+pub fn look_for(
+    kernel: &Kernel,
+    process: &Process,
+    fs: &FsContext,
+    creds: &Arc<Credentials>,
+) -> Result<(), NotStarted> {
+    let roots = fs.roots();
+    let caller = Caller { creds, vfs: &kernel.vfs, roots: &roots, umask: 0, task: None };
+    let open = |path: &[u8]| open_exec(&caller, &roots.cwd, path, AtFlags::empty());
+    let name = process.args.first().map_or(&[][..], Text::as_bytes);
+    find(name, search_path(&process.env), &open).map(drop)
+}
+
+fn filter(instructions: &[(u16, u8, u8, u32)]) -> Result<Program, Errno> {
+    let instructions = instructions.iter().map(|&(code, jt, jf, k)| SockFilter { code, jt, jf, k });
+    Program::new(instructions.collect())
 }
 
 /// The value of PATH in an environment.

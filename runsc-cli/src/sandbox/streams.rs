@@ -50,6 +50,12 @@ pub fn for_sandbox() -> Result<[Stream; 3], StreamError> {
     Ok([prepare(input, "input")?, prepare(output, "output")?, prepare(error, "error")?])
 }
 
+/// A terminal as all three.
+pub fn of_terminal(terminal: &OwnedFd) -> Result<[Stream; 3], StreamError> {
+    let one = |name| prepare(terminal.try_clone(), name);
+    Ok([one("input")?, one("output")?, one("error")?])
+}
+
 fn prepare(fd: io::Result<OwnedFd>, name: &'static str) -> Result<Stream, StreamError> {
     let failed = |error| StreamError::Host { name, error };
     let fd = fd.map_err(failed)?;

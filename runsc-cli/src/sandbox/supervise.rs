@@ -42,7 +42,7 @@ pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<O
     let mut gofer_lost = false;
     loop {
         // A Gofer that is known to have ended would always be ready.
-        let gofer = if gofer_lost { signals.as_fd() } else { sandbox.gofer.pidfd().as_fd() };
+        let gofer = if gofer_lost { signals.as_fd() } else { sandbox.gofer.process.pidfd().as_fd() };
         let fds = [sandbox.control.as_fd(), signals.as_fd(), gofer];
         let [mut control_ready, signals_ready, gofer_ended] = wait(fds, None)?;
         if signals_ready {
@@ -58,22 +58,22 @@ pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<O
             if !control_ready {
                 // The Sentry goes on, and so does the program, without the host's files.
                 gofer_lost = true;
-                mourn(&sandbox.failure(died("gofer", sandbox.gofer.wait()?)));
+                mourn(&sandbox.failure(died("gofer", sandbox.gofer.process.wait()?)));
             }
         }
         if !control_ready {
             continue;
         }
         match sandbox.control.receive()? {
-            Some(Event::Running | Event::Confined(_)) => {}
+            Some(Event::Running | Event::Created | Event::Confined(_)) => {}
             // The shell has to see that the program has stopped. SIGCONT is then among the signals to be read.
             Some(Event::Stopped(signal)) => signal::stop_self(signal)?,
             Some(Event::Ended(ended)) => return Ok(Outcome::Ended(ended)),
             Some(Event::NotStarted { missing, why }) => return Ok(Outcome::NotStarted { missing, why }),
             Some(Event::GoferLost(why)) if !gofer_lost => {
                 gofer_lost = true;
-                let [ended] = wait([sandbox.gofer.pidfd().as_fd()], Some(LAST_WORD))?;
-                let status = if ended { Some(sandbox.gofer.wait()?) } else { None };
+                let [ended] = wait([sandbox.gofer.process.pidfd().as_fd()], Some(LAST_WORD))?;
+                let status = if ended { Some(sandbox.gofer.process.wait()?) } else { None };
                 mourn(&sandbox.failure(match status {
                     Some(status @ Status::Signaled(..)) => died("gofer", status),
                     _ => why,
@@ -93,17 +93,24 @@ fn mourn(why: &str) {
 
 /// What a signal of the command line means for the program.
 fn order(received: Received, terminal: Option<&Terminal>) -> Option<Order> {
-    let Received { signal, code, value, .. } = received;
-    match signal {
-        // Told by the host about Sentry and Gofer, not sent by anyone.
-        libc::SIGCHLD if code > 0 => None,
-        libc::SIGCONT => Some(Order::Continue { foreground: terminal.is_none_or(Terminal::foreground) }),
-        _ => {
-            let from_terminal = code == libc::SI_KERNEL && TERMINAL_SIGNALS.contains(&signal);
-            let to = if from_terminal { Target::Foreground } else { Target::Init };
-            Some(Order::Signal { signal, value, to })
+    match forwarded(received)? {
+        (libc::SIGCONT, ..) => {
+            Some(Order::Continue { foreground: terminal.is_none_or(Terminal::foreground) })
         }
+        (signal, value, to) => Some(Order::Signal { signal, value, to }),
     }
+}
+
+/// Which signal is passed on, with which value, and to whom.
+pub fn forwarded(received: Received) -> Option<(i32, i32, Target)> {
+    let Received { signal, code, value, .. } = received;
+    // Told by the host about Sentry and Gofer, not sent by anyone.
+    if signal == libc::SIGCHLD && code > 0 {
+        return None;
+    }
+    let from_terminal = code == libc::SI_KERNEL && TERMINAL_SIGNALS.contains(&signal);
+    let to = if from_terminal { Target::Foreground } else { Target::Init };
+    Some((signal, value, to))
 }
 
 /// Waits until one of these can be read, or has ended, or the time is over; which.

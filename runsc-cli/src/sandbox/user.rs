@@ -86,6 +86,14 @@ pub fn find(wanted: Option<&str>, root: &Path) -> Result<User, UserError> {
     Ok(User { uid, gid, groups: Vec::new() })
 }
 
+/// The home directory of a user, as /etc/passwd of the tree at `root` has it.
+pub fn home(uid: u32, root: &Path) -> Option<String> {
+    let passwd = read_beneath(root, "etc/passwd").ok()?;
+    let line =
+        passwd.lines().find(|line| line.split(':').nth(2).and_then(|id| id.parse().ok()) == Some(uid))?;
+    line.split(':').nth(5).filter(|home| !home.is_empty()).map(str::to_owned)
+}
+
 /// The text of a file below `root`, where no link leads out of it.
 fn read_beneath(root: &Path, file: &str) -> io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;

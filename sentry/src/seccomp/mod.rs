@@ -118,6 +118,12 @@ impl Seccomp {
         self.filter.lock().as_ref().map_or(0, Filter::count)
     }
 
+    /// For a task that has not run yet: the filter that its container is given.
+    pub(crate) fn begin_with(&self, program: Program) {
+        let cost = program.len() + FILTER_COST;
+        self.put(SECCOMP_MODE_FILTER, Some(Arc::new(Filter { program, older: None, cost })));
+    }
+
     /// A child starts with the same.
     pub fn inherit(&self, parent: &Seccomp) {
         let filter = parent.filter.lock().clone();

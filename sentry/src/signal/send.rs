@@ -231,9 +231,15 @@ fn discard_everywhere(state: &mut GroupSignals, which: SigSet) {
 }
 
 impl Kernel {
-    /// Sends a signal from outside the sandbox, with what sigqueue(3) passed with it.
-    pub fn send_external_signal(self: &Arc<Self>, signal: Signal, value: i32, to: External) {
-        let Some(init) = self.main_process() else { return };
+    /// Sends a signal from outside the sandbox to a process that the runtime has started (`init`), or to what belongs
+    /// to it, with what sigqueue(3) passed with it.
+    pub fn send_external_signal(
+        self: &Arc<Self>,
+        init: &Arc<ThreadGroup>,
+        signal: Signal,
+        value: i32,
+        to: External,
+    ) {
         let group = match to {
             External::Init => None,
             External::Job => self.tree.lock().process_group(init.id()),
@@ -250,7 +256,7 @@ impl Kernel {
         match group {
             Some(group) => send_to_process_group(self, &group, signal, info),
             None => {
-                let _ = send_to_group(&init, signal, info);
+                let _ = send_to_group(init, signal, info);
             }
         }
     }
@@ -259,10 +265,10 @@ impl Kernel {
 /// Where a signal from outside goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum External {
-    /// The first process.
+    /// The process itself.
     Init,
-    /// The process group of the first process: what a shell outside takes for the job.
+    /// Its process group: what a shell outside takes for the job.
     Job,
-    /// The foreground process group of the first process's terminal, or the first process without one.
+    /// The foreground process group of its terminal, or the process itself without one.
     Foreground,
 }

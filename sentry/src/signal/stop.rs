@@ -139,7 +139,7 @@ fn notify_parent(group: &Arc<ThreadGroup>, code: i32, signal: Signal) {
     let is_main = tree.get(group.id()).is_some_and(|n| n.parent.is_none());
     drop(tree);
     if is_main {
-        kernel.main_stopped_or_continued(group, (code == CLD_STOPPED).then_some(signal));
+        kernel.stopped_or_continued(group, (code == CLD_STOPPED).then_some(signal));
     }
     let Some(parent) = parent else { return };
     let action = parent.actions().get(Signal::SIGCHLD);

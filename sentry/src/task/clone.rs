@@ -198,7 +198,7 @@ impl CurrentTask {
         if !privileged && kernel.tasks_of_user(self.creds.uid) >= limit {
             return Err(Errno::EAGAIN);
         }
-        if kernel.task_count() >= kernel.max_tasks {
+        if kernel.task_count() >= kernel.max_tasks || self.thread_group().container.is_full() {
             return Err(Errno::EAGAIN);
         }
         Ok(())
@@ -231,7 +231,7 @@ impl CurrentTask {
             Arc::new(copy)
         };
         let limits = parent.limits.lock().clone();
-        let group = ThreadGroup::new(kernel, pid, actions, limits);
+        let group = ThreadGroup::new(kernel, &parent.container, pid, actions, limits);
         group.set_cgroup(self.thread_group().cgroup(kernel));
         group.oom_score_adj.store(parent.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
         group.note_uid(self.creds.uid);
@@ -263,6 +263,7 @@ impl CurrentTask {
             drop(state);
             task.pid().set_task(Arc::downgrade(task));
             kernel.count_task(task.creds().uid, 1);
+            own.container.count(1);
             return Ok(());
         }
         let sibling = args.flags.contains(CloneFlags::PARENT);
@@ -277,6 +278,7 @@ impl CurrentTask {
         group.signals.lock().threads.push(Arc::clone(task));
         task.pid().set_task(Arc::downgrade(task));
         kernel.count_task(task.creds().uid, 1);
+        own.container.count(1);
         tree.insert(Node {
             group,
             parent,
@@ -434,6 +436,7 @@ impl Kernel {
             let mut tree = self.tree.lock();
             group.signals.lock().threads.push(Arc::clone(&task));
             self.count_task(task.creds().uid, 1);
+            group.container.count(1);
             tree.insert(Node {
                 group,
                 parent,

@@ -111,6 +111,7 @@ fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, stat
         (last, state.group_exit.unwrap_or(status), state.exec_by)
     };
     group.dead_threads.lock().add(&usage);
+    group.container.thread_ended(&usage);
     if task.is_leader() {
         task.set_state(RunState::Zombie);
         group.keep_dead_leader(Some(Arc::clone(task)));

@@ -10,6 +10,7 @@
 mod access;
 mod block;
 mod clone;
+mod container;
 mod cpu_number;
 pub(crate) mod cpu_slots;
 mod cpu_time;
@@ -51,6 +52,7 @@ pub use access::Access;
 pub use block::{RestartBlock, WaitEnd};
 pub use clone::CloneArgs;
 pub(crate) use clone::{new_task, reserve_pid};
+pub use container::Container;
 pub use creds::Credentials;
 pub use current::CurrentTask;
 pub use exec::ExecArgs;
@@ -60,7 +62,7 @@ pub use pid::{PID_MAX, Pid, PidNamespace};
 pub use pidfd::PidFd;
 pub use prctl_flags::PrctlFlags;
 pub use process_group::{ControllingTty, ProcessGroup, Session};
-pub use start::ProcessSpec;
+pub use start::{Place, ProcessSpec};
 pub use thread_group::ThreadGroup;
 pub use times::Times;
 pub use tree::{Node, Tree};
@@ -86,8 +88,10 @@ pub mod work {
     pub const EXIT: u32 = 4;
     /// Something else wants to be looked at before guest code runs again (rseq, timers of CPU time).
     pub const NOTIFY: u32 = 8;
+    /// The thread has to stand still with its container.
+    pub const FREEZE: u32 = 16;
     /// Those that end a wait.
-    pub const INTERRUPTS: u32 = SIGNAL | STOP | EXIT;
+    pub const INTERRUPTS: u32 = SIGNAL | STOP | EXIT | FREEZE;
 }
 
 /// What a task is doing, for /proc/PID/stat.

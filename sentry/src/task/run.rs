@@ -40,6 +40,10 @@ impl CurrentTask {
     /// Runs until the thread exits, then takes it apart.
     pub(super) fn run(mut self) {
         set_current_task(Some(Arc::clone(self.task())));
+        if self.thread_group().container.is_frozen() {
+            // Made while the others were stopped.
+            self.set_work(work::FREEZE);
+        }
         self.task.cpu_time.start();
         let epoch = self.kernel().booted();
         let since = |now: Instant| now.saturating_duration_since(epoch).as_nanos() as u64;
@@ -93,6 +97,9 @@ impl CurrentTask {
     }
 
     fn do_work(&mut self) {
+        if self.work() & work::FREEZE != 0 {
+            self.stand_still();
+        }
         if self.work() & work::NOTIFY != 0 {
             self.clear_work(work::NOTIFY);
             self.notified();

@@ -1,17 +1,20 @@
 //! The first process of the sandbox, and those that the runtime adds (exec).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use abi::Errno;
 use abi::elf::Personality;
 use abi::signal::SigSet;
 
 use super::{
-    ControllingTty, Credentials, Limits, Namespaces, Pid, ProcessGroup, Resources, Session, ThreadGroup,
-    new_task,
+    Container, ControllingTty, Credentials, Limits, Namespaces, Pid, ProcessGroup, Resources, Session,
+    ThreadGroup, new_task,
 };
 use crate::Kernel;
+use crate::kernel::Watcher;
 use crate::loader::{LoadError, LoadRequest, OpenExec};
+use crate::seccomp::Program;
 use crate::signal::{SignalActions, TaskSignals};
 use crate::vfs::{FdTable, File, FsContext};
 
@@ -43,10 +46,31 @@ pub struct ProcessSpec<'a> {
     pub namespaces: Namespaces,
     /// Terminal of its session.
     pub tty: Option<Arc<dyn ControllingTty>>,
+    /// Its identity, if that was made before it.
+    pub pid: Option<Arc<Pid>>,
+    /// What it belongs to.
+    pub container: Arc<Container>,
+    /// /proc/PID/oom_score_adj.
+    pub oom_score_adj: i32,
+    /// A filter on its calls, put on before the program runs.
+    pub seccomp: Option<Program>,
+    /// Its place among the processes of the sandbox.
+    pub place: Place,
+    /// Is told of stops and the end.
+    pub watcher: Watcher,
+}
+
+/// What a process that the runtime starts is to the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The main process: signals from outside that name none go to it.
+    Main,
+    /// One of a further container, or one more in a container that runs.
+    Beside,
 }
 
 impl Kernel {
-    /// Starts the sandbox's main process.
+    /// Starts a process.
     pub fn start_process(self: &Arc<Self>, spec: ProcessSpec<'_>) -> Result<Arc<ThreadGroup>, LoadError> {
         let image = crate::loader::load(LoadRequest {
             kernel: self,
@@ -60,13 +84,19 @@ impl Kernel {
             argv: spec.argv,
             envp: spec.envp,
         })?;
-        let pid = Pid::new(&spec.namespaces.pid_for_children, &[])?;
+        let pid = match spec.pid {
+            Some(pid) => pid,
+            None => Pid::new(&spec.namespaces.pid_for_children, &[])?,
+        };
         let actions = SignalActions::new();
         actions.ignore(spec.ignored);
-        let group = ThreadGroup::new(self, Arc::clone(&pid), Arc::new(actions), spec.limits);
+        let group = ThreadGroup::new(self, &spec.container, Arc::clone(&pid), Arc::new(actions), spec.limits);
+        group.oom_score_adj.store(spec.oom_score_adj, Ordering::Relaxed);
         group.note_uid(image.creds.uid);
         // A job of an outer shell is not its session's leader.
-        let leader = self.own_init.clone().unwrap_or_else(|| Arc::clone(&pid));
+        let outer = self.own_init.clone().filter(|_| spec.place == Place::Main);
+        let is_job = outer.is_some();
+        let leader = outer.unwrap_or_else(|| Arc::clone(&pid));
         let session = Session::new(leader);
         let process_group = ProcessGroup::new(Arc::clone(&pid), Arc::clone(&session));
         if let Some(tty) = spec.tty {
@@ -78,14 +108,24 @@ impl Kernel {
         let task = new_task(self, &group, pid, Arc::new(image.creds), signals, &image.comm);
         let resources =
             Resources { mm: image.mm, files: spec.files, fs: spec.fs, namespaces: Arc::new(spec.namespaces) };
-        self.set_main_process(&group);
-        if self.own_init.is_some() {
+        if let Some(program) = spec.seccomp {
+            task.seccomp.begin_with(program);
+        }
+        self.watch(&group, spec.watcher);
+        if spec.place == Place::Main {
+            self.set_main_process(&group);
+        }
+        if is_job {
             self.tree.lock().job = Some(group.id());
         }
-        self.start_first_task(task, resources, image.regs, process_group, None).map_err(|error| {
-            tracing::error!(%error, "no host thread for the first process");
-            Errno::EAGAIN
-        })?;
+        self.start_first_task(Arc::clone(&task), resources, image.regs, process_group, None).map_err(
+            |error| {
+                tracing::error!(%error, "no host thread for a process");
+                self.unwatch(&group);
+                super::exit::abandon(self, &group, &task);
+                Errno::EAGAIN
+            },
+        )?;
         Ok(group)
     }
 }

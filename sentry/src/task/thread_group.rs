@@ -8,7 +8,7 @@ use abi::signal::{SigSet, Signal};
 use sync::Mutex;
 
 use super::usage::Usage;
-use super::{ControllingTty, Limits, Pid, Task};
+use super::{Container, ControllingTty, Limits, Pid, Task};
 use crate::Kernel;
 use crate::fs::cgroupfs::Cgroup;
 use crate::signal::{GroupSignals, SignalActions};
@@ -23,6 +23,8 @@ pub struct ThreadGroup {
     pub pid: Arc<Pid>,
     /// The kernel.
     pub kernel: Arc<Kernel>,
+    /// What the runtime outside counts it to.
+    pub container: Arc<Container>,
     /// Threads, pending signals, stop and exit state.
     pub signals: Mutex<GroupSignals, sync::levels::Signal>,
     /// Signal dispositions; shared with another process after clone(CLONE_SIGHAND) without CLONE_THREAD.
@@ -56,6 +58,7 @@ impl ThreadGroup {
     /// A process without threads.
     pub fn new(
         kernel: &Arc<Kernel>,
+        container: &Arc<Container>,
         pid: Arc<Pid>,
         actions: Arc<SignalActions>,
         limits: Limits,
@@ -64,6 +67,7 @@ impl ThreadGroup {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             pid,
             kernel: Arc::clone(kernel),
+            container: Arc::clone(container),
             signals: Mutex::default(),
             actions: Mutex::new(actions),
             signal_wait: WaitQueue::new(),

@@ -19,6 +19,7 @@ use std::sync::{Arc, Weak};
 use abi::Errno;
 
 use crate::fs::pseudo::{PseudoDir, PseudoSuper};
+use crate::task::Task;
 use crate::vfs::{Caller, Dentry, SuperBlock};
 use crate::vfs::{FileSystemType, MountRequest};
 use crate::{Kernel, Result};
@@ -52,4 +53,9 @@ impl FileSystemType for ProcFs {
         let root = root::Root::new(&sb, &kernel, &ns);
         Ok(Dentry::new_root(PseudoDir::inode(&sb, root)))
     }
+}
+
+/// The command line of a thread's process, each argument ended by a NUL; empty when its memory is gone.
+pub fn command_line(task: &Arc<Task>) -> Vec<u8> {
+    status::cmdline(task).unwrap_or_default()
 }

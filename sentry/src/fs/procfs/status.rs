@@ -258,8 +258,8 @@ pub(super) fn status(task: &Arc<Task>, ns: &PidNamespace) -> Result<Vec<u8>> {
         text,
         "CoreDumping:\t0\nTHP_enabled:\t1\nThreads:\t{threads}\nSigQ:\t{}/{limit}\nSigPnd:\t{:016x}\n\
          ShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\nCapInh:\t{:016x}\n\
-         CapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}\nSeccomp:\t0\n\
-         Seccomp_filters:\t0\n",
+         CapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}\nSeccomp:\t{}\n\
+         Seccomp_filters:\t{}\n",
         s.queued,
         s.pending.0,
         s.shared.0,
@@ -272,6 +272,8 @@ pub(super) fn status(task: &Arc<Task>, ns: &PidNamespace) -> Result<Vec<u8>> {
         creds.cap_bounding.0,
         creds.cap_ambient.0,
         u8::from(creds.no_new_privs),
+        task.seccomp.mode(),
+        task.seccomp.filter_count(),
     );
     let cpus = task.kernel().cpus.min(64);
     let mask = task.sched.lock().affinity[0] & if cpus == 64 { u64::MAX } else { (1 << cpus) - 1 };

@@ -1,0 +1,102 @@
+//! `runsc exec`: one more process in a container.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::container::{Settings, exec, relay};
+
+/// Options of `exec`.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "runsc exec [OPTIONS] ID PROGRAM [ARGS]...\n       runsc exec [OPTIONS] --process FILE ID",
+    after_help = "\
+Exit status:
+  that of the process, 128 + N when signal N killed it; 255 when it could not be started
+
+Example:
+  runsc exec --user 1000 web sh -c 'id'"
+)]
+pub struct Args {
+    /// Unix socket that the master of the terminal is sent to
+    #[arg(long, value_name = "PATH")]
+    console_socket: Option<PathBuf>,
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// Set an environment variable (may be repeated)
+    #[arg(long, short = 'e', value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Give the process a terminal
+    #[arg(long, short = 't')]
+    tty: bool,
+    /// User and group, by number or by name in the container
+    #[arg(long, short = 'u', value_name = "UID[:GID]|NAME")]
+    user: Option<String>,
+    /// More groups, by number (may be repeated, or separated by commas)
+    #[arg(long, short = 'g', value_name = "GID", value_delimiter = ',')]
+    additional_gids: Vec<u32>,
+    /// File with the specification of the process
+    #[arg(long, short = 'p', value_name = "FILE")]
+    process: Option<PathBuf>,
+    /// Return when the process runs
+    #[arg(long, short = 'd')]
+    detach: bool,
+    /// File that the pid of the process is written to
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// Accepted and without effect: the host's label says nothing in a sandbox
+    #[arg(long, value_name = "LABEL")]
+    process_label: Option<String>,
+    /// Accepted and without effect: the host's profile says nothing in a sandbox
+    #[arg(long, value_name = "PROFILE")]
+    apparmor: Option<String>,
+    /// The process can't gain rights by executing files
+    #[arg(long)]
+    no_new_privs: bool,
+    /// Add a capability (may be repeated, or separated by commas)
+    #[arg(long, short = 'c', value_name = "CAP", value_delimiter = ',')]
+    cap: Vec<String>,
+    /// Descriptors from 3 on that the process gets (only 0 is supported)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
+    /// Accepted and without effect: a sandbox has one cgroup
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<String>,
+    /// Execute in a paused container, once it is resumed (not supported)
+    #[arg(long)]
+    ignore_paused: bool,
+    /// The container, the program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "ID")]
+    command: Vec<String>,
+}
+
+/// Starts it, and unless detached, stays.
+pub fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
+    if args.preserve_fds > 0 {
+        anyhow::bail!("--preserve-fds is not supported; leave it out");
+    }
+    let mut command = args.command.into_iter();
+    let wanted = exec::Wanted {
+        id: command.next().unwrap_or_default(),
+        process: args.process,
+        args: command.collect(),
+        cwd: args.cwd,
+        env: args.env,
+        user: args.user,
+        groups: args.additional_gids,
+        capabilities: args.cap,
+        no_new_privileges: args.no_new_privs,
+        terminal: args.tty,
+        pid_file: args.pid_file,
+        console_socket: args.console_socket,
+        attached: !args.detach,
+    };
+    if wanted.attached {
+        relay::hold_signals()?;
+    }
+    let (monitor, master) = exec::exec(settings, &wanted)?;
+    if args.detach {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::from(relay::attend(&monitor, master)? as u8))
+}

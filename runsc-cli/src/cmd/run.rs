@@ -1,0 +1,54 @@
+//! `runsc run`: create, start, and unless detached, stay and delete.
+
+use std::process::ExitCode;
+
+use crate::container::delete::{Force, delete};
+use crate::container::store::Store;
+use crate::container::{Settings, create, relay, start};
+use crate::report;
+
+/// Options of `run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status:
+  that of the container's process, 128 + N when signal N killed it
+
+Example:
+  runsc run --bundle /bundles/web web")]
+pub struct Args {
+    #[command(flatten)]
+    common: super::create::Common,
+    /// Return when the container runs
+    #[arg(long, short = 'd')]
+    detach: bool,
+    /// Leave the container's state when it has ended
+    #[arg(long)]
+    keep: bool,
+    /// Accepted and without effect: orphans of the container are reaped in it
+    #[arg(long)]
+    no_subreaper: bool,
+}
+
+/// Runs it.
+pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
+    let store = Store::new(&settings.root);
+    if !args.detach {
+        relay::hold_signals()?;
+    }
+    let created = create::create(settings, &args.common.wanted(!args.detach)?)?;
+    let id = &args.common.id;
+    if let Err(error) = start::start(&store, id) {
+        if let Err(error) = delete(&store, id, Force::Yes) {
+            report::warn(&format!("cleaning up: {error:#}"));
+        }
+        return Err(error);
+    }
+    if args.detach {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let status = relay::attend(&created.monitor, created.master)?;
+    if !args.keep {
+        delete(&store, id, Force::Yes)?;
+    }
+    Ok(ExitCode::from(status as u8))
+}

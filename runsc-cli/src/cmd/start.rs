@@ -1,0 +1,20 @@
+//! `runsc start`: the process of a container that was created.
+
+use std::process::ExitCode;
+
+use crate::container::{Settings, start, store::Store};
+
+/// Options of `start`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  runsc start web")]
+pub struct Args {
+    /// The container
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// Starts it.
+pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
+    start::start(&Store::new(&settings.root), &args.id)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,134 @@
+//! `runsc update`: other limits for a container that is there.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use oci_spec::runtime::LinuxResources;
+use serde_json::{Map, Value, json};
+
+use crate::container::store::Store;
+use crate::container::{Settings, ask};
+use crate::report;
+use crate::sandbox::control::Request;
+
+/// Options of `update`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  runsc update --memory 268435456 web")]
+pub struct Args {
+    /// File with resources of the specification, `-` for standard input; the flags below go before it
+    #[arg(long, short = 'r', value_name = "FILE")]
+    resources: Option<PathBuf>,
+    /// Weight of block I/O, 10 to 1000
+    #[arg(long, value_name = "N")]
+    blkio_weight: Option<u16>,
+    /// Length of a CPU period, microseconds
+    #[arg(long, value_name = "US")]
+    cpu_period: Option<u64>,
+    /// CPU time in a period, microseconds
+    #[arg(long, value_name = "US", allow_hyphen_values = true)]
+    cpu_quota: Option<i64>,
+    /// Weight of CPU time
+    #[arg(long, value_name = "N")]
+    cpu_share: Option<u64>,
+    /// Length of a real-time period, microseconds
+    #[arg(long, value_name = "US")]
+    cpu_rt_period: Option<u64>,
+    /// Real-time in a period, microseconds
+    #[arg(long, value_name = "US", allow_hyphen_values = true)]
+    cpu_rt_runtime: Option<i64>,
+    /// CPUs
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
+    /// Memory nodes
+    #[arg(long, value_name = "LIST")]
+    cpuset_mems: Option<String>,
+    /// Memory, bytes
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory: Option<i64>,
+    /// Memory that is left when it gets scarce, bytes
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory_reservation: Option<i64>,
+    /// Memory and swap, bytes
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory_swap: Option<i64>,
+    /// Accepted and without effect: the host no longer has it
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    kernel_memory: Option<i64>,
+    /// Accepted and without effect: the host no longer has it
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    kernel_memory_tcp: Option<i64>,
+    /// Threads in the container
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pids_limit: Option<i64>,
+    /// The container
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// Sets them.
+pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
+    let resources = resources(args)?;
+    let store = Store::new(&settings.root);
+    let _locked = store.lock(&args.id)?;
+    let (_, saved) = store.load(&args.id)?;
+    let mut notes = Vec::new();
+    match &saved.cgroup {
+        Some(cgroup) => cgroup.limit(&resources, &mut notes)?,
+        None if resources.memory().is_some()
+            || resources.cpu().is_some()
+            || resources.block_io().is_some() =>
+        {
+            bail!(
+                "the container has no cgroup; create it with linux.cgroupsPath, and without --ignore-cgroups"
+            )
+        }
+        None => {}
+    }
+    if let Some(pids) = resources.pids() {
+        let max = if pids.limit() > 0 { pids.limit().unsigned_abs() } else { u64::MAX };
+        ask::ask(&store.dir(&saved.sandbox)?, &Request::LimitThreads { container: args.id.clone(), max })?;
+    }
+    for note in notes {
+        report::warn(&note);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn resources(args: &Args) -> anyhow::Result<LinuxResources> {
+    let mut value = match &args.resources {
+        None => json!({}),
+        Some(path) if path.as_os_str() == "-" => {
+            serde_json::from_reader(std::io::stdin()).context("resources on standard input; write JSON")?
+        }
+        Some(path) => {
+            let text = std::fs::read(path).with_context(|| format!("resources {}", path.display()))?;
+            serde_json::from_slice(&text)
+                .with_context(|| format!("resources {}; write JSON", path.display()))?
+        }
+    };
+    let Value::Object(fields) = &mut value else { bail!("resources are no object; write one") };
+    let mut set = |kind: &str, name: &str, value: Option<Value>| {
+        let (Some(value), Value::Object(kind)) =
+            (value, fields.entry(kind).or_insert_with(|| Value::Object(Map::new())))
+        else {
+            return;
+        };
+        kind.insert(name.to_owned(), value);
+    };
+    set("blockIO", "weight", args.blkio_weight.map(Value::from));
+    set("cpu", "period", args.cpu_period.map(Value::from));
+    set("cpu", "quota", args.cpu_quota.map(Value::from));
+    set("cpu", "shares", args.cpu_share.map(Value::from));
+    set("cpu", "realtimePeriod", args.cpu_rt_period.map(Value::from));
+    set("cpu", "realtimeRuntime", args.cpu_rt_runtime.map(Value::from));
+    set("cpu", "cpus", args.cpuset_cpus.clone().map(Value::from));
+    set("cpu", "mems", args.cpuset_mems.clone().map(Value::from));
+    set("memory", "limit", args.memory.map(Value::from));
+    set("memory", "reservation", args.memory_reservation.map(Value::from));
+    set("memory", "swap", args.memory_swap.map(Value::from));
+    set("pids", "limit", args.pids_limit.map(Value::from));
+    // What nothing was said of is not there.
+    fields.retain(|_, value| value.as_object().is_none_or(|object| !object.is_empty()));
+    serde_json::from_value(value).context("resources")
+}

@@ -1,0 +1,431 @@
+//! Creating a container: its directory, its cgroups, its monitor with Sentry and Gofer, and the hooks in between. What fails
+//! takes away what was made before it.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use host::process::Child;
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+
+use super::monitor::{self, Go, Job, MakerEnd, Plan, Word};
+use super::namespaces::{self, Network};
+use super::state_file::{self, HostProcess, Saved, Stage};
+use super::store::{Locked, Store};
+use super::{Settings, ask, clock, console, delete, hooks};
+use crate::cgroup::Cgroup;
+use crate::config::{self, Container, GoferConfig, SentryConfig, StartHook, Text};
+use crate::report;
+use crate::sandbox::{namespace, streams};
+use crate::spec::mounts::RootWrites;
+use crate::spec::{self, Bundle};
+
+/// What is to be created.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its id.
+    pub id: String,
+    /// Its bundle.
+    pub bundle: PathBuf,
+    /// Where the monitor's pid is written.
+    pub pid_file: Option<PathBuf>,
+    /// Where the master of its terminal is sent.
+    pub console_socket: Option<PathBuf>,
+    /// Whether the command stays, and keeps the master itself.
+    pub attached: bool,
+}
+
+/// What was created.
+#[derive(Debug)]
+pub struct Created {
+    /// Its monitor, a child of this process.
+    pub monitor: Child,
+    /// The master of its terminal, for a command that stays.
+    pub master: Option<OwnedFd>,
+}
+
+/// Takes away what was made, unless all went well.
+struct Undo<'a> {
+    store: &'a Store,
+    locked: &'a Locked,
+    saved: Saved,
+    done: bool,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        if let Err(error) = delete::destroy(self.store, &self.saved) {
+            report::warn(&format!("cleaning up: {error}"));
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.locked.dir) {
+            report::warn(&format!("cleaning up {}: {error}", self.locked.dir.display()));
+        }
+    }
+}
+
+/// Creates a container.
+pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
+    let started_ns = config::monotonic_ns();
+    let mut bundle = Bundle::load(&wanted.bundle)?;
+    for note in &bundle.notes {
+        report::warn(note);
+    }
+    let spec = &bundle.spec;
+    spec::check::check(spec)?;
+    let Some(process) = spec.process() else { bail!("process is missing from config.json; name a program") };
+    let terminal = process.terminal().unwrap_or(false);
+    match (&wanted.console_socket, terminal) {
+        (None, true) if !wanted.attached => {
+            bail!("cannot allocate tty if runc will detach without setting console socket")
+        }
+        (Some(_), false) => bail!("cannot use console socket if runc will not detach or allocate tty"),
+        _ => {}
+    }
+    let store = Store::new(&settings.root);
+    let sandbox = sandbox_of(spec, &wanted.id);
+    let mut notes = Vec::new();
+    let writes = if settings.root_in_memory { RootWrites::InMemory } else { RootWrites::Kept };
+    let (container, gofer) = convert(&bundle, &wanted.id, writes, settings, &mut notes)?;
+    for note in notes.drain(..) {
+        report::warn(&note);
+    }
+    let network = namespaces::network(spec)?;
+    let log = settings.debug_log.as_deref().map(crate::log::open).transpose().context("--debug-log")?;
+
+    let locked = store.make(&wanted.id)?;
+    let saved = Saved {
+        oci_version: spec.version().clone(),
+        id: wanted.id.clone(),
+        monitor: None,
+        helpers: Vec::new(),
+        stage: Stage::Creating,
+        bundle: bundle.dir.clone(),
+        rootfs: bundle.rootfs()?,
+        created: clock::now(),
+        owner: owner(),
+        sandbox: sandbox.clone(),
+        cgroup: None,
+        annotations: annotations(spec),
+    };
+    let mut undo = Undo { store: &store, locked: &locked, saved, done: false };
+    undo.saved.write(&locked.dir)?;
+    let text = std::mem::take(&mut bundle.text);
+    let config = locked.dir.join(state_file::CONFIG);
+    std::fs::write(&config, text).map_err(super::disk(&config, "writing"))?;
+    let spec = &bundle.spec;
+    if !settings.ignore_cgroups {
+        undo.saved.cgroup = make_cgroup(spec, &wanted.id)?;
+        if let Some(cgroup) = &undo.saved.cgroup {
+            // Known before it is made, so that it is found whoever is killed.
+            undo.saved.write(&locked.dir)?;
+            cgroup.create()?;
+            if let Some(resources) = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {
+                cgroup.limit(resources, &mut notes)?;
+            }
+            for note in notes.drain(..) {
+                report::warn(&note);
+            }
+        }
+    }
+
+    let console = terminal
+        .then(|| console::open(console_size(spec), container.process.user.uid))
+        .transpose()
+        .context("a terminal")?;
+    let mut not_kept = vec![locked.number()];
+    let mut master = None;
+    let mut slave = None;
+    if let Some(console) = console {
+        match &wanted.console_socket {
+            Some(path) => console::send(path, &console).with_context(|| {
+                format!("console socket {}; the engine has to listen there", path.display())
+            })?,
+            None => not_kept.push(console.master.as_raw_fd()),
+        }
+        slave = Some(console.slave);
+        // With a socket, the engine's is the only one from now on.
+        master = wanted.console_socket.is_none().then_some(console.master);
+    }
+    let (stdio, terminal_of_session) = match slave {
+        Some(slave) => (streams::of_terminal(&slave)?, Some(slave)),
+        None => (streams::for_sandbox()?, None),
+    };
+    let mut container = container;
+    container.streams = stdio.each_ref().map(|stream| stream.seen);
+    let has_hooks = spec.hooks().as_ref().is_some_and(|all| {
+        [all.create_runtime(), all.create_container(), prestart(all)]
+            .iter()
+            .any(|hooks| !hooks.as_deref().unwrap_or_default().is_empty())
+    });
+    // The sandbox's processes make a namespace of their own: the host's is only looked at from outside.
+    let network = if has_hooks || matches!(network, Network::At(_)) { network } else { Network::Host };
+    let plan = Plan {
+        job: job(settings, &store, sandbox, container, gofer, log.is_some(), started_ns)?,
+        stdio,
+        terminal: terminal_of_session,
+        cgroup: undo.saved.cgroup.clone(),
+        network,
+        hooks: has_hooks,
+        dir: Some(locked.dir.clone()),
+        log,
+        started_ns,
+        not_kept,
+    };
+    let (monitor, line) = monitor::start(plan).context("starting the monitor")?;
+    undo.saved.monitor = HostProcess::of(monitor.pid());
+    undo.saved.write(&locked.dir)?;
+    let program = process_name(spec);
+    if has_hooks {
+        match line.receive()? {
+            Some(Word::Ready) => {}
+            other => return Err(failure(other, &program)),
+        }
+        run_hooks(spec, &undo.saved, monitor.pid())?;
+        line.send(&Go::On)?;
+    }
+    undo.saved.helpers = created(&line, &program)?;
+    undo.saved.stage = Stage::Created;
+    if let Some(path) = &wanted.pid_file {
+        write_pid(path, monitor.pid())?;
+    }
+    undo.saved.write(&locked.dir)?;
+    line.send(&Go::Stay)?;
+    undo.done = true;
+    Ok(Created { monitor, master })
+}
+
+/// Writes a pid where the engine looks for it.
+pub fn write_pid(path: &Path, pid: i32) -> anyhow::Result<()> {
+    state_file::write_whole(path, pid.to_string().as_bytes())
+        .with_context(|| format!("pid file {}", path.display()))
+}
+
+/// Waits until a monitor says that it is done; what it has started.
+pub fn created(line: &MakerEnd, program: &str) -> anyhow::Result<Vec<HostProcess>> {
+    match line.receive()? {
+        Some(Word::Done(helpers)) => Ok(helpers.into_iter().filter_map(HostProcess::of).collect()),
+        other => Err(failure(other, program)),
+    }
+}
+
+fn failure(word: Option<Word>, program: &str) -> anyhow::Error {
+    match word {
+        Some(Word::NotStarted { missing: true, .. }) if !program.contains('/') => {
+            anyhow::anyhow!(
+                "unable to start container process: exec: {program:?}: executable file not found in $PATH"
+            )
+        }
+        Some(Word::NotStarted { missing: true, .. }) => anyhow::anyhow!(
+            "unable to start container process: exec: {program:?}: stat {program}: no such file or directory"
+        ),
+        Some(Word::NotStarted { why, .. }) => {
+            anyhow::anyhow!("unable to start container process: exec: {program:?}: {why}")
+        }
+        Some(Word::Failed(why)) => anyhow::anyhow!(why),
+        other => anyhow::anyhow!("the monitor ended early ({other:?}); see --debug-log"),
+    }
+}
+
+fn process_name(spec: &Spec) -> String {
+    let args = spec.process().as_ref().and_then(|process| process.args().as_ref());
+    args.and_then(|args| args.first()).cloned().unwrap_or_default()
+}
+
+#[allow(deprecated, reason = "engines still use it")]
+fn prestart(all: &oci_spec::runtime::Hooks) -> &Option<Vec<oci_spec::runtime::Hook>> {
+    all.prestart()
+}
+
+fn run_hooks(spec: &Spec, saved: &Saved, pid: i32) -> anyhow::Result<()> {
+    let Some(all) = spec.hooks() else { return Ok(()) };
+    let state = hooks::state(saved, pid, "creating");
+    hooks::run("prestart", prestart(all), &state)?;
+    hooks::run("createRuntime", all.create_runtime(), &state)?;
+    hooks::run("createContainer", all.create_container(), &state)?;
+    Ok(())
+}
+
+fn job(
+    settings: &Settings,
+    store: &Store,
+    sandbox: String,
+    container: Container,
+    gofer: GoferConfig,
+    log: bool,
+    started_ns: u64,
+) -> anyhow::Result<Job> {
+    if sandbox != container.id {
+        let dir = store.dir(&sandbox)?;
+        if !dir.join(state_file::SOCKET).exists() {
+            bail!("there is no sandbox {sandbox} to join; create it first");
+        }
+        return Ok(Job::Container { container: Box::new(container), gofer, sandbox: dir });
+    }
+    let listener = ask::listen(&store.dir(&container.id)?).context("the sandbox's socket")?;
+    let own_name = || rustix::system::uname().nodename().to_bytes().to_vec().into();
+    let sentry = SentryConfig {
+        started_ns,
+        log,
+        identity: namespace::identity(),
+        platform: settings.platform,
+        hostname: container.hostname.clone().unwrap_or_else(own_name),
+        strace: settings.strace,
+        profile: false,
+        mounts: Vec::new(),
+        streams: Default::default(),
+        process: None,
+        container: Some(container),
+    };
+    Ok(Job::Sandbox { sentry: Box::new(sentry), gofer, listener })
+}
+
+/// What the bundle means for Sentry and Gofer.
+fn convert(
+    bundle: &Bundle,
+    id: &str,
+    writes: RootWrites,
+    settings: &Settings,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<(Container, GoferConfig)> {
+    let spec = &bundle.spec;
+    let Some(process) = spec.process() else { bail!("process is missing from config.json; name a program") };
+    let linux = spec.linux().as_ref();
+    let mounts = spec::mounts::convert(bundle, writes)?;
+    let rootfs = bundle.rootfs()?;
+    let filter = linux.and_then(|linux| linux.seccomp().as_ref());
+    let texts = |paths: Option<&Vec<String>>| paths.into_iter().flatten().cloned().map(Text::Utf8).collect();
+    let pids =
+        linux.and_then(|linux| linux.resources().as_ref()).and_then(|resources| resources.pids().as_ref());
+    let read_only_root = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
+    if read_only_root && writes == RootWrites::Kept {
+        super::mount_points::make(&rootfs, &mounts.mounts, &mounts.trees);
+    }
+    let sysctl = linux.and_then(|linux| linux.sysctl().clone()).unwrap_or_default();
+    let container = Container {
+        id: id.to_owned(),
+        hostname: spec.hostname().clone().filter(|name| !name.is_empty()).map(Text::Utf8),
+        domainname: spec.domainname().clone().filter(|name| !name.is_empty()).map(Text::Utf8),
+        shares_pids: namespaces::shares_pids(spec),
+        mounts: mounts.mounts,
+        read_only_root,
+        devices: linux
+            .and_then(|linux| linux.devices().as_ref())
+            .into_iter()
+            .flatten()
+            .map(spec::mounts::device)
+            .collect(),
+        masked_paths: texts(linux.and_then(|linux| linux.masked_paths().as_ref())),
+        read_only_paths: texts(linux.and_then(|linux| linux.readonly_paths().as_ref())),
+        sysctl: sysctl.into_iter().collect(),
+        max_threads: pids.map(|pids| pids.limit()).filter(|limit| *limit > 0).map(i64::unsigned_abs),
+        streams: Default::default(),
+        process: spec::process::convert(process, filter, &rootfs, notes)?,
+        start_hooks: start_hooks(bundle, id),
+    };
+    let gofer = GoferConfig {
+        log: settings.debug_log.is_some(),
+        identity: namespace::identity(),
+        trees: mounts.trees,
+        id_maps: id_maps(spec),
+    };
+    Ok((container, gofer))
+}
+
+fn start_hooks(bundle: &Bundle, id: &str) -> Vec<StartHook> {
+    let all = bundle.spec.hooks().as_ref().and_then(|all| all.start_container().as_ref());
+    let state = serde_json::json!({
+        "ociVersion": bundle.spec.version(),
+        "id": id,
+        "status": "created",
+        "pid": 1,
+        "bundle": bundle.dir,
+        "annotations": annotations(&bundle.spec),
+    });
+    let texts = |strings: &Option<Vec<String>>| strings.iter().flatten().cloned().map(Text::Utf8).collect();
+    let hook = |hook: &oci_spec::runtime::Hook| StartHook {
+        path: hook.path().clone().into(),
+        args: texts(hook.args()),
+        env: texts(hook.env()),
+        state: Text::Utf8(state.to_string()),
+        timeout_ms: hook.timeout().filter(|s| *s > 0).map(|s| s.unsigned_abs() * 1000),
+    };
+    all.into_iter().flatten().map(hook).collect()
+}
+
+/// The mappings of a container with a user namespace of its own.
+fn id_maps(spec: &Spec) -> Option<[Vec<config::IdMap>; 2]> {
+    let linux = spec.linux().as_ref()?;
+    let own =
+        linux.namespaces().as_ref()?.iter().any(|namespace| namespace.typ() == LinuxNamespaceType::User);
+    let convert = |maps: &Option<Vec<LinuxIdMapping>>| -> Vec<config::IdMap> {
+        let one = |map: &LinuxIdMapping| config::IdMap {
+            inside: map.container_id(),
+            outside: map.host_id(),
+            count: map.size(),
+        };
+        maps.iter().flatten().map(one).collect()
+    };
+    let maps = [convert(linux.uid_mappings()), convert(linux.gid_mappings())];
+    (own && maps.iter().all(|maps| !maps.is_empty())).then_some(maps)
+}
+
+/// Cgroups, where the engine names some or wants limits.
+fn make_cgroup(spec: &Spec, id: &str) -> anyhow::Result<Option<Cgroup>> {
+    let Some(linux) = spec.linux() else { return Ok(None) };
+    let named = linux
+        .cgroups_path()
+        .as_ref()
+        .map(|path| path.to_string_lossy().into_owned())
+        .filter(|path| !path.is_empty());
+    let limits = linux.resources().as_ref().is_some_and(|resources| {
+        resources.memory().is_some()
+            || resources.cpu().is_some()
+            || resources.pids().is_some()
+            || resources.block_io().is_some()
+            || resources.hugepage_limits().as_ref().is_some_and(|limits| !limits.is_empty())
+            || resources.unified().as_ref().is_some_and(|limits| !limits.is_empty())
+    });
+    match named {
+        Some(path) => Ok(Some(Cgroup::find(&path)?)),
+        None if limits => Ok(Some(Cgroup::find(&format!("/{id}"))?)),
+        None => Ok(None),
+    }
+}
+
+fn console_size(spec: &Spec) -> Option<(u16, u16)> {
+    let size = spec.process().as_ref()?.console_size()?;
+    Some((size.height().min(u64::from(u16::MAX)) as u16, size.width().min(u64::from(u16::MAX)) as u16))
+}
+
+fn annotations(spec: &Spec) -> BTreeMap<String, String> {
+    spec.annotations().iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// The container whose sandbox this one is in, by the annotations of Kubernetes' runtimes: itself, or the pod's first.
+fn sandbox_of(spec: &Spec, id: &str) -> String {
+    const KEYS: [(&str, &str); 2] = [
+        ("io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"),
+        ("io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"),
+    ];
+    let Some(annotations) = spec.annotations() else { return id.to_owned() };
+    for (kind, sandbox) in KEYS {
+        if annotations.get(kind).is_some_and(|kind| kind == "container")
+            && let Some(sandbox) = annotations.get(sandbox)
+        {
+            return sandbox.clone();
+        }
+    }
+    id.to_owned()
+}
+
+/// The name of this process's user, as `list` shows it.
+fn owner() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let line = passwd.lines().find(|line| line.split(':').nth(2).and_then(|id| id.parse().ok()) == Some(uid));
+    line.and_then(|line| line.split(':').next()).map_or_else(|| format!("#{uid}"), str::to_owned)
+}

@@ -1,0 +1,111 @@
+//! Removing a container, and all that is left of it on the host.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::state_file::{self, HostProcess, Saved};
+use super::status::{Status, status};
+use super::store::Store;
+use super::{ContainerError, ask, disk, hooks};
+use crate::report;
+use crate::sandbox::control::Request;
+use crate::spec;
+
+/// So long the host has to end a process that was killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether a container that runs is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// Yes, and one that is not there is no error.
+    Yes,
+    /// No.
+    No,
+}
+
+/// Deletes a container.
+pub fn delete(store: &Store, id: &str, force: Force) -> anyhow::Result<()> {
+    let locked = match store.lock(id) {
+        Err(ContainerError::Missing) if force == Force::Yes => return Ok(()),
+        locked => locked?,
+    };
+    let saved = match store.load(id) {
+        Ok((_, saved)) => Some(saved),
+        // Its maker was killed before it wrote anything but the directory.
+        Err(ContainerError::Missing) if force == Force::Yes => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(saved) = &saved {
+        match status(store, saved) {
+            Status::Stopped => {}
+            _ if force == Force::Yes => {}
+            Status::Created => {}
+            other => {
+                let text = format!("cannot delete container {id} that is not stopped: {}", other.as_str());
+                return Err(ContainerError::State(text).into());
+            }
+        }
+        destroy(store, saved)?;
+    }
+    let spec = spec::read(&locked.dir.join(state_file::CONFIG)).ok();
+    remove_dir(&locked.dir)?;
+    if let (Some(saved), Some(text)) = (&saved, spec)
+        && let Ok((spec, _)) = spec::parse(Path::new(state_file::CONFIG), &text)
+        && let Some(all) = spec.hooks()
+        && let Err(error) = hooks::run("poststop", all.poststop(), &hooks::state(saved, 0, "stopped"))
+    {
+        report::warn(&error.to_string());
+    }
+    Ok(())
+}
+
+/// Ends what a container has on the host: its processes and its cgroups.
+pub fn destroy(store: &Store, saved: &Saved) -> Result<(), ContainerError> {
+    for process in saved.monitor.iter().chain(&saved.helpers) {
+        kill(*process)?;
+    }
+    if !saved.began_sandbox()
+        && let Ok(dir) = store.dir(&saved.sandbox)
+        && dir.join(state_file::SOCKET).exists()
+    {
+        // An error: the sandbox is gone, and the container with it.
+        let _ = ask::ask(&dir, &Request::Remove { container: saved.id.clone() });
+    }
+    if let Some(cgroup) = &saved.cgroup {
+        cgroup.remove().map_err(|error| ContainerError::Refused(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Kills a process, and waits for its end.
+fn kill(process: HostProcess) -> Result<(), ContainerError> {
+    if !process.is_alive() {
+        return Ok(());
+    }
+    let proc = Path::new("/proc");
+    let Ok(pidfd) = host::process::pidfd_open(process.pid) else { return Ok(()) };
+    // The number may have been given to another process before the descriptor was opened.
+    if !process.is_alive() {
+        return Ok(());
+    }
+    match host::process::pidfd_send_signal(&pidfd, libc::SIGKILL) {
+        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+            return Err(disk(proc, "killing the sandbox")(error));
+        }
+        _ => {}
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while process.is_alive() {
+        if Instant::now() > deadline {
+            return Err(disk(proc, "waiting for the end of the sandbox")(io::ErrorKind::TimedOut.into()));
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    Ok(())
+}
+
+/// Takes the directory away, the state last, so that whoever is killed meanwhile leaves something to delete.
+fn remove_dir(dir: &Path) -> Result<(), ContainerError> {
+    std::fs::remove_dir_all(dir).map_err(disk(dir, "removing it"))
+}

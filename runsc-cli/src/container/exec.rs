@@ -1,0 +1,183 @@
+//! One more process in a container.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use host::process::Child;
+
+use super::create::{created, write_pid};
+use super::monitor::{self, Go, Job, Plan};
+use super::namespaces::Network;
+use super::state_file;
+use super::status::{Status, status};
+use super::store::Store;
+use super::{Settings, console};
+use crate::config::{self, Text};
+use crate::report;
+use crate::sandbox::control::Exec;
+use crate::sandbox::{streams, user};
+use crate::spec;
+
+/// What is to run.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The container.
+    pub id: String,
+    /// The specification of the process; the container's own, changed by what follows, without one.
+    pub process: Option<PathBuf>,
+    /// Name and arguments.
+    pub args: Vec<String>,
+    /// Working directory.
+    pub cwd: Option<PathBuf>,
+    /// `NAME=value` strings, added.
+    pub env: Vec<String>,
+    /// User and group.
+    pub user: Option<String>,
+    /// Groups, added.
+    pub groups: Vec<u32>,
+    /// Capabilities, added.
+    pub capabilities: Vec<String>,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privileges: bool,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// Where the monitor's pid is written.
+    pub pid_file: Option<PathBuf>,
+    /// Where the master of its terminal is sent.
+    pub console_socket: Option<PathBuf>,
+    /// Whether the command stays.
+    pub attached: bool,
+}
+
+/// Starts it; its monitor, a child of this process, and the master of its terminal for a command that stays.
+pub fn exec(settings: &Settings, wanted: &Wanted) -> anyhow::Result<(Child, Option<OwnedFd>)> {
+    let store = Store::new(&settings.root);
+    let (dir, saved) = store.load(&wanted.id)?;
+    match status(&store, &saved) {
+        Status::Running => {}
+        Status::Paused => bail!("cannot exec in a paused container"),
+        Status::Stopped => bail!("cannot exec in a stopped container"),
+        Status::Created | Status::Creating => {
+            bail!("cannot exec in a container that has not been started; start it")
+        }
+    }
+    let path = dir.join(state_file::CONFIG);
+    let (spec, _) = spec::parse(&path, &spec::read(&path)?)?;
+    let linux = spec.linux().as_ref();
+    let filter = linux.and_then(|linux| linux.seccomp().as_ref());
+    let mut notes = Vec::new();
+    let (process, terminal, size) = match &wanted.process {
+        Some(path) => {
+            let (process, mut found) = spec::parse_process(path)?;
+            notes.append(&mut found);
+            let size = process.console_size();
+            let terminal = process.terminal().unwrap_or(false) || wanted.terminal;
+            (spec::process::convert(&process, filter, &saved.rootfs, &mut notes)?, terminal, size)
+        }
+        None => {
+            let Some(process) = spec.process() else {
+                bail!("the container has no process; please report this")
+            };
+            let mut process = spec::process::convert(process, filter, &saved.rootfs, &mut notes)?;
+            change(&mut process, wanted, &saved.rootfs)?;
+            (process, wanted.terminal, None)
+        }
+    };
+    for note in notes {
+        report::warn(&note);
+    }
+    if terminal && !wanted.attached && wanted.console_socket.is_none() {
+        bail!("cannot allocate tty if runc will detach without setting console socket");
+    }
+    let program = process.args.first().map(|name| name.display().into_owned()).unwrap_or_default();
+    let size = size.map(|size| (size.height() as u16, size.width() as u16));
+    let console =
+        terminal.then(|| console::open(size, process.user.uid)).transpose().context("a terminal")?;
+    let mut not_kept = Vec::new();
+    let (mut master, mut slave) = (None, None);
+    if let Some(console) = console {
+        match &wanted.console_socket {
+            Some(path) => console::send(path, &console).with_context(|| {
+                format!("console socket {}; the engine has to listen there", path.display())
+            })?,
+            None => not_kept.push(console.master.as_raw_fd()),
+        }
+        slave = Some(console.slave);
+        master = wanted.console_socket.is_none().then_some(console.master);
+    }
+    let (stdio, session) = match slave {
+        Some(slave) => (streams::of_terminal(&slave)?, Some(slave)),
+        None => (streams::for_sandbox()?, None),
+    };
+    let seen = stdio.each_ref().map(|stream| stream.seen);
+    let job = Job::Exec {
+        exec: Box::new(Exec { process, streams: seen }),
+        container: wanted.id.clone(),
+        sandbox: store.dir(&saved.sandbox)?,
+    };
+    let plan = Plan {
+        job,
+        stdio,
+        terminal: session,
+        cgroup: saved.cgroup.clone(),
+        network: Network::Host,
+        hooks: false,
+        dir: None,
+        log: None,
+        started_ns: config::monotonic_ns(),
+        not_kept,
+    };
+    let (monitor, line) = monitor::start(plan).context("starting the monitor")?;
+    if let Err(error) = created(&line, &program) {
+        // It ends by itself.
+        let _ = monitor.wait();
+        return Err(error);
+    }
+    if let Some(path) = &wanted.pid_file {
+        write_pid(path, monitor.pid())?;
+    }
+    line.send(&Go::Stay)?;
+    Ok((monitor, master))
+}
+
+/// Makes of the container's process the one that is wanted.
+fn change(process: &mut config::Process, wanted: &Wanted, rootfs: &std::path::Path) -> anyhow::Result<()> {
+    if wanted.args.is_empty() {
+        bail!("process args cannot be empty; name a program");
+    }
+    process.args = wanted.args.iter().cloned().map(Text::Utf8).collect();
+    if let Some(cwd) = &wanted.cwd {
+        process.cwd = cwd.clone().into();
+    }
+    if let Some(name) = &wanted.user {
+        let groups = std::mem::take(&mut process.user.groups);
+        process.user = user::find(Some(name), rootfs)?;
+        process.user.groups.extend(groups);
+        let home = user::home(process.user.uid, rootfs).unwrap_or_else(|| "/".to_owned());
+        process.env.retain(|entry| !entry.as_bytes().starts_with(b"HOME="));
+        process.env.push(Text::Utf8(format!("HOME={home}")));
+    }
+    process.user.groups.extend(&wanted.groups);
+    for entry in &wanted.env {
+        let name = entry.split('=').next().unwrap_or_default();
+        let same = |old: &Text| old.as_bytes().split(|byte| *byte == b'=').next() == Some(name.as_bytes());
+        process.env.retain(|old| !same(old));
+        process.env.push(Text::Utf8(entry.clone()));
+    }
+    if let Some(sets) = &mut process.capabilities {
+        for name in &wanted.capabilities {
+            let bit = spec::process::bit(name);
+            if bit == 0 {
+                bail!("--cap {name}: no such capability; see capabilities(7)");
+            }
+            for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+                *set |= bit;
+            }
+        }
+    }
+    if wanted.no_new_privileges {
+        process.no_new_privileges = true;
+    }
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! The host process that stands for a container, or for a process that was added to one: its pid is what engines get, its
+//! exit status the container's, and with it everything dies that it started.
+//!
+//! It is a fork of the command line, which goes away; the engine's subreaper becomes its parent. It passes signals on, and
+//! those of the terminal, whose session it leads.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use host::namespace::Namespaces;
+use host::process::{Child, exit_now};
+use host::signal::{self, SignalSet};
+use serde::{Deserialize, Serialize};
+
+use super::namespaces::{self, Network};
+use super::{ask, state_file};
+use crate::cgroup::Cgroup;
+use crate::config::{self, Container, GoferConfig, SentryConfig};
+use crate::log::Timeline;
+use crate::sandbox::control::{Channel, CommandEnd, Ended, Event, Exec, Order, Request, Target, socketpair};
+use crate::sandbox::supervise::{LAST_WORD, died, forwarded, wait};
+use crate::sandbox::{GoferProcess, Sandbox, Streams, streams};
+
+/// Exit status when the sandbox broke: as if it had been killed.
+const BROKEN: i32 = 137;
+
+/// What a monitor tells its maker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Word {
+    /// It is in its cgroup and namespaces: hooks may run.
+    Ready,
+    /// The container is created, or the added process runs: the host processes that this one started.
+    Done(Vec<i32>),
+    /// There is no program to run.
+    NotStarted {
+        /// Whether there is no such file.
+        missing: bool,
+        /// Why.
+        why: String,
+    },
+    /// It can't be done.
+    Failed(String),
+}
+
+/// What its maker tells a monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Go {
+    /// The hooks have run.
+    On,
+    /// All that belongs to it is written down: it may stay.
+    Stay,
+}
+
+/// The maker's end.
+pub type MakerEnd = Channel<Go, Word>;
+type MonitorEnd = Channel<Word, Go>;
+
+/// What a monitor holds.
+#[derive(Debug)]
+pub enum Job {
+    /// The first container of a sandbox.
+    Sandbox {
+        /// For its Sentry.
+        sentry: Box<SentryConfig>,
+        /// For its Gofer.
+        gofer: GoferConfig,
+        /// The socket of the sandbox.
+        listener: OwnedFd,
+    },
+    /// A further one.
+    Container {
+        /// The container.
+        container: Box<Container>,
+        /// For its Gofer.
+        gofer: GoferConfig,
+        /// Where the sandbox has its socket.
+        sandbox: PathBuf,
+    },
+    /// A process in a container that runs.
+    Exec {
+        /// The process.
+        exec: Box<Exec>,
+        /// The container.
+        container: String,
+        /// Where its sandbox has its socket.
+        sandbox: PathBuf,
+    },
+}
+
+/// What a monitor is to do.
+#[derive(Debug)]
+pub struct Plan {
+    /// What it holds.
+    pub job: Job,
+    /// Standard streams of the process.
+    pub stdio: [streams::Stream; 3],
+    /// Its terminal, which the monitor's session takes.
+    pub terminal: Option<OwnedFd>,
+    /// The cgroups that all of it is in.
+    pub cgroup: Option<Cgroup>,
+    /// The network namespace that hooks find it in.
+    pub network: Network,
+    /// Whether its maker has something to do once it is in its place.
+    pub hooks: bool,
+    /// Where the end is noted.
+    pub dir: Option<PathBuf>,
+    /// The debug log.
+    pub log: Option<File>,
+    /// When the command began.
+    pub started_ns: u64,
+    /// Descriptors of its maker that it must not keep open.
+    pub not_kept: Vec<RawFd>,
+}
+
+/// Starts a monitor.
+pub fn start(plan: Plan) -> io::Result<(Child, MakerEnd)> {
+    let (own_end, its_end) = socketpair()?;
+    let (own, its) = (own_end, MonitorEnd::new(its_end));
+    let own_number = std::os::fd::AsRawFd::as_raw_fd(&own);
+    let child = host::process::fork(Namespaces::empty(), move || {
+        // Owned by the maker's side of the fork; this side ends without looking at them again.
+        for number in plan.not_kept.iter().copied().chain([own_number]) {
+            let _ = host::process::close_range(number, number);
+        }
+        let dir = plan.dir.clone();
+        let status = match run(plan, &its) {
+            Ok(ended) => {
+                if let Some(dir) = dir
+                    && let Err(error) = state_file::write_ended(&dir, ended)
+                {
+                    tracing::warn!("monitor: {error}");
+                }
+                status(ended)
+            }
+            Err(error) => {
+                tracing::error!("monitor: {error:#}");
+                // An error: its maker has gone, since all went well until now.
+                let _ = its.send(&Word::Failed(format!("{error:#}")));
+                BROKEN
+            }
+        };
+        exit_now(status)
+    })?;
+    Ok((child, MakerEnd::new(own)))
+}
+
+/// The exit status for an end.
+pub fn status(ended: Ended) -> i32 {
+    match ended {
+        Ended::Exited(status) => status.into(),
+        Ended::Killed(signal) => 128 + signal,
+    }
+}
+
+/// What was started, and dies with this process.
+enum Held {
+    Sandbox(Sandbox),
+    Other { control: CommandEnd, gofer: Option<GoferProcess> },
+}
+
+fn run(plan: Plan, maker: &MonitorEnd) -> anyhow::Result<Ended> {
+    signal::block(&SignalSet::all()).context("sigprocmask")?;
+    host::process::setsid().context("setsid")?;
+    if let Some(terminal) = &plan.terminal {
+        rustix::process::ioctl_tiocsctty(terminal).context("taking the terminal")?;
+    }
+    if let Some(cgroup) = &plan.cgroup {
+        cgroup.join()?;
+    }
+    namespaces::enter(&plan.network).context("network namespace")?;
+    if plan.hooks {
+        maker.send(&Word::Ready)?;
+        match maker.receive()? {
+            Some(Go::On) => {}
+            _ => bail!("the command went away"),
+        }
+    }
+    let held = start_job(&plan)?;
+    let Plan { stdio, terminal, log, .. } = plan;
+    // The other end of a pipe is to see the end when the guest closes it.
+    drop((stdio, log));
+    hide_streams().context("/dev/null")?;
+    match held.first_event()? {
+        Event::Created | Event::Running => maker.send(&Word::Done(held.pids()))?,
+        Event::NotStarted { missing, why } => {
+            maker.send(&Word::NotStarted { missing, why })?;
+            return Ok(Ended::Killed(libc::SIGKILL));
+        }
+        Event::Failed(why) => bail!("{}", held.failure(why)),
+        // A process that was added has ended before it was told that it runs.
+        Event::Ended(ended) => {
+            maker.send(&Word::Done(Vec::new()))?;
+            let _ = maker.receive()?;
+            return Ok(ended);
+        }
+        other => bail!("the sentry answered {other:?}; please report this"),
+    }
+    match maker.receive()? {
+        Some(Go::Stay) => {}
+        _ => bail!("the command went away"),
+    }
+    let ended = held.follow()?;
+    drop(terminal);
+    Ok(ended)
+}
+
+fn start_job(plan: &Plan) -> anyhow::Result<Held> {
+    let stdio = plan.stdio.each_ref().map(|stream| stream.fd.as_fd());
+    let null = File::options().write(true).open("/dev/null").context("/dev/null")?;
+    let strace = plan.log.as_ref().map_or(null.as_fd(), File::as_fd);
+    let mut timeline = Timeline::new(plan.started_ns);
+    let mut fds = Streams { stdio, strace, profile: None, log: plan.log.as_ref(), listener: None };
+    let (request, config, gofer, sandbox_dir) = match &plan.job {
+        Job::Sandbox { sentry, gofer, listener } => {
+            fds.listener = Some(listener.as_fd());
+            return Ok(Held::Sandbox(Sandbox::start(sentry, gofer, &fds, &mut timeline)?));
+        }
+        Job::Container { container, gofer, sandbox } => {
+            (Request::Create, config::store(container)?, Some(gofer), sandbox)
+        }
+        Job::Exec { exec, container, sandbox } => {
+            (Request::Exec { container: container.clone() }, config::store(exec)?, None, sandbox)
+        }
+    };
+    let connection = ask::connect(sandbox_dir).context("connecting to the sandbox")?;
+    let mut gofer_process = None;
+    let mut connected = None;
+    if let Some(gofer) = gofer {
+        let (client_end, server_end) = socketpair()?;
+        gofer_process = Some(GoferProcess::start(gofer, server_end, &fds)?);
+        connected = Some(client_end);
+    }
+    let sent: Vec<BorrowedFd<'_>> =
+        [config.as_fd()].into_iter().chain(connected.as_ref().map(AsFd::as_fd)).chain(stdio).collect();
+    connection.send_with(&request, &sent).context("asking the sandbox")?;
+    Ok(Held::Other { control: connection.into_other(), gofer: gofer_process })
+}
+
+/// Standard streams of this process become /dev/null.
+fn hide_streams() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok(rustix::stdio::dup2_stderr(&null)?)
+}
+
+impl Held {
+    fn gofer(&self) -> Option<&GoferProcess> {
+        match self {
+            Held::Sandbox(sandbox) => Some(&sandbox.gofer),
+            Held::Other { gofer, .. } => gofer.as_ref(),
+        }
+    }
+
+    fn pids(&self) -> Vec<i32> {
+        let sentry = match self {
+            Held::Sandbox(sandbox) => Some(sandbox.sentry.pid()),
+            Held::Other { .. } => None,
+        };
+        sentry.into_iter().chain(self.gofer().map(|gofer| gofer.process.pid())).collect()
+    }
+
+    fn control(&self) -> &CommandEnd {
+        match self {
+            Held::Sandbox(sandbox) => &sandbox.control,
+            Held::Other { control, .. } => control,
+        }
+    }
+
+    fn failure(&self, other: String) -> String {
+        self.gofer().map_or(other.clone(), |gofer| gofer.failure(other))
+    }
+
+    fn first_event(&self) -> anyhow::Result<Event> {
+        match self.control().receive()? {
+            Some(event) => Ok(event),
+            None => bail!("{}", self.end_of_sentry()),
+        }
+    }
+
+    fn end_of_sentry(&self) -> String {
+        match self {
+            Held::Sandbox(sandbox) => {
+                sandbox.sentry.wait().map_or_else(|error| error.to_string(), |status| died("sentry", status))
+            }
+            Held::Other { .. } => "the sandbox has ended".to_owned(),
+        }
+    }
+
+    /// Passes signals on until the process has ended.
+    fn follow(&self) -> anyhow::Result<Ended> {
+        let signals = signal::signalfd(&SignalSet::all())?;
+        let gofer = self.gofer();
+        loop {
+            // Without a Gofer the third is one that never ends before the first.
+            let third = gofer.map_or(self.control().as_fd(), |gofer| gofer.process.pidfd().as_fd());
+            let [mut ready, signalled, gofer_ended] =
+                wait([self.control().as_fd(), signals.as_fd(), third], None)?;
+            if signalled {
+                while let Some(received) = signal::read_signalfd(&signals)? {
+                    if let Some((signal, value, to)) = forwarded(received) {
+                        // An error means that the Sentry is gone, which the line tells.
+                        let _ = self.control().send(&order(signal, value, to));
+                    }
+                }
+            }
+            if gofer_ended
+                && !ready
+                && let Some(gofer) = gofer
+            {
+                [ready] = wait([self.control().as_fd()], Some(LAST_WORD))?;
+                if !ready {
+                    bail!("{}", gofer.failure(died("gofer", gofer.process.wait()?)));
+                }
+            }
+            if !ready {
+                continue;
+            }
+            match self.control().receive()? {
+                Some(Event::Ended(ended)) => return Ok(ended),
+                Some(Event::Failed(why)) => bail!("{}", self.failure(why)),
+                // It could be created and not be started, which whoever starts it is told.
+                Some(Event::NotStarted { .. }) => return Ok(Ended::Killed(libc::SIGKILL)),
+                Some(_) => {}
+                None => bail!("{}", self.end_of_sentry()),
+            }
+        }
+    }
+}
+
+fn order(signal: i32, value: i32, to: Target) -> Order {
+    if signal == libc::SIGCONT {
+        Order::Continue { foreground: true }
+    } else {
+        Order::Signal { signal, value, to }
+    }
+}

@@ -1,0 +1,56 @@
+//! Namespaces of the host that a bundle names. The sandbox has its own of every kind; of the host's, only the network matters:
+//! hooks and engines set it up.
+
+use std::fs::File;
+
+use host::namespace::Namespaces;
+use oci_spec::runtime::{LinuxNamespaceType as Kind, Spec};
+
+use super::{ContainerError, disk};
+
+/// Which network namespace the processes of a container are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The runtime's.
+    Host,
+    /// A new one.
+    New,
+    /// The one at this path.
+    At(std::path::PathBuf),
+}
+
+/// The network namespace that a bundle asks for. Every path that it names has to be there.
+pub fn network(spec: &Spec) -> Result<Network, ContainerError> {
+    let namespaces =
+        spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    let mut network = Network::Host;
+    for namespace in namespaces {
+        if let Some(path) = namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            std::fs::metadata(path).map_err(disk(path, "namespace"))?;
+        }
+        if namespace.typ() == Kind::Network {
+            network = match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
+                Some(path) => Network::At(path.clone()),
+                None => Network::New,
+            };
+        }
+    }
+    Ok(network)
+}
+
+/// Whether a container is to see the processes of its whole sandbox: it joins the PID namespace of another, or has none.
+pub fn shares_pids(spec: &Spec) -> bool {
+    let namespaces =
+        spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    let own = namespaces.iter().find(|namespace| namespace.typ() == Kind::Pid);
+    own.is_none_or(|namespace| namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty()))
+}
+
+/// Moves this process there.
+pub fn enter(network: &Network) -> std::io::Result<()> {
+    match network {
+        Network::Host => Ok(()),
+        Network::New => host::namespace::unshare(Namespaces::NET),
+        Network::At(path) => host::namespace::enter(File::open(path)?, Namespaces::NET),
+    }
+}

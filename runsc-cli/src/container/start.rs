@@ -1,0 +1,38 @@
+//! Starting a container that was created.
+
+use super::store::Store;
+use super::{ContainerError, ask, hooks, state_file};
+use crate::report;
+use crate::sandbox::control::Request;
+use crate::spec;
+
+/// Starts the process of a container, after the hooks for that, and runs those that come after it.
+pub fn start(store: &Store, id: &str) -> anyhow::Result<()> {
+    let locked = store.lock(id)?;
+    let (dir, saved) = store.load(id)?;
+    match super::status::status(store, &saved) {
+        super::status::Status::Created => {}
+        super::status::Status::Stopped => {
+            return Err(ContainerError::State("cannot start a container that has stopped".to_owned()).into());
+        }
+        super::status::Status::Creating => {
+            return Err(
+                ContainerError::State("cannot start a container that is being created".to_owned()).into()
+            );
+        }
+        _ => return Err(ContainerError::State("cannot start an already running container".to_owned()).into()),
+    }
+    let config = dir.join(state_file::CONFIG);
+    let (spec, _) = spec::parse(&config, &spec::read(&config)?)?;
+    ask::ask_patiently(&store.dir(&saved.sandbox)?, &Request::Start { container: id.to_owned() })?;
+    drop(locked);
+    if let Some(all) = spec.hooks() {
+        let pid = saved.monitor.map_or(0, |monitor| monitor.pid);
+        let state = hooks::state(&saved, pid, "running");
+        // The specification has them warned about and no more.
+        if let Err(error) = hooks::run("poststart", all.poststart(), &state) {
+            report::warn(&error.to_string());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Creating a container: everything but its process.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use gofer_protocol::Client;
+use sentry::fs::host::HostTty;
+use sentry::task::{Container, Credentials, Namespaces, Pid, PidNamespace};
+use sentry::uts::UtsNamespace;
+use sentry::vfs::{FdTable, FsContext, MountNamespace};
+use sync::Mutex;
+
+use super::{Entry, First, Pod, Prepared, Progress, mounts};
+use crate::config::{self, Process, Stream};
+use crate::sandbox::control::{Event, SentryEnd};
+use crate::sandbox::kernel;
+use crate::sandbox::program::{self, NotStarted};
+
+impl Pod {
+    /// Makes a container. `None` when it has no program to run, which the line is told.
+    pub(super) fn create(
+        &self,
+        config: config::Container,
+        gofer: OwnedFd,
+        stdio: [OwnedFd; 3],
+        line: &Arc<SentryEnd>,
+        first: First,
+    ) -> anyhow::Result<Option<Arc<Entry>>> {
+        let client = Arc::new(Client::connect(gofer).context("gofer")?);
+        let mount = mounts::build(&self.kernel, &config, &client)?;
+        if let Some(death) = client.death() {
+            bail!("{death}; see the debug log");
+        }
+        let namespaces = self.namespaces(&config, mount, first)?;
+        let process = &config.process;
+        mounts::make_directory(&self.kernel, &namespaces.mount, &process.cwd);
+        let mut prepared = self.prepare(process, &namespaces, stdio, &config.streams, line)?;
+        prepared.pid = Some(Pid::new(&namespaces.pid_for_children, &[])?);
+        if let Err(not_started) = program::look_for(&self.kernel, process, &prepared.fs, &prepared.creds) {
+            tell_not_started(line, not_started)?;
+            return Ok(None);
+        }
+        let tag = Container::new(&config.id);
+        if let Some(max) = config.max_threads {
+            tag.set_max_threads(max);
+        }
+        let id = config.id.clone();
+        let entry = Arc::new(Entry {
+            config,
+            is_first: first == First::Yes,
+            tag,
+            namespaces,
+            progress: Mutex::new(Progress::Created(Box::new(prepared))),
+        });
+        let mut containers = self.containers.lock();
+        if containers.contains_key(&id) {
+            bail!("container {id} is in this sandbox already; choose another id");
+        }
+        containers.insert(id, Arc::clone(&entry));
+        Ok(Some(entry))
+    }
+
+    fn namespaces(
+        &self,
+        config: &config::Container,
+        mount: Arc<MountNamespace>,
+        first: First,
+    ) -> anyhow::Result<Namespaces> {
+        let kernel = &self.kernel;
+        let user_ns = || Arc::clone(&kernel.user_ns);
+        let uts = match (&config.hostname, first) {
+            (Some(name), _) => UtsNamespace::new(kernel.next_namespace_id(), user_ns(), name.as_bytes()),
+            (None, First::Yes) => Arc::clone(&kernel.uts_ns),
+            (None, First::No) => kernel.uts_ns.copy(kernel.next_namespace_id(), user_ns()),
+        };
+        if let Some(name) = &config.domainname {
+            uts.set_domainname(name.as_bytes().to_vec());
+        }
+        let pid_for_children = if first == First::Yes || config.shares_pids {
+            Arc::clone(&kernel.pid_ns)
+        } else {
+            PidNamespace::new(kernel.next_namespace_id(), &kernel.pid_ns, user_ns())?
+        };
+        Ok(Namespaces { mount, uts, pid_for_children })
+    }
+
+    /// What a process of a container needs.
+    pub(super) fn prepare(
+        &self,
+        process: &Process,
+        namespaces: &Namespaces,
+        stdio: [OwnedFd; 3],
+        streams: &[Stream; 3],
+        line: &Arc<SentryEnd>,
+    ) -> anyhow::Result<Prepared> {
+        let creds = self.credentials(process);
+        let fs = FsContext::new(namespaces.mount.root(), process.umask);
+        kernel::enter_directory(&self.kernel, &fs, &creds, &process.cwd)?;
+        let (files, terminal) = self.streams(&fs, stdio, streams)?;
+        Ok(Prepared { creds, fs, files, terminal, pid: None, line: Arc::clone(line) })
+    }
+
+    /// Standard streams, opened with all rights: they are the engine's, not the program's to open.
+    fn streams(
+        &self,
+        fs: &FsContext,
+        stdio: [OwnedFd; 3],
+        seen: &[Stream; 3],
+    ) -> anyhow::Result<(Arc<FdTable>, Option<Arc<HostTty>>)> {
+        let root = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&self.kernel.user_ns)));
+        let (files, terminal) = kernel::standard_streams(&self.kernel, &self.host, fs, &root, stdio, seen)?;
+        Ok((files, terminal))
+    }
+
+    /// Shows the container's terminal as its console.
+    pub(super) fn console(&self, prepared: &Prepared, namespaces: &Namespaces) {
+        let Some(file) = prepared.terminal.as_ref().and_then(|_| prepared.files.get(0)) else { return };
+        // A bare root may have no place for it: then there is no console.
+        if let Err(error) = mounts::show_console(&self.kernel, &namespaces.mount, &file.path) {
+            tracing::warn!("{error:#}");
+        }
+    }
+
+    /// A container over a connection that has been asked for one.
+    pub(super) fn create_asked(self: &Arc<Self>, line: SentryEnd, fds: Vec<OwnedFd>) -> anyhow::Result<()> {
+        let [config, gofer, input, output, error] = <[OwnedFd; 5]>::try_from(fds)
+            .map_err(|_| anyhow!("descriptors are missing; please report this"))?;
+        let config: config::Container = config::load(config).context("configuration")?;
+        let line = Arc::new(line);
+        let stdio = [input, output, error];
+        debug_assert!(stdio.iter().all(|fd| std::os::fd::AsRawFd::as_raw_fd(&fd.as_fd()) > 2));
+        match self.create(config, gofer, stdio, &line, First::No) {
+            Err(error) => Ok(line.send(&Event::Failed(format!("{error:#}")))?),
+            Ok(None) => Ok(()),
+            Ok(Some(entry)) => {
+                line.send(&Event::Created)?;
+                self.obey(&entry, &line)?;
+                self.remove(&entry);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Tells a line that there is no program to run.
+pub(super) fn tell_not_started(line: &SentryEnd, not_started: NotStarted) -> std::io::Result<()> {
+    let missing = matches!(not_started, NotStarted::Missing(_));
+    line.send(&Event::NotStarted { missing, why: not_started.text() })
+}

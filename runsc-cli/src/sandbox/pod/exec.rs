@@ -1,0 +1,82 @@
+//! One more process in a container that runs.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use abi::signal::{SI_USER, SigInfo, Signal};
+use anyhow::{Context, anyhow, bail};
+use sentry::signal::send_to_group;
+use sentry::task::{Place, ThreadGroup};
+
+use super::{Entry, Of, Pod};
+use crate::config;
+use crate::sandbox::control::{Event, Exec, SentryEnd};
+use crate::sandbox::program::{self, Surroundings};
+
+impl Pod {
+    /// Over a connection that has been asked for it, which is the process's line from then on.
+    pub(super) fn exec_asked(
+        &self,
+        container: &str,
+        line: SentryEnd,
+        fds: Vec<OwnedFd>,
+    ) -> anyhow::Result<()> {
+        let line = Arc::new(line);
+        match self.exec(container, &line, fds) {
+            Err(error) => Ok(line.send(&Event::Failed(format!("{error:#}")))?),
+            Ok(None) => Ok(()),
+            Ok(Some(group)) => {
+                line.send(&Event::Running)?;
+                self.forward(&group, None, &line)?;
+                // Whoever stood for it is gone, or it has ended.
+                let info = SigInfo::kill(Signal::SIGKILL, SI_USER, 0, 0);
+                let _ = send_to_group(&group, Signal::SIGKILL, info);
+                Ok(())
+            }
+        }
+    }
+
+    /// `None` when there is no such program, which the line is told.
+    fn exec(
+        &self,
+        container: &str,
+        line: &Arc<SentryEnd>,
+        fds: Vec<OwnedFd>,
+    ) -> anyhow::Result<Option<Arc<ThreadGroup>>> {
+        let [config, input, output, error] = <[OwnedFd; 4]>::try_from(fds)
+            .map_err(|_| anyhow!("descriptors are missing; please report this"))?;
+        let Exec { process, streams } = config::load(config).context("configuration")?;
+        let entry = self.find(container)?;
+        if entry.tag.is_frozen() {
+            bail!("cannot exec in a paused container; resume it");
+        }
+        entry.init()?;
+        let prepared = self.prepare(&process, &entry.namespaces, [input, output, error], &streams, line)?;
+        let surroundings = Surroundings {
+            creds: prepared.creds,
+            fs: prepared.fs,
+            files: prepared.files,
+            namespaces: entry.namespaces.clone(),
+            tty: prepared.terminal.map(|tty| tty as _),
+            pid: None,
+            container: Arc::clone(&entry.tag),
+            place: Place::Beside,
+            watcher: Pod::watcher(&entry, line, Of::Exec),
+        };
+        match program::start(&self.kernel, &process, surroundings) {
+            Ok(group) => Ok(Some(group)),
+            Err(not_started) => {
+                super::create::tell_not_started(line, not_started)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes a container out: whatever is left of it is killed.
+    pub(super) fn remove(&self, entry: &Arc<Entry>) {
+        self.kernel.thaw(&entry.tag);
+        self.kernel.signal_container(&entry.tag, Signal::SIGKILL);
+        let gone = self.containers.lock().remove(&entry.config.id);
+        drop(gone);
+    }
+}

@@ -1,0 +1,253 @@
+//! The mounts of a container: the trees of its Gofer and the kernel's own file systems, as its bundle lists them, and what is
+//! hidden or made read-only after that.
+
+use std::sync::Arc;
+
+use abi::Errno;
+use abi::open::{O_WRONLY, OpenFlags};
+use abi::stat::{S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT, makedev};
+use anyhow::{Context, anyhow, bail};
+use gofer_protocol::Client;
+use sentry::Kernel;
+use sentry::fs::gofer::Sharing;
+use sentry::fs::overlay::over_memory;
+use sentry::task::Credentials;
+use sentry::vfs::io::BufSource;
+use sentry::vfs::namespace::Recursive;
+use sentry::vfs::open::How;
+use sentry::vfs::resolve::{LookupFlags, lookup};
+use sentry::vfs::{Mount, MountFlags, MountNamespace, MountRequest, NewKind, Path};
+
+use crate::config::{Container, ContainerMount, Device, MountKind, Text};
+use crate::sandbox::mounts::Builder;
+
+/// What a path that must not be looked into shows.
+const MASK: &str = "mode=555,nr_inodes=1,size=4k";
+
+/// Makes the mount namespace of a container.
+pub fn build(
+    kernel: &Kernel,
+    container: &Container,
+    client: &Arc<Client>,
+) -> anyhow::Result<Arc<MountNamespace>> {
+    let (root, others) =
+        container.mounts.split_first().ok_or_else(|| anyhow!("no root; please report this"))?;
+    let MountKind::Tree { tree, overlay } = root.what else {
+        bail!("the root is no tree; please report this")
+    };
+    let root = tree_mount(kernel, client, tree, overlay, root.flags)
+        .map_err(|errno| anyhow!("root: {errno}; the gofer's part of the debug log says why"))?;
+    let id = kernel.next_namespace_id();
+    let namespace = MountNamespace::new(id, Arc::clone(&root), Arc::clone(&kernel.user_ns));
+    let builder = Builder::new(kernel, &namespace);
+    for mount in others {
+        attach(&builder, mount, client).with_context(|| format!("mount {}", mount.target.display()))?;
+    }
+    for device in &container.devices {
+        make_device(&builder, device).with_context(|| format!("device {}", device.path.display()))?;
+    }
+    for (name, value) in &container.sysctl {
+        set_sysctl(&builder, name, value).with_context(|| format!("sysctl {name}={value}"))?;
+    }
+    for path in &container.read_only_paths {
+        make_read_only(&builder, path).with_context(|| format!("read-only path {}", path.display()))?;
+    }
+    for path in &container.masked_paths {
+        mask(&builder, path).with_context(|| format!("masked path {}", path.display()))?;
+    }
+    if container.read_only_root {
+        root.set_flags(root.flags() | MountFlags::RDONLY);
+    }
+    Ok(namespace)
+}
+
+/// Shows a terminal of the host, which the devpts of the container has a name for, as /dev/console.
+pub fn show_console(kernel: &Kernel, namespace: &Arc<MountNamespace>, terminal: &Path) -> anyhow::Result<()> {
+    let builder = Builder::new(kernel, namespace);
+    let place = builder.place(b"/dev/console", false).map_err(|errno| anyhow!("/dev/console: {errno}"))?;
+    drop(namespace.bind(terminal, Recursive::No, &place).map_err(|errno| anyhow!("/dev/console: {errno}"))?);
+    Ok(())
+}
+
+fn tree_mount(
+    kernel: &Kernel,
+    client: &Arc<Client>,
+    tree: usize,
+    overlay: bool,
+    flags: u64,
+) -> Result<Arc<Mount>, Errno> {
+    let number = u16::try_from(tree).map_err(|_| Errno::E2BIG)?;
+    let sharing = if overlay { Sharing::Exclusive } else { Sharing::Shared };
+    let lower = sentry::fs::gofer::mount(client, number, sharing)?;
+    let dentry = if overlay && lower.inode.is_dir() {
+        let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns)));
+        over_memory(vec![lower], &kernel.vfs, &creds)?
+    } else {
+        lower
+    };
+    let source: &[u8] = if overlay { b"overlay" } else { b"gofer" };
+    Ok(Mount::new(dentry, source, MountFlags::from_bits_truncate(flags)))
+}
+
+fn attach(builder: &Builder<'_>, wanted: &ContainerMount, client: &Arc<Client>) -> anyhow::Result<()> {
+    let target = wanted.target.as_bytes();
+    let mount = match &wanted.what {
+        MountKind::Tree { tree, overlay } => {
+            tree_mount(builder.kernel, client, *tree, *overlay, wanted.flags)
+                .map_err(|errno| anyhow!("{errno}; the gofer's part of the debug log says why"))?
+        }
+        MountKind::Own { kind, source, options } => {
+            match own_mount(builder, kind, source, options, wanted.flags) {
+                Err(Errno::ENODEV) => bail!("no file system type {kind}; leave this mount out"),
+                Err(errno) => {
+                    bail!("{kind} with options {:?}: {errno}; correct the options", options.display())
+                }
+                Ok(mount) => mount,
+            }
+        }
+    };
+    let place = match builder.place(target, mount.root.inode.is_dir()) {
+        Ok(place) => place,
+        // Cgroups of the host mean nothing in here: whoever looks is to find none.
+        Err(errno) if matches!(&wanted.what, MountKind::Own { kind, .. } if kind.starts_with("cgroup")) => {
+            tracing::warn!("no place for cgroups at {}: {errno}", wanted.target.display());
+            return Ok(());
+        }
+        Err(errno) => bail!("{errno}; the target has to be there, or its directory writable"),
+    };
+    builder
+        .namespace
+        .attach(&mount, &place)
+        .map_err(|errno| anyhow!("{errno}; the target is of another kind"))
+}
+
+fn own_mount(
+    builder: &Builder<'_>,
+    kind: &str,
+    source: &Text,
+    options: &Text,
+    flags: u64,
+) -> Result<Arc<Mount>, Errno> {
+    let mut flags = MountFlags::from_bits_truncate(flags);
+    // Not built yet: what is there is empty, as on a host that does not use it.
+    let (kind, options): (&str, &[u8]) = match kind {
+        "cgroup2" if builder.kernel.vfs.file_system_type(b"cgroup2").is_ok() => (kind, b""),
+        "cgroup" | "cgroup2" => {
+            flags |= MountFlags::RDONLY;
+            ("tmpfs", b"mode=755")
+        }
+        "mqueue" if builder.kernel.vfs.file_system_type(b"mqueue").is_err() => {
+            tracing::warn!("no message queues: an empty directory stands for them");
+            ("tmpfs", b"mode=1777")
+        }
+        _ => (kind, options.as_bytes()),
+    };
+    let read_only = flags.contains(MountFlags::RDONLY);
+    let request = MountRequest { source: source.as_bytes(), options, read_only };
+    let root = builder.new_file_system(kind, &request)?;
+    Ok(Mount::new(root, source.as_bytes(), flags))
+}
+
+/// A device node. The devices that every container has are there already; others belong to no driver, and opening
+/// them fails.
+fn make_device(builder: &Builder<'_>, device: &Device) -> anyhow::Result<()> {
+    let number = makedev(device.number.0, device.number.1);
+    let kind = match device.mode & S_IFMT {
+        S_IFCHR => NewKind::CharDevice(number),
+        S_IFBLK => NewKind::BlockDevice(number),
+        S_IFIFO => NewKind::Fifo,
+        other => bail!("mode {other:o} is no device; give type c, b, u or p"),
+    };
+    let path = device.path.as_bytes();
+    let made = builder.as_kernel(|caller, root| {
+        for end in (1..path.len()).filter(|&at| path[at] == b'/') {
+            match caller.mkdir(root, &path[..end], 0o755) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        let place = caller.mknod(root, path, kind, device.mode & 0o7777)?;
+        caller.chown(&place, Some(device.uid), Some(device.gid))
+    });
+    match made {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        // /dev is a directory of the host.
+        Err(errno) => {
+            tracing::warn!("no device {}: {errno}", device.path.display());
+            Ok(())
+        }
+    }
+}
+
+fn set_sysctl(builder: &Builder<'_>, name: &str, value: &str) -> anyhow::Result<()> {
+    let path = [b"sys/", name.replace('.', "/").as_bytes()].concat();
+    let written = (|| -> Result<(), Errno> {
+        let request = MountRequest { source: b"proc", options: b"", read_only: false };
+        let root = builder.new_file_system("proc", &request)?;
+        let mount = Mount::new(Arc::clone(&root), b"proc", MountFlags::empty());
+        let proc = Path::new(mount, root);
+        let file =
+            builder.as_kernel(|caller, _| caller.open(&proc, &path, &How::open(O_WRONLY, 0)?)?.now())?;
+        file.ops().write(&file, &mut BufSource::new(value.as_bytes()), &mut 0).map(drop)
+    })();
+    match written {
+        Ok(()) => Ok(()),
+        // Settings of the network that its stack does not have leave the container as good as before.
+        Err(errno) if name.starts_with("net.") => {
+            tracing::warn!("sysctl {name} is not set: {errno}");
+            Ok(())
+        }
+        Err(Errno::ENOENT) => bail!("there is no such setting; leave it out"),
+        Err(errno) => bail!("{errno}; it can't be changed"),
+    }
+}
+
+/// The place, or nothing where there is none.
+fn find(builder: &Builder<'_>, path: &Text) -> Result<Option<Path>, Errno> {
+    match builder.as_kernel(|caller, root| lookup(caller, root, path.as_bytes(), LookupFlags::FOLLOW)) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+fn make_read_only(builder: &Builder<'_>, path: &Text) -> anyhow::Result<()> {
+    let Some(place) = find(builder, path)? else { return Ok(()) };
+    let flags = place.mount.flags();
+    drop(builder.namespace.bind(&place, Recursive::Yes, &place)?);
+    // What is on top of it now.
+    if let Some(top) = find(builder, path)? {
+        top.mount.set_flags(flags | MountFlags::RDONLY);
+    }
+    Ok(())
+}
+
+fn mask(builder: &Builder<'_>, path: &Text) -> anyhow::Result<()> {
+    let Some(place) = find(builder, path)? else { return Ok(()) };
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    if place.inode().is_dir() {
+        let request = MountRequest { source: b"tmpfs", options: MASK.as_bytes(), read_only: true };
+        let mount = Mount::new(builder.new_file_system("tmpfs", &request)?, b"tmpfs", flags);
+        return Ok(builder.namespace.attach(&mount, &place)?);
+    }
+    match find(builder, &Text::Utf8("/dev/null".to_owned()))? {
+        Some(null) => {
+            drop(builder.namespace.bind(&null, Recursive::No, &place)?);
+            Ok(())
+        }
+        None => bail!("there is no /dev/null to put over it; mount a /dev"),
+    }
+}
+
+/// Makes the working directory where the image has none, as engines expect.
+pub fn make_directory(kernel: &Kernel, namespace: &Arc<MountNamespace>, path: &Text) {
+    let builder = Builder::new(kernel, namespace);
+    let how = builder.as_kernel(|caller, root| {
+        let how = How::open(OpenFlags::DIRECTORY.bits(), 0)?;
+        caller.open(root, path.as_bytes(), &how)?.now()
+    });
+    if matches!(how, Err(Errno::ENOENT))
+        && let Err(errno) = builder.place(path.as_bytes(), true)
+    {
+        tracing::debug!("working directory {}: {errno}", path.display());
+    }
+}

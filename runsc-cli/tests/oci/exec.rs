@@ -1,0 +1,104 @@
+//! Further processes in a container.
+
+use serde_json::json;
+
+use crate::{Place, cannot};
+
+#[test]
+fn streams_status_and_identity() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sleep", "1000"]);
+    place.start(&bundle, "web");
+    assert_eq!(place.ok(&["exec", "web", "echo", "hi"]), "hi\n");
+    assert_eq!(place.run(&["exec", "web", "sh", "-c", "exit 9"]).status.code(), Some(9));
+    assert_eq!(place.run(&["exec", "web", "sh", "-c", "kill -15 $$"]).status.code(), Some(143));
+    let text = place.ok(&[
+        "exec",
+        "--user",
+        "1000:1000",
+        "--cwd",
+        "/tmp",
+        "--env",
+        "A=b",
+        "web",
+        "sh",
+        "-c",
+        "id -u; pwd; echo $A; hostname",
+    ]);
+    assert_eq!(text, "1000\n/tmp\nb\ninside\n");
+    // The container's own process is there, and this one has a number of its own.
+    let text = place.ok(&["exec", "web", "sh", "-c", "cat /proc/1/comm; test $$ -gt 1 && echo other"]);
+    assert_eq!(text, "sleep\nother\n");
+    assert_eq!(place.state("web")["status"], "running");
+}
+
+#[test]
+fn what_can_not_be_executed() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sleep", "1000"]);
+    place.start(&bundle, "web");
+    let (status, text) = place.fails(&["exec", "web", "nosuch"]);
+    assert_eq!(status, 255);
+    assert!(text.contains("executable file not found in $PATH"), "{text}");
+    let (_, text) = place.fails(&["exec", "web", "/no/such"]);
+    assert!(text.contains("no such file or directory"), "{text}");
+    let (_, text) = place.fails(&["exec", "web", "/etc/passwd"]);
+    assert!(text.contains("permission denied"), "{text}");
+    place.ok(&["pause", "web"]);
+    let (_, text) = place.fails(&["exec", "web", "true"]);
+    assert!(text.contains("paused"), "{text}");
+    place.ok(&["resume", "web"]);
+    place.ok(&["kill", "web", "KILL"]);
+    place.becomes("web", "stopped");
+    let (_, text) = place.fails(&["exec", "web", "true"]);
+    assert!(text.contains("stopped container"), "{text}");
+}
+
+#[test]
+fn detached_with_a_file() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sleep", "1000"]);
+    place.start(&bundle, "web");
+    let process = json!({
+        "args": ["sh", "-c", "echo $B >/tmp/said; sleep 1000"], "cwd": "/", "env": ["PATH=/bin", "B=c"],
+        "user": {"uid": 0, "gid": 0},
+    });
+    let file = place.path().join("process.json");
+    std::fs::write(&file, process.to_string()).unwrap();
+    let pid_file = place.path().join("exec-pid");
+    place.detached(&[
+        "exec",
+        "--detach",
+        "--process",
+        file.to_str().unwrap(),
+        "--pid-file",
+        pid_file.to_str().unwrap(),
+        "web",
+    ]);
+    let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+    assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+    let count = || place.ok(&["ps", "--format", "json", "web"]).matches(',').count();
+    let deadline = std::time::Instant::now() + crate::PATIENCE;
+    while (count() < 1 || std::fs::read(bundle.dir.join("rootfs/tmp/said")).is_ok_and(|text| text.is_empty()))
+        && std::time::Instant::now() < deadline
+    {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(std::fs::read_to_string(bundle.dir.join("rootfs/tmp/said")).unwrap(), "c\n");
+    // The process's life hangs on that of the host process that was named.
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    while place.ok(&["ps", "web"]).contains("/tmp/said") && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(!place.ok(&["ps", "web"]).contains("/tmp/said"));
+}

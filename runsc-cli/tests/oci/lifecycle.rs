@@ -1,0 +1,186 @@
+//! From creation to deletion.
+
+use serde_json::json;
+
+use crate::{Place, cannot, is_foreign};
+
+#[test]
+fn created_running_stopped_deleted() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done"]);
+    let pid_file = place.path().join("pid");
+    place.detached(&["create", "--bundle", bundle.path(), "--pid-file", pid_file.to_str().unwrap(), "web"]);
+    let state = place.state("web");
+    assert_eq!(state["status"], "created");
+    assert_eq!(state["id"], "web");
+    let pid: i64 = std::fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+    assert_eq!(state["pid"], pid);
+    assert_eq!(state["bundle"], bundle.path());
+    place.ok(&["start", "web"]);
+    assert_eq!(place.state("web")["status"], "running");
+    assert_eq!(place.ids(), ["web"]);
+    let (_, text) = place.fails(&["delete", "web"]);
+    assert!(text.contains("not stopped"), "{text}");
+    place.ok(&["pause", "web"]);
+    assert_eq!(place.state("web")["status"], "paused");
+    place.ok(&["resume", "web"]);
+    assert_eq!(place.state("web")["status"], "running");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    place.ok(&["kill", "web", "TERM"]);
+    place.becomes("web", "stopped");
+    let (_, text) = place.fails(&["kill", "web", "KILL"]);
+    assert!(text.contains("container not running"), "{text}");
+    place.ok(&["delete", "web"]);
+    let (_, text) = place.fails(&["state", "web"]);
+    assert!(text.contains("container does not exist"), "{text}");
+    assert!(place.ids().is_empty());
+}
+
+#[test]
+fn run_gives_the_status_and_leaves_nothing() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$; sleep 9", 0)] {
+        let bundle = place.bundle(&["sh", "-c", script]);
+        let output = place.run(&["run", "--bundle", bundle.path(), "one"]);
+        // Process 1 of a namespace can't kill itself.
+        if !script.contains("kill") {
+            assert_eq!(output.status.code(), Some(status), "{}", crate::describe(&output));
+        }
+        assert!(place.ids().is_empty());
+    }
+    let bundle = place.bundle(&["echo", "out"]);
+    assert_eq!(place.ok(&["run", "--bundle", bundle.path(), "two"]), "out\n");
+}
+
+#[test]
+fn killed_containers_say_so() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sleep", "1000"]);
+    place.create(&bundle, "created");
+    place.ok(&["kill", "created", "KILL"]);
+    place.becomes("created", "stopped");
+    let (_, text) = place.fails(&["start", "created"]);
+    assert!(text.contains("cannot start a container that has stopped"), "{text}");
+    place.start(&bundle, "running");
+    place.ok(&["kill", "running", "9"]);
+    place.becomes("running", "stopped");
+    place.ok(&["delete", "created"]);
+    place.ok(&["delete", "running"]);
+}
+
+#[test]
+fn hooks_run_in_order_with_the_state() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let mut bundle = place.bundle(&["true"]);
+    let told = place.path().join("told");
+    let hook = |name: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} $(cat) >>{}", told.display())]}]);
+    bundle.config["hooks"] = json!({
+        "prestart": hook("prestart"),
+        "createRuntime": hook("createRuntime"),
+        "createContainer": hook("createContainer"),
+        "poststart": hook("poststart"),
+        "poststop": hook("poststop"),
+    });
+    if is_foreign() {
+        // There it runs in the container, which has no such place.
+        bundle.config["hooks"].as_object_mut().unwrap().remove("createContainer");
+    }
+    bundle.write();
+    place.start(&bundle, "hooked");
+    place.becomes("hooked", "stopped");
+    place.ok(&["delete", "hooked"]);
+    let text = std::fs::read_to_string(&told).unwrap();
+    let order: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    let expected = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
+    assert_eq!(
+        order,
+        expected.into_iter().filter(|name| !is_foreign() || *name != "createContainer").collect::<Vec<_>>()
+    );
+    for line in text.lines() {
+        let state: serde_json::Value = serde_json::from_str(line.split_once(' ').unwrap().1).unwrap();
+        assert_eq!(state["id"], "hooked");
+    }
+}
+
+#[test]
+fn start_hooks_run_in_the_container() {
+    if cannot() || is_foreign() {
+        return;
+    }
+    let place = Place::make();
+    let mut bundle = place.bundle(&["cat", "/tmp/hooked"]);
+    bundle.config["hooks"] = json!({"startContainer": [
+        {"path": "/bin/sh", "args": ["sh", "-c", "cat >/dev/null; hostname >/tmp/hooked"], "env": ["PATH=/bin"]},
+    ]});
+    bundle.write();
+    assert_eq!(place.ok(&["run", "--bundle", bundle.path(), "x"]), "inside\n");
+}
+
+#[test]
+fn a_second_container_joins_the_sandbox() {
+    if cannot() || is_foreign() {
+        return;
+    }
+    let place = Place::make();
+    let mut first = place.bundle(&["sleep", "1000"]);
+    first.config["annotations"] = json!({
+        "io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": "pod",
+    });
+    first.write();
+    place.start(&first, "pod");
+    let mut second = place.bundle(&["sh", "-c", "echo $$; hostname; exit 5"]);
+    second.config["hostname"] = json!("other");
+    second.config["annotations"] = json!({
+        "io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-id": "pod",
+    });
+    second.write();
+    let output = place.run(&["run", "--bundle", second.path(), "web"]);
+    assert_eq!(output.status.code(), Some(5), "{}", crate::describe(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\nother\n");
+    assert_eq!(place.state("pod")["status"], "running");
+    let third = place.bundle(&["sleep", "1000"]);
+    let mut third = third;
+    third.config["annotations"] = second.config["annotations"].clone();
+    third.write();
+    place.start(&third, "db");
+    place.ok(&["kill", "pod", "KILL"]);
+    place.becomes("pod", "stopped");
+    // The sandbox lives as long as its first container.
+    place.becomes("db", "stopped");
+    place.ok(&["delete", "db"]);
+    place.ok(&["delete", "pod"]);
+}
+
+#[test]
+fn lists_and_statistics() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sleep", "1000"]);
+    assert_eq!(place.ok(&["list", "--format", "json"]).trim(), "null");
+    place.start(&bundle, "a");
+    place.start(&bundle, "b");
+    let list: serde_json::Value = serde_json::from_str(&place.ok(&["list", "--format", "json"])).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 2);
+    assert_eq!(list[0]["status"], "running");
+    assert!(place.ok(&["list"]).starts_with("ID "));
+    let pids: Vec<i32> = serde_json::from_str(&place.ok(&["ps", "--format", "json", "a"])).unwrap();
+    assert_eq!(pids.len(), 1);
+    assert!(place.ok(&["ps", "a"]).contains("sleep 1000"));
+    let event: serde_json::Value = serde_json::from_str(&place.ok(&["events", "--stats", "a"])).unwrap();
+    assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!("a")));
+    assert!(event["data"]["pids"]["current"].as_u64().unwrap() >= 1);
+}
