@@ -4,6 +4,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use abi::Errno;
 use abi::signal::Signal;
 use anyhow::{Context, bail};
 use gofer_protocol::Client;
@@ -123,8 +124,13 @@ pub fn start(
             if let Some(death) = client.death() {
                 bail!("{death}; run again with --debug-log FILE, and report what it says");
             }
-            let missing = matches!(not_started, NotStarted::Missing(_));
-            control.send(&Event::NotStarted { missing, why: not_started.text() })?;
+            // As a shell: 127 also for a program whose interpreter is not there.
+            let missing =
+                matches!(not_started, NotStarted::Missing(_) | NotStarted::NotExecutable(Errno::ENOENT));
+            control.send(&match not_started {
+                NotStarted::Killed(signal) => Event::Ended(Ended::Killed(signal.number() as i32)),
+                _ => Event::NotStarted { missing, why: not_started.text() },
+            })?;
             Ok(None)
         }
     }

@@ -6,7 +6,7 @@ use abi::Errno;
 use abi::open::AtFlags;
 use abi::resource::RLimit;
 use abi::seccomp::SockFilter;
-use abi::signal::SigSet;
+use abi::signal::{SigSet, Signal};
 use sentry::loader::LoadError;
 use sentry::seccomp::Program;
 use sentry::task::{
@@ -27,12 +27,16 @@ pub enum NotStarted {
     Missing(Errno),
     /// There is, but it can't be executed.
     NotExecutable(Errno),
+    /// Its headers are sound but its segments can't be mapped: Linux kills the process with this signal.
+    Killed(Signal),
 }
 
 impl NotStarted {
     /// Why, and what to do.
     pub fn text(self) -> String {
-        let (NotStarted::Missing(errno) | NotStarted::NotExecutable(errno)) = self;
+        let (NotStarted::Missing(errno) | NotStarted::NotExecutable(errno)) = self else {
+            return "its segments can't be mapped; the file is damaged or cut off".to_owned();
+        };
         let why = errno.message().to_lowercase();
         let advice = match (self, errno) {
             (NotStarted::Missing(_), _) => "check the name, PATH and --root",
@@ -112,12 +116,9 @@ pub fn start(
         place: surroundings.place,
         watcher: surroundings.watcher,
     };
-    kernel.start_process(spec).map_err(|error| {
-        NotStarted::NotExecutable(match error {
-            LoadError::Errno(errno) => errno,
-            // Linux would begin to run it, and kill it.
-            LoadError::Fatal(_) => Errno::ENOEXEC,
-        })
+    kernel.start_process(spec).map_err(|error| match error {
+        LoadError::Errno(errno) => NotStarted::NotExecutable(errno),
+        LoadError::Fatal(signal) => NotStarted::Killed(signal),
     })
 }
 

@@ -1,6 +1,9 @@
 //! Exit status and signals, the host being the oracle where the program runs at all.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -43,7 +46,10 @@ fn programs_that_do_not_start() {
         let output = in_sandbox_command().arg(program).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    for program in ["no-such-program", "/no/such/program"] {
+    let script = dir.path().join("script");
+    std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    for program in ["no-such-program", "/no/such/program", script.to_str().unwrap()] {
         let (status, line) = error(program);
         assert_eq!(status, 127, "{line}");
         assert!(line.starts_with(&format!("runsc: do: {program}: ")), "{line}");
@@ -55,6 +61,18 @@ fn programs_that_do_not_start() {
         assert!(line.starts_with(&format!("runsc: do: {program}: ")), "{line}");
         assert_eq!(line.lines().count(), 1, "{line}");
     }
+}
+
+/// Linux has left the old program behind when it finds that the segments can't be mapped.
+#[test]
+fn a_program_that_is_cut_off_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program");
+    let whole = std::fs::read("/bin/true").unwrap();
+    std::fs::write(&program, &whole[..5000]).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(Command::new(&program).status().unwrap().signal(), Some(11), "the oracle");
+    assert_eq!(in_sandbox_command().arg(&program).status().unwrap().code(), Some(128 + 11));
 }
 
 #[test]
