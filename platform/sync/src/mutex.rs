@@ -47,6 +47,23 @@ impl<T: ?Sized, L: Level> Mutex<T, L> {
         MutexGuard { level: PhantomData, inner: self.inner.lock() }
     }
 
+    /// Locks two objects of one level, in the order of their addresses; the second guard is `None` when they are one.
+    #[track_caller]
+    pub fn lock_both<'a>(a: &'a Self, b: &'a Self) -> (MutexGuard<'a, T, L>, Option<MutexGuard<'a, T, L>>) {
+        if std::ptr::addr_eq(a, b) {
+            return (a.lock(), None);
+        }
+        if std::ptr::from_ref(a).addr() < std::ptr::from_ref(b).addr() {
+            let first = a.lock();
+            let second = b.lock_nested();
+            (first, Some(second))
+        } else {
+            let second = b.lock();
+            let first = a.lock_nested();
+            (first, Some(second))
+        }
+    }
+
     /// Locks if nobody holds it.
     #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T, L>> {

@@ -7,6 +7,7 @@
 //! - [`inet`]: AF_INET and AF_INET6 on the loopback interface, the only one there is so far.
 
 pub mod actor;
+mod condition;
 pub mod inet;
 pub mod io;
 pub mod message;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::socket::AF_UNSPEC;
 
-use super::{EVERYTHING, Listener, PeerCreds, READABLE, Role, SHUT_RECEIVE, UnixSocket, WRITABLE, address};
+use super::{EVERYTHING, Listener, PeerCreds, READABLE, Role, UnixSocket, WRITABLE, address};
 use crate::net::actor::Actor;
+use crate::net::condition::SHUT_RECEIVE;
 use crate::net::socket::{Connected, Socket, SocketKind};
+use sync::Mutex;
 
 /// The longest backlog (net.core.somaxconn).
 const MAX_BACKLOG: u32 = 4096;
@@ -25,11 +27,11 @@ impl UnixSocket {
         let other = address::find(&self.net, actor, address, self.kind)?;
         let own = self.arc().ok_or(Errno::EINVAL)?;
         let connection = {
-            let (mut theirs, mine) = Self::lock_both(&other, self);
+            let (mut theirs, mine) = Mutex::lock_both(&other.state, &self.state);
             let listener_address = theirs.address.clone();
             let listener_place = theirs.place.clone();
             let Role::Listening(listener) = &mut theirs.role else { return Err(Errno::ECONNREFUSED) };
-            if other.shut() & SHUT_RECEIVE != 0 {
+            if other.condition.shut() & SHUT_RECEIVE != 0 {
                 return Err(Errno::ECONNREFUSED);
             }
             if listener.waiting.len() > listener.backlog {
@@ -82,7 +84,7 @@ impl UnixSocket {
                 state.peer.take()
             }
             Some(other) => {
-                let (mut mine, theirs) = Self::lock_both(self, other);
+                let (mut mine, theirs) = Mutex::lock_both(&self.state, &other.state);
                 let closed = theirs.as_ref().is_some_and(|theirs| matches!(theirs.role, Role::Closed));
                 if closed {
                     return Err(Errno::ECONNREFUSED);
@@ -121,7 +123,7 @@ impl UnixSocket {
                 && state.peer.as_ref().is_some_and(|peer| std::ptr::eq(Arc::as_ptr(peer), self))
         };
         if was_mutual {
-            old.set_error(Errno::ECONNRESET);
+            old.condition.set_error(Errno::ECONNRESET);
             old.wait.notify(EVERYTHING);
         }
     }
@@ -170,7 +172,7 @@ impl UnixSocket {
             let Role::Listening(listener) = &mut state.role else { return Err(Errno::EINVAL) };
             match listener.waiting.pop_front() {
                 Some(connection) => connection,
-                None if self.shut() & SHUT_RECEIVE != 0 => return Err(Errno::EINVAL),
+                None if self.condition.shut() & SHUT_RECEIVE != 0 => return Err(Errno::EINVAL),
                 None => return Err(Errno::EAGAIN),
             }
         };

@@ -23,28 +23,22 @@ mod send;
 mod tests;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use abi::poll::PollEvents;
-use sync::{Mutex, MutexGuard, SleepMutex};
+use sync::{Mutex, SleepMutex};
 
 use self::queue::ReceiveQueue;
 use super::actor::Actor;
 use super::namespace::NetNamespace;
 use super::options::SocketOptions;
 use super::socket::SocketKind;
+use crate::net::condition::{Condition, SHUT_BOTH};
 use crate::task::{Credentials, Pid};
 use crate::vfs::Path;
 use crate::wait::WaitQueue;
-
-/// Nothing more is received.
-const SHUT_RECEIVE: u8 = 1;
-/// Nothing more is sent.
-const SHUT_SEND: u8 = 2;
-/// Neither.
-const SHUT_BOTH: u8 = 3;
 
 /// How many messages a socket takes from senders that it is not connected to (net.unix.max_dgram_qlen).
 const MAX_QUEUE: usize = 10;
@@ -66,8 +60,7 @@ pub struct UnixSocket {
     receiving: SleepMutex<()>,
     /// One bind at a time: a path is made in between.
     binding: SleepMutex<()>,
-    shutdown: AtomicU8,
-    error: AtomicU32,
+    condition: Condition,
     /// What the messages cost that this socket has sent and that nobody has received yet.
     in_flight: AtomicUsize,
     wait: WaitQueue,
@@ -130,8 +123,7 @@ impl UnixSocket {
             queue: Mutex::default(),
             receiving: SleepMutex::default(),
             binding: SleepMutex::default(),
-            shutdown: AtomicU8::new(0),
-            error: AtomicU32::new(0),
+            condition: Condition::default(),
             in_flight: AtomicUsize::new(0),
             wait: WaitQueue::new(),
         })
@@ -171,21 +163,6 @@ impl UnixSocket {
         self.state.lock().address.clone()
     }
 
-    fn shut(&self) -> u8 {
-        self.shutdown.load(Ordering::Acquire)
-    }
-
-    fn set_error(&self, errno: Errno) {
-        self.error.store(errno.number(), Ordering::Release);
-    }
-
-    fn take_error(&self) -> Option<Errno> {
-        if self.error.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        Errno::new(self.error.swap(0, Ordering::AcqRel))
-    }
-
     /// Whether it may be written to, as poll tells it: not more than a quarter of the buffer is in flight.
     fn has_room(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) * 4 <= self.options.send_buffer()
@@ -203,30 +180,7 @@ impl UnixSocket {
     fn add_shutdown(&self, which: u8) {
         // Under the queue's lock: a sender that has checked has also added.
         let _queue = self.queue.lock();
-        self.shutdown.fetch_or(which, Ordering::AcqRel);
-    }
-
-    /// Locks the states of two sockets; the second guard is `None` when they are one.
-    fn lock_both<'a>(
-        a: &'a UnixSocket,
-        b: &'a UnixSocket,
-    ) -> (
-        MutexGuard<'a, State, sync::levels::FileState>,
-        Option<MutexGuard<'a, State, sync::levels::FileState>>,
-    ) {
-        if std::ptr::eq(a, b) {
-            return (a.state.lock(), None);
-        }
-        if std::ptr::from_ref(a) < std::ptr::from_ref(b) {
-            let first = a.state.lock();
-            // Ascending by address.
-            let second = b.state.lock_nested();
-            (first, Some(second))
-        } else {
-            let second = b.state.lock();
-            let first = a.state.lock_nested();
-            (first, Some(second))
-        }
+        self.condition.add_shutdown(which);
     }
 
     /// The open file is gone, or (`accepted` false) nobody has accepted the connection.
@@ -244,7 +198,7 @@ impl UnixSocket {
         }
         let (messages, blocked, unread) = {
             let mut queue = self.queue.lock();
-            self.shutdown.store(SHUT_BOTH, Ordering::Release);
+            self.condition.add_shutdown(SHUT_BOTH);
             queue.close()
         };
         if let Some(peer) = &peer
@@ -252,7 +206,7 @@ impl UnixSocket {
         {
             peer.add_shutdown(SHUT_BOTH);
             if unread || !accepted {
-                peer.set_error(Errno::ECONNRESET);
+                peer.condition.set_error(Errno::ECONNRESET);
             }
             peer.wait.notify(EVERYTHING);
         }

@@ -9,10 +9,11 @@ use abi::ioctl::{FIONREAD, SIOCATMARK, TIOCOUTQ};
 use abi::poll::PollEvents;
 use abi::socket::{AF_UNIX, MsgFlags};
 
-use super::{READABLE, Role, SHUT_BOTH, SHUT_RECEIVE, UnixSocket, WRITABLE, address};
+use super::{READABLE, Role, UnixSocket, WRITABLE, address};
 use crate::SysResult;
 use crate::mm::{UserAddr, UserRef};
 use crate::net::actor::Actor;
+use crate::net::condition::{SHUT_BOTH, SHUT_RECEIVE};
 use crate::net::message::{Received, SendMessage};
 use crate::net::options::{OptionValue, SocketOptions};
 use crate::net::socket::{Connected, Socket, SocketKind, SocketOps};
@@ -80,8 +81,8 @@ impl SocketOps for UnixSocket {
             Role::Connected => (false, true, false),
             _ => (false, false, false),
         };
-        let shut = self.shut();
-        if self.error.load(Ordering::Acquire) != 0 {
+        let shut = self.condition.shut();
+        if self.condition.error().is_some() {
             ready |= PollEvents::ERR;
         }
         if shut == SHUT_BOTH {
@@ -154,7 +155,7 @@ impl SocketOps for UnixSocket {
     }
 
     fn take_error(&self) -> Option<Errno> {
-        UnixSocket::take_error(self)
+        self.condition.take_error()
     }
 
     fn is_listening(&self) -> bool {

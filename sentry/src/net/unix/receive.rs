@@ -10,7 +10,8 @@ use abi::Errno;
 use abi::socket::MsgFlags;
 
 use super::queue::Message;
-use super::{Role, SHUT_RECEIVE, UnixSocket};
+use super::{Role, UnixSocket};
+use crate::net::condition::SHUT_RECEIVE;
 use crate::net::message::{Received, SenderCreds};
 use crate::net::socket::SocketKind;
 use crate::vfs::io::IoSink;
@@ -74,10 +75,10 @@ impl UnixSocket {
                     return Ok(copied);
                 }
                 // In this order.
-                if let Some(errno) = self.take_error() {
+                if let Some(errno) = self.condition.take_error() {
                     return Err(errno);
                 }
-                return if self.shut() & SHUT_RECEIVE != 0 { Ok(0) } else { Err(Errno::EAGAIN) };
+                return if self.condition.shut() & SHUT_RECEIVE != 0 { Ok(0) } else { Err(Errno::EAGAIN) };
             };
             let Look::Piece { id, data, start, creds, sender, .. } = piece else {
                 // Never glue together what different writers wrote.
@@ -163,7 +164,7 @@ impl UnixSocket {
         flags: MsgFlags,
         got: &mut Received,
     ) -> Result<usize, Errno> {
-        if let Some(errno) = self.take_error() {
+        if let Some(errno) = self.condition.take_error() {
             return Err(errno);
         }
         let mut skip = self.peek_offset(flags).unwrap_or(0);
@@ -239,7 +240,7 @@ impl UnixSocket {
 
     /// There is no message: the end for those that know one.
     fn no_datagram(&self, flags: MsgFlags) -> Result<usize, Errno> {
-        let ended = self.shut() & SHUT_RECEIVE != 0;
+        let ended = self.condition.shut() & SHUT_RECEIVE != 0;
         // A quirk of Linux: a datagram socket that would not wait does not see the end.
         if !ended || self.kind == SocketKind::Datagram && flags.contains(MsgFlags::DONTWAIT) {
             return Err(Errno::EAGAIN);

@@ -7,8 +7,9 @@ use abi::Errno;
 use abi::socket::{SO_TIMESTAMP, SO_TIMESTAMPNS};
 
 use super::queue::{MAX_PIECE, Message, datagram_cost, stream_cost};
-use super::{EVERYTHING, READABLE, Role, SHUT_RECEIVE, SHUT_SEND, UnixSocket, WRITABLE, address};
+use super::{EVERYTHING, READABLE, Role, UnixSocket, WRITABLE, address};
 use crate::net::actor::Actor;
+use crate::net::condition::{self, SHUT_RECEIVE, SHUT_SEND};
 use crate::net::message::{SendMessage, SenderCreds};
 use crate::net::socket::SocketKind;
 use crate::time::Clocks;
@@ -28,7 +29,7 @@ impl UnixSocket {
             SocketKind::Stream => self.send_stream(actor, src, message),
             SocketKind::Datagram => self.send_datagram(actor, src, message),
             SocketKind::SeqPacket => {
-                if let Some(errno) = self.take_error() {
+                if let Some(errno) = self.condition.take_error() {
                     return Err(errno);
                 }
                 if !matches!(self.state.lock().role, Role::Connected) {
@@ -42,10 +43,10 @@ impl UnixSocket {
 
     /// What Linux checks before it makes a buffer: the pending error, the end, room.
     fn may_add(&self) -> Result<(), Errno> {
-        if let Some(errno) = self.take_error() {
+        if let Some(errno) = self.condition.take_error() {
             return Err(errno);
         }
-        if self.shut() & SHUT_SEND != 0 {
+        if self.condition.shut() & SHUT_SEND != 0 {
             return Err(Errno::EPIPE);
         }
         if self.in_flight.load(Ordering::Relaxed) >= self.options.send_buffer() {
@@ -85,7 +86,7 @@ impl UnixSocket {
             return Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP });
         }
         let peer = peer.ok_or(Errno::ENOTCONN)?;
-        if self.shut() & SHUT_SEND != 0 {
+        if self.condition.shut() & SHUT_SEND != 0 {
             return Err(Errno::EPIPE);
         }
         let own = self.arc().ok_or(Errno::ENOTCONN)?;
@@ -118,7 +119,7 @@ impl UnixSocket {
         piece.rights = message.rights.take();
         let refused = {
             let mut queue = peer.queue.lock();
-            if queue.is_closed() || peer.shut() & SHUT_RECEIVE != 0 {
+            if queue.is_closed() || peer.condition.shut() & SHUT_RECEIVE != 0 {
                 Some(piece)
             } else {
                 queue.push(piece);
@@ -172,7 +173,7 @@ impl UnixSocket {
             let mut queue = other.queue.lock();
             if queue.is_closed() {
                 Some((Refused::Closed, packet))
-            } else if other.shut() & SHUT_RECEIVE != 0 {
+            } else if other.condition.shut() & SHUT_RECEIVE != 0 {
                 Some((Refused::Shut, packet))
             } else if !mutual && queue.is_full() {
                 queue.block(&own);
@@ -221,12 +222,9 @@ impl UnixSocket {
     }
 
     pub(super) fn shut_down(&self, how: u32) -> Result<(), Errno> {
-        let (own, theirs) = match how {
-            abi::socket::SHUT_RD => (SHUT_RECEIVE, SHUT_SEND),
-            abi::socket::SHUT_WR => (SHUT_SEND, SHUT_RECEIVE),
-            abi::socket::SHUT_RDWR => (SHUT_RECEIVE | SHUT_SEND, SHUT_RECEIVE | SHUT_SEND),
-            _ => return Err(Errno::EINVAL),
-        };
+        let own = condition::directions(how)?;
+        // What is not received here is not sent there.
+        let theirs = (own & SHUT_RECEIVE) << 1 | (own & SHUT_SEND) >> 1;
         self.add_shutdown(own);
         self.wait.notify(EVERYTHING);
         if self.kind != SocketKind::Datagram

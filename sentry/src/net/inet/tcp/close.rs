@@ -3,18 +3,13 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::socket::{SHUT_RD, SHUT_RDWR, SHUT_WR};
 
-use super::{EVERYTHING, Role, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, TcpSocket, listen};
+use super::{EVERYTHING, Role, TcpSocket, listen};
+use crate::net::condition::{self, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND};
 
 impl TcpSocket {
     pub(super) fn shut_down(&self, how: u32) -> Result<(), Errno> {
-        let which = match how {
-            SHUT_RD => SHUT_RECEIVE,
-            SHUT_WR => SHUT_SEND,
-            SHUT_RDWR => SHUT_BOTH,
-            _ => return Err(Errno::EINVAL),
-        };
+        let which = condition::directions(how)?;
         let peer = {
             let state = self.state.lock();
             match &state.role {
@@ -25,7 +20,7 @@ impl TcpSocket {
                 _ => {
                     drop(state);
                     // Linux does it, too, and says that there is no connection.
-                    self.add_shutdown(which);
+                    self.condition.add_shutdown(which);
                     self.wait.notify(EVERYTHING);
                     return Err(Errno::ENOTCONN);
                 }
@@ -37,7 +32,7 @@ impl TcpSocket {
             }
             return Ok(());
         };
-        self.add_shutdown(which);
+        self.condition.add_shutdown(which);
         if which & SHUT_SEND != 0 {
             peer.finish();
         }
@@ -48,13 +43,13 @@ impl TcpSocket {
     /// The peer has ended its direction.
     pub(super) fn finish(&self) {
         self.queue.lock().finished = true;
-        self.add_shutdown(SHUT_RECEIVE);
+        self.condition.add_shutdown(SHUT_RECEIVE);
         self.wait.notify(EVERYTHING);
     }
 
     /// Both directions have ended, or the connection was reset.
     pub(super) fn is_over(&self) -> bool {
-        self.shut() & SHUT_SEND != 0 && self.queue.lock().finished
+        self.condition.shut() & SHUT_SEND != 0 && self.queue.lock().finished
     }
 
     /// The peer has reset the connection.
@@ -63,8 +58,8 @@ impl TcpSocket {
             let mut queue = self.queue.lock();
             std::mem::replace(&mut queue.finished, true)
         };
-        self.set_error(if seen_end { Errno::EPIPE } else { Errno::ECONNRESET });
-        self.add_shutdown(SHUT_BOTH);
+        self.condition.set_error(if seen_end { Errno::EPIPE } else { Errno::ECONNRESET });
+        self.condition.add_shutdown(SHUT_BOTH);
         self.wait.notify(EVERYTHING);
     }
 
@@ -110,8 +105,8 @@ impl TcpSocket {
             (queue.close(), queue.take_all(), queue.finished)
         };
         drop(pieces);
-        let was_over = finished && self.shut() & SHUT_SEND != 0;
-        self.add_shutdown(SHUT_BOTH);
+        let was_over = finished && self.condition.shut() & SHUT_SEND != 0;
+        self.condition.add_shutdown(SHUT_BOTH);
         if let Some(peer) = peer
             && !was_over
         {

@@ -10,8 +10,10 @@ use abi::socket::{AF_UNSPEC, IPPROTO_IPV6};
 use super::listen::reaches;
 use super::{EVERYTHING, READABLE, Role, State, TcpSocket};
 use crate::net::actor::Actor;
+use crate::net::condition::SHUT_BOTH;
 use crate::net::inet::{address, route};
 use crate::net::socket::Connected;
+use sync::Mutex;
 
 /// What came of an attempt.
 enum Attempt {
@@ -41,7 +43,7 @@ impl TcpSocket {
                 Role::Connecting { succeeded: false } => {
                     state.role = Role::Idle;
                     drop(state);
-                    return Err(self.take_pending_error().unwrap_or(Errno::ECONNABORTED));
+                    return Err(self.condition.take_error().unwrap_or(Errno::ECONNABORTED));
                 }
                 Role::Connected | Role::Listening(_) => return Err(Errno::EISCONN),
                 // Over, and may be connected anew.
@@ -71,8 +73,8 @@ impl TcpSocket {
             Attempt::Refused => {
                 self.forget_choice();
                 self.state.lock().role = Role::Connecting { succeeded: false };
-                self.set_error(Errno::ECONNREFUSED);
-                self.add_shutdown(super::SHUT_BOTH);
+                self.condition.set_error(Errno::ECONNREFUSED);
+                self.condition.add_shutdown(SHUT_BOTH);
                 self.wait.notify(EVERYTHING);
                 Err(Errno::EINPROGRESS)
             }
@@ -93,7 +95,7 @@ impl TcpSocket {
             state.port_given = false;
         }
         let port = state.port.as_ref().map_or(0, |port| port.number());
-        self.shutdown.store(0, std::sync::atomic::Ordering::Release);
+        self.condition.reopen();
         let mut queue = self.queue.lock();
         (queue.finished, queue.closed) = (false, false);
         Ok(SocketAddr::new(ip, port))
@@ -115,7 +117,7 @@ impl TcpSocket {
         }
         let listener = &listeners[usize::from(from.port()) % specific];
         let connection = {
-            let (mut theirs, mine) = Self::lock_both(listener, self);
+            let (mut theirs, mine) = Mutex::lock_both(&listener.state, &self.state);
             let Some(mut mine) = mine else { return Ok(Attempt::Refused) };
             let State { role, port, .. } = &mut *theirs;
             let Role::Listening(listening) = role else { return Ok(Attempt::Refused) };
@@ -157,8 +159,8 @@ impl TcpSocket {
         let port = state.release_port();
         drop(state);
         drop(port);
-        self.error.store(0, std::sync::atomic::Ordering::Release);
-        self.shutdown.store(0, std::sync::atomic::Ordering::Release);
+        self.condition.take_error();
+        self.condition.reopen();
         self.wait.notify(EVERYTHING);
         Ok(Connected::Yes)
     }

@@ -21,27 +21,19 @@ mod send;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use abi::Errno;
 use abi::poll::PollEvents;
-use sync::{Mutex, MutexGuard, SleepMutex};
+use sync::{Mutex, SleepMutex};
 
 use self::queue::ReceiveQueue;
 use super::Family;
 use super::options::InetOptions;
 use super::ports::Port;
+use crate::net::condition::Condition;
 use crate::net::namespace::NetNamespace;
 use crate::net::options::SocketOptions;
 use crate::wait::WaitQueue;
-
-/// Nothing more is received.
-const SHUT_RECEIVE: u8 = 1;
-/// Nothing more is sent.
-const SHUT_SEND: u8 = 2;
-/// Neither.
-const SHUT_BOTH: u8 = 3;
 
 /// SO_SNDBUF and SO_RCVBUF of a new socket (net.ipv4.tcp_wmem, tcp_rmem).
 const SEND_BUFFER: u32 = 16_384;
@@ -65,8 +57,7 @@ pub struct TcpSocket {
     queue: Mutex<ReceiveQueue, sync::levels::FileStateInner>,
     /// One reader at a time: bytes are looked at, copied without a lock, and taken out.
     receiving: SleepMutex<()>,
-    shutdown: AtomicU8,
-    error: AtomicU32,
+    condition: Condition,
     wait: WaitQueue,
 }
 
@@ -140,8 +131,7 @@ impl TcpSocket {
             state: Mutex::new(state),
             queue: Mutex::default(),
             receiving: SleepMutex::default(),
-            shutdown: AtomicU8::new(0),
-            error: AtomicU32::new(0),
+            condition: Condition::default(),
             wait: WaitQueue::new(),
         })
     }
@@ -151,25 +141,6 @@ impl TcpSocket {
         self.own.upgrade()
     }
 
-    fn shut(&self) -> u8 {
-        self.shutdown.load(Ordering::Acquire)
-    }
-
-    fn add_shutdown(&self, which: u8) {
-        self.shutdown.fetch_or(which, Ordering::AcqRel);
-    }
-
-    fn set_error(&self, errno: Errno) {
-        self.error.store(errno.number(), Ordering::Release);
-    }
-
-    fn take_pending_error(&self) -> Option<Errno> {
-        if self.error.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        Errno::new(self.error.swap(0, Ordering::AcqRel))
-    }
-
     fn peer(&self) -> Option<Arc<TcpSocket>> {
         self.state.lock().peer.clone()
     }
@@ -177,28 +148,5 @@ impl TcpSocket {
     /// How many bytes the peer may hold of what this socket has sent.
     fn room(&self, peer: &TcpSocket) -> usize {
         (self.options.send_buffer() + peer.options.receive_buffer()).max(LEAST_ROOM)
-    }
-
-    /// Locks the states of two sockets; the second guard is `None` when they are one.
-    fn lock_both<'a>(
-        a: &'a TcpSocket,
-        b: &'a TcpSocket,
-    ) -> (
-        MutexGuard<'a, State, sync::levels::FileState>,
-        Option<MutexGuard<'a, State, sync::levels::FileState>>,
-    ) {
-        if std::ptr::eq(a, b) {
-            return (a.state.lock(), None);
-        }
-        // Ascending by address.
-        if std::ptr::from_ref(a) < std::ptr::from_ref(b) {
-            let first = a.state.lock();
-            let second = b.state.lock_nested();
-            (first, Some(second))
-        } else {
-            let second = b.state.lock();
-            let first = a.state.lock_nested();
-            (first, Some(second))
-        }
     }
 }

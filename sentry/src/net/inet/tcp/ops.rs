@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use abi::Errno;
 use abi::inet::{TCP_CONGESTION, TCP_INFO, TCP_MAXSEG, TcpInfo};
@@ -11,10 +10,11 @@ use abi::poll::PollEvents;
 use abi::socket::{IPPROTO_TCP, MsgFlags, SO_REUSEADDR, SO_REUSEPORT};
 use zerocopy::FromZeros;
 
-use super::{READABLE, Role, SHUT_BOTH, SHUT_RECEIVE, TcpSocket, WRITABLE};
+use super::{READABLE, Role, TcpSocket, WRITABLE};
 use crate::SysResult;
 use crate::mm::{UserAddr, UserRef};
 use crate::net::actor::Actor;
+use crate::net::condition::{SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND};
 use crate::net::inet::Family;
 use crate::net::inet::address;
 use crate::net::message::{Received, SendMessage};
@@ -46,9 +46,10 @@ impl TcpSocket {
         let finished = self.queue.lock().finished;
         match self.state.lock().role {
             Role::Listening(_) => tcp_state::LISTEN,
-            Role::Connected | Role::Connecting { succeeded: true } => match (finished, self.shut()) {
+            Role::Connected | Role::Connecting { succeeded: true } => match (finished, self.condition.shut())
+            {
                 (true, _) => tcp_state::CLOSE_WAIT,
-                (false, shut) if shut & super::SHUT_SEND != 0 => tcp_state::FIN_WAIT2,
+                (false, shut) if shut & SHUT_SEND != 0 => tcp_state::FIN_WAIT2,
                 _ => tcp_state::ESTABLISHED,
             },
             _ => tcp_state::CLOSE,
@@ -57,7 +58,7 @@ impl TcpSocket {
 
     /// Whether poll says that it may be written to.
     fn is_writable(&self) -> bool {
-        if self.shut() & super::SHUT_SEND != 0 {
+        if self.condition.shut() & SHUT_SEND != 0 {
             return true;
         }
         let Some(peer) = self.peer() else { return true };
@@ -98,7 +99,7 @@ impl SocketOps for TcpSocket {
             Role::Connected | Role::Connecting { succeeded: true } => true,
             _ => false,
         };
-        let shut = self.shut();
+        let shut = self.condition.shut();
         let mut ready = PollEvents::empty();
         if shut == SHUT_BOTH || !connected {
             ready |= PollEvents::HUP;
@@ -113,7 +114,7 @@ impl SocketOps for TcpSocket {
         if self.is_writable() {
             ready |= WRITABLE;
         }
-        if self.error.load(Ordering::Acquire) != 0 {
+        if self.condition.error().is_some() {
             ready |= PollEvents::ERR;
         }
         ready
@@ -209,7 +210,7 @@ impl SocketOps for TcpSocket {
     }
 
     fn take_error(&self) -> Option<Errno> {
-        self.take_pending_error()
+        self.condition.take_error()
     }
 
     fn is_listening(&self) -> bool {

@@ -3,7 +3,8 @@
 use abi::Errno;
 use abi::socket::MsgFlags;
 
-use super::{Role, SHUT_RECEIVE, TcpSocket, WRITABLE};
+use super::{Role, TcpSocket, WRITABLE};
+use crate::net::condition::SHUT_RECEIVE;
 use crate::net::message::Received;
 use crate::vfs::io::IoSink;
 
@@ -22,7 +23,7 @@ impl TcpSocket {
             return Err(Errno::EAGAIN);
         }
         if matches!(self.state.lock().role, Role::Listening(_) | Role::Idle | Role::Closed) {
-            return Err(self.take_pending_error().unwrap_or(Errno::ENOTCONN));
+            return Err(self.condition.take_error().unwrap_or(Errno::ENOTCONN));
         }
         let _one = self.receiving.lock();
         let peek = flags.contains(MsgFlags::PEEK);
@@ -59,14 +60,14 @@ impl TcpSocket {
         if self.take_end() {
             return Ok(0);
         }
-        Err(self.take_pending_error().unwrap_or(Errno::EAGAIN))
+        Err(self.condition.take_error().unwrap_or(Errno::EAGAIN))
     }
 
     /// Whether the stream has ended without an error that a reader is told.
     fn take_end(&self) -> bool {
-        let broken = self.error.load(std::sync::atomic::Ordering::Acquire);
+        let broken = self.condition.error();
         // Who has seen the end before the reset goes on seeing it.
-        self.shut() & SHUT_RECEIVE != 0 && (broken == 0 || broken == Errno::EPIPE.number())
+        self.condition.shut() & SHUT_RECEIVE != 0 && broken.is_none_or(|errno| errno == Errno::EPIPE)
     }
 
     fn consume(&self, count: usize) {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use abi::Errno;
 
-use super::{READABLE, Role, SHUT_SEND, TcpSocket};
+use super::{READABLE, Role, TcpSocket};
+use crate::net::condition::SHUT_SEND;
 use crate::net::message::SendMessage;
 use crate::vfs::io::IoSource;
 
@@ -36,10 +37,10 @@ impl TcpSocket {
     }
 
     fn send_piece(&self, src: &mut dyn IoSource) -> Result<usize, Errno> {
-        if let Some(errno) = self.take_pending_error() {
+        if let Some(errno) = self.condition.take_error() {
             return Err(errno);
         }
-        if self.shut() & SHUT_SEND != 0 {
+        if self.condition.shut() & SHUT_SEND != 0 {
             return Err(Errno::EPIPE);
         }
         let peer = {

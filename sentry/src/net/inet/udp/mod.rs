@@ -10,7 +10,6 @@ mod send;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
@@ -23,15 +22,11 @@ use super::options::InetOptions;
 use super::ports::{Claim, Port};
 use super::{Family, address, route};
 use crate::net::actor::Actor;
+use crate::net::condition::Condition;
 use crate::net::inet::tcp::checked_bind_address;
 use crate::net::namespace::NetNamespace;
 use crate::net::options::{DEFAULT_BUFFER, SocketOptions};
 use crate::wait::WaitQueue;
-
-/// Nothing more is received.
-const SHUT_RECEIVE: u8 = 1;
-/// Nothing more is sent.
-const SHUT_SEND: u8 = 2;
 
 const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM);
 const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM).union(PollEvents::WRBAND);
@@ -47,8 +42,7 @@ pub struct UdpSocket {
     inet_options: InetOptions,
     state: Mutex<State, sync::levels::FileState>,
     queue: Mutex<Datagrams, sync::levels::FileStateInner>,
-    shutdown: AtomicU8,
-    error: AtomicU32,
+    condition: Condition,
     wait: WaitQueue,
 }
 
@@ -86,25 +80,13 @@ impl UdpSocket {
             inet_options: InetOptions::default(),
             state: Mutex::default(),
             queue: Mutex::default(),
-            shutdown: AtomicU8::new(0),
-            error: AtomicU32::new(0),
+            condition: Condition::default(),
             wait: WaitQueue::new(),
         })
     }
 
-    fn shut(&self) -> u8 {
-        self.shutdown.load(Ordering::Acquire)
-    }
-
-    fn take_pending_error(&self) -> Option<Errno> {
-        if self.error.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        Errno::new(self.error.swap(0, Ordering::AcqRel))
-    }
-
     fn set_error(&self, errno: Errno) {
-        self.error.store(errno.number(), Ordering::Release);
+        self.condition.set_error(errno);
         self.wait.notify(PollEvents::ERR);
     }
 

@@ -2,17 +2,17 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use abi::Errno;
 use abi::ioctl::{FIONREAD, TIOCOUTQ};
 use abi::poll::PollEvents;
-use abi::socket::{IPPROTO_UDP, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_REUSEADDR, SO_REUSEPORT};
+use abi::socket::{IPPROTO_UDP, MsgFlags, SO_REUSEADDR, SO_REUSEPORT};
 
-use super::{EVERYTHING, READABLE, SHUT_RECEIVE, SHUT_SEND, UdpSocket, WRITABLE};
+use super::{EVERYTHING, READABLE, UdpSocket, WRITABLE};
 use crate::SysResult;
 use crate::mm::{UserAddr, UserRef};
 use crate::net::actor::Actor;
+use crate::net::condition::{self, SHUT_RECEIVE, SHUT_SEND};
 use crate::net::inet::Family;
 use crate::net::inet::address;
 use crate::net::message::{Received, SendMessage};
@@ -48,8 +48,8 @@ impl SocketOps for UdpSocket {
 
     fn poll(&self) -> PollEvents {
         let mut ready = WRITABLE;
-        let shut = self.shut();
-        if self.error.load(Ordering::Acquire) != 0 {
+        let shut = self.condition.shut();
+        if self.condition.error().is_some() {
             ready |= PollEvents::ERR;
         }
         if shut & SHUT_RECEIVE != 0 {
@@ -108,15 +108,10 @@ impl SocketOps for UdpSocket {
     }
 
     fn shutdown(&self, how: u32) -> Result<(), Errno> {
-        let which = match how {
-            SHUT_RD => SHUT_RECEIVE,
-            SHUT_WR => SHUT_SEND,
-            SHUT_RDWR => SHUT_RECEIVE | SHUT_SEND,
-            _ => return Err(Errno::EINVAL),
-        };
+        let which = condition::directions(how)?;
         let connected = self.state.lock().remote.is_some();
         // Without a peer Linux does it, too, and says that there is none.
-        self.shutdown.fetch_or(which, Ordering::AcqRel);
+        self.condition.add_shutdown(which);
         self.wait.notify(EVERYTHING);
         if connected { Ok(()) } else { Err(Errno::ENOTCONN) }
     }
@@ -136,7 +131,7 @@ impl SocketOps for UdpSocket {
     }
 
     fn take_error(&self) -> Option<Errno> {
-        self.take_pending_error()
+        self.condition.take_error()
     }
 
     fn is_listening(&self) -> bool {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::socket::MsgFlags;
 
-use super::{SHUT_RECEIVE, UdpSocket};
+use super::UdpSocket;
+use crate::net::condition::SHUT_RECEIVE;
 use crate::net::inet::address;
 use crate::net::message::Received;
 use crate::vfs::io::IoSink;
@@ -20,13 +21,13 @@ impl UdpSocket {
         if flags.contains(MsgFlags::ERRQUEUE) {
             return Err(Errno::EAGAIN);
         }
-        if let Some(errno) = self.take_pending_error() {
+        if let Some(errno) = self.condition.take_error() {
             return Err(errno);
         }
         let (data, from, sent_ns) = {
             let mut queue = self.queue.lock();
             let Some(front) = queue.list.front() else {
-                let ended = self.shut() & SHUT_RECEIVE != 0;
+                let ended = self.condition.shut() & SHUT_RECEIVE != 0;
                 return if ended { Ok(0) } else { Err(Errno::EAGAIN) };
             };
             let taken = (Arc::clone(&front.data), front.from, front.sent_ns);

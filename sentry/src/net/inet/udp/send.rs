@@ -6,8 +6,9 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::socket::{SO_BROADCAST, SO_TIMESTAMP, SO_TIMESTAMPNS};
 
-use super::{Datagram, READABLE, SHUT_RECEIVE, SHUT_SEND, UdpSocket};
+use super::{Datagram, READABLE, UdpSocket};
 use crate::net::actor::Actor;
+use crate::net::condition::{SHUT_RECEIVE, SHUT_SEND};
 use crate::net::inet::{address, route};
 use crate::net::message::SendMessage;
 use crate::time::Clocks;
@@ -45,7 +46,7 @@ impl UdpSocket {
         };
         let connected = self.state.lock().remote;
         let to = to.or(connected).ok_or(Errno::EDESTADDRREQ)?;
-        if let Some(errno) = self.take_pending_error() {
+        if let Some(errno) = self.condition.take_error() {
             return Err(errno);
         }
         if to.ip() == std::net::IpAddr::V4(std::net::Ipv4Addr::BROADCAST) && !self.options.is_on(SO_BROADCAST)
@@ -53,7 +54,7 @@ impl UdpSocket {
             return Err(Errno::ENETUNREACH);
         }
         let to = self.destination(to)?;
-        if self.shut() & SHUT_SEND != 0 {
+        if self.condition.shut() & SHUT_SEND != 0 {
             return Err(Errno::EPIPE);
         }
         if len > if to.is_ipv4() { MAX_V4 } else { MAX_V6 } {
@@ -133,7 +134,8 @@ impl UdpSocket {
         let datagram = Datagram { data, from, sent_ns };
         let lost = {
             let mut queue = self.queue.lock();
-            if self.shut() & SHUT_RECEIVE == 0 && queue.cost + cost <= self.options.receive_buffer() {
+            if self.condition.shut() & SHUT_RECEIVE == 0 && queue.cost + cost <= self.options.receive_buffer()
+            {
                 queue.cost += cost;
                 queue.list.push_back(datagram);
                 None
