@@ -150,7 +150,7 @@ pub fn fchdir(task: &mut CurrentTask, fd: Fd) -> SysResult<()> {
         return Err(Errno::ENOTDIR.into());
     }
     let roots = task.fs().roots();
-    inode.permission(&task.caller(&roots), Want::EXEC)?;
+    inode.access(&task.caller(&roots), Want::EXEC)?;
     task.fs().set_cwd(file.path.clone());
     Ok(())
 }
@@ -171,7 +171,7 @@ fn directory(task: &CurrentTask, path: UserCStr) -> Result<Path, Errno> {
     let roots = task.fs().roots();
     let caller = task.caller(&roots);
     let place = lookup(&caller, &roots.cwd, &path, LookupFlags::FOLLOW | LookupFlags::DIRECTORY)?;
-    place.inode().permission(&caller, Want::EXEC)?;
+    place.inode().access(&caller, Want::EXEC)?;
     Ok(place)
 }
 

@@ -175,7 +175,7 @@ fn to_statfs(place: &Path) -> Result<Statfs, Errno> {
         f_ffree: stat.files_free,
         f_fsid: [sb.dev as i32, (sb.dev >> 32) as i32],
         f_namelen: stat.name_max as i64,
-        f_frsize: stat.block_size as i64,
+        f_frsize: stat.fragment_size.unwrap_or(stat.block_size) as i64,
         f_flags: flags.bits() as i64,
         ..Statfs::default()
     })
@@ -226,7 +226,7 @@ pub fn faccessat2(
     if want.contains(Want::EXEC) && inode.is_regular() && place.mount.flags().contains(MountFlags::NOEXEC) {
         return Err(Errno::EACCES.into());
     }
-    inode.permission(&caller, want)?;
+    inode.access(&caller, want)?;
     let special = !inode.is_regular() && !inode.is_dir() && !inode.is_symlink();
     if want.contains(Want::WRITE) && !special && place.mount.is_read_only() {
         return Err(Errno::EROFS.into());

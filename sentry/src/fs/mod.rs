@@ -4,6 +4,7 @@ pub mod cgroupfs;
 pub mod devpts;
 pub mod devtmpfs;
 pub mod erofs;
+pub mod fuse;
 pub mod gofer;
 pub mod host;
 pub mod mqueue;
@@ -31,5 +32,6 @@ pub fn register(kernel: &Arc<Kernel>) {
     vfs.register_type(Arc::new(erofs::ErofsType));
     vfs.register_type(cgroupfs::Cgroup2::new(kernel));
     vfs.register_type(mqueue::MqueueFs::new(kernel));
+    fuse::register(vfs);
     crate::dev::register(vfs);
 }

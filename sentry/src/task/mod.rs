@@ -57,7 +57,7 @@ pub use creds::Credentials;
 pub use current::CurrentTask;
 pub use exec::ExecArgs;
 pub use limits::Limits;
-pub use local::current_task;
+pub use local::{Until, current_task, wait_here};
 pub use pid::{PID_MAX, Pid, PidNamespace};
 pub use pidfd::PidFd;
 pub use prctl_flags::PrctlFlags;

@@ -10,7 +10,7 @@ use platform::access::{MAX_INSTRUCTION, of_instruction};
 use platform::{Access, PlatformError, Trap};
 
 use super::current::LastFault;
-use super::local::set_current_task;
+use super::local::{set_current_task, take_waited};
 use super::rseq::EnterCpu;
 use super::{CurrentTask, work};
 use crate::error::SysError;
@@ -85,7 +85,8 @@ impl CurrentTask {
                 Err(error) => self.platform_failed(&error),
             }
             now = Instant::now();
-            let busy = now.saturating_duration_since(trapped).saturating_sub(self.waited).as_nanos() as u64;
+            let waited = self.waited + take_waited();
+            let busy = now.saturating_duration_since(trapped).saturating_sub(waited).as_nanos() as u64;
             add(&self.task.system_ns, busy);
             if fault {
                 add(&self.task.fault_ns, busy);

@@ -196,8 +196,10 @@ impl NewNode<'_> {
 pub struct StatFs {
     /// `f_type`.
     pub magic: i64,
-    /// `f_bsize` and `f_frsize`.
+    /// `f_bsize`, and `f_frsize` where that is not given.
     pub block_size: u64,
+    /// `f_frsize`: what blocks are counted in.
+    pub fragment_size: Option<u64>,
     /// Blocks in all.
     pub blocks: u64,
     /// Blocks free.

@@ -322,6 +322,12 @@ pub trait InodeOps: Send + Sync + Any {
         generic_permission(inode, caller.creds, want)
     }
 
+    /// access(2) and chdir(2) ask for more than [`permission`](Self::permission): a file system may have somebody else
+    /// decide.
+    fn access(&self, _inode: &Inode, _caller: &Caller<'_>, _want: Want) -> Result<()> {
+        Ok(())
+    }
+
     /// Finds `name`; `Ok(None)` when there is nothing, which may be cached as [`SuperBlock`]'s policy says.
     fn lookup(&self, _dir: &Arc<Inode>, _name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
         Err(Errno::ENOTDIR)

@@ -34,6 +34,12 @@ impl Inode {
         self.ops().permission(self, caller, want)
     }
 
+    /// As [`permission`](Self::permission), for access(2) and chdir(2), which file systems may look at more closely.
+    pub fn access(&self, caller: &Caller<'_>, want: Want) -> Result<()> {
+        self.permission(caller, want)?;
+        self.ops().access(self, caller, want)
+    }
+
     /// Whether `creds` owns the file or has a capability that is as good.
     pub fn owner_or_capable(&self, creds: &Credentials) -> bool {
         let (_, uid, _) = self.owner();

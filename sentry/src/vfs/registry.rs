@@ -95,6 +95,11 @@ pub trait FileSystemType: Send + Sync {
         Ok(())
     }
 
+    /// This kind with a name behind a dot, `fuse.sshfs`: where that means nothing more than the name.
+    fn with_subtype(&self, _subtype: &[u8]) -> Option<Arc<dyn FileSystemType>> {
+        None
+    }
+
     /// Makes or finds the file system, and gives the root of it.
     fn mount(&self, request: &MountRequest<'_>, caller: &Caller<'_>) -> Result<Arc<Dentry>>;
 }
@@ -130,7 +135,13 @@ impl Vfs {
     /// The kind with this name; ENODEV without one.
     pub fn file_system_type(&self, name: &[u8]) -> Result<Arc<dyn FileSystemType>> {
         let types = self.types.read();
-        types.iter().find(|kind| kind.name().as_bytes() == name).cloned().ok_or(Errno::ENODEV)
+        let find = |name: &[u8]| types.iter().find(|kind| kind.name().as_bytes() == name).cloned();
+        find(name)
+            .or_else(|| {
+                let dot = name.iter().position(|byte| *byte == b'.')?;
+                find(&name[..dot])?.with_subtype(&name[dot + 1..])
+            })
+            .ok_or(Errno::ENODEV)
     }
 
     /// All kinds, for /proc/filesystems.

@@ -20,6 +20,11 @@ pub trait SuperBlockOps: Send + Sync + Any {
     /// Its name in /proc/filesystems and mountinfo.
     fn kind(&self) -> &'static str;
 
+    /// What is behind a dot in the name of its kind: `sshfs` of `fuse.sshfs`.
+    fn subtype(&self) -> Option<&str> {
+        None
+    }
+
     /// Space and magic number.
     fn statfs(&self) -> Result<StatFs>;
 
@@ -149,6 +154,14 @@ impl SuperBlock {
     /// Name of the kind of file system.
     pub fn kind(&self) -> &'static str {
         self.ops.kind()
+    }
+
+    /// Name of the kind, with what is behind the dot: as the tables of mounts show it.
+    pub fn full_kind(&self) -> String {
+        match self.ops.subtype() {
+            Some(subtype) => format!("{}.{subtype}", self.kind()),
+            None => self.kind().to_owned(),
+        }
     }
 
     /// A number that no inode of it had before; for file systems that have no numbers of their own.

@@ -17,6 +17,7 @@ pub mod elf;
 pub mod errno;
 pub mod eventfd;
 pub mod fcntl;
+pub mod fuse;
 pub mod futex;
 pub mod inet;
 pub mod inotify;

@@ -334,6 +334,11 @@ fn constants_are_those_of_the_headers() {
             .table(abi::ipc::SHM_COMMANDS)
             .table(abi::ipc::SEM_COMMANDS)
             .table(abi::ipc::MSG_COMMANDS),
+        group(&["linux/fuse.h"])
+            .table(abi::fuse::FUSE_OPCODES)
+            .table(abi::fuse::FUSE_NOTIFICATIONS)
+            .flags::<abi::fuse::FuseInitFlags>()
+            .flags::<abi::fuse::FuseSetattr>(),
         group(&["linux/aio_abi.h", "linux/io_uring.h"])
             .table(abi::aio::IOCB_COMMANDS)
             .flags::<abi::io_uring::IoUringEnterFlags>(),

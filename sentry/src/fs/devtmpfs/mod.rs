@@ -13,7 +13,7 @@ use crate::vfs::{FileSystemType, MountRequest};
 pub struct DevTmpfs;
 
 /// Character devices: name, mode, major, minor.
-const DEVICES: [(&str, u32, u32, u32); 7] = [
+const DEVICES: [(&str, u32, u32, u32); 8] = [
     ("null", 0o666, 1, 3),
     ("zero", 0o666, 1, 5),
     ("full", 0o666, 1, 7),
@@ -21,6 +21,7 @@ const DEVICES: [(&str, u32, u32, u32); 7] = [
     ("urandom", 0o666, 1, 9),
     ("tty", 0o666, 5, 0),
     ("console", 0o600, 5, 1),
+    ("fuse", 0o666, super::fuse::DEVICE.0, super::fuse::DEVICE.1),
 ];
 
 /// Symbolic links: name, target.

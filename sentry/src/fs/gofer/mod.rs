@@ -265,6 +265,7 @@ impl SuperBlockOps for GoferFs {
         let figures = self.client.statfs(self.root).map_err(errno)?;
         Ok(StatFs {
             magic: figures.fs_type as i64,
+            fragment_size: None,
             block_size: figures.bsize,
             blocks: figures.blocks,
             blocks_free: figures.bfree,

@@ -99,8 +99,13 @@ pub(super) fn mounts(task: &Arc<Task>) -> Result<Vec<u8>> {
         if !own.is_empty() {
             options = format!("{options},{own}");
         }
-        let _ =
-            writeln!(out, "{} {} {} {options} 0 0", escaped(&mount.source), escaped(&at), mount.sb().kind());
+        let _ = writeln!(
+            out,
+            "{} {} {} {options} 0 0",
+            escaped(&mount.source),
+            escaped(&at),
+            mount.sb().full_kind()
+        );
     }
     Ok(out.into_bytes())
 }
@@ -123,7 +128,7 @@ pub(super) fn mountinfo(task: &Arc<Task>) -> Result<Vec<u8>> {
             escaped(at),
             options(mount),
             spreading(mount, is_seen),
-            mount.sb().kind(),
+            mount.sb().full_kind(),
             escaped(&mount.source),
             super_options(mount)
         );

@@ -126,6 +126,7 @@ impl SuperBlockOps for TmpfsSuper {
         Ok(StatFs {
             magic: if self.kind == "ramfs" { RAMFS_MAGIC } else { TMPFS_MAGIC },
             block_size: PAGE_SIZE,
+            fragment_size: None,
             blocks,
             blocks_free,
             blocks_available: blocks_free,
