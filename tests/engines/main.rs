@@ -33,14 +33,13 @@ const NOT_YET: &[(&str, &str)] = &[
         "podman/runsc/top",
         "`podman top` enters the namespaces of the container's process, which are the host's",
     ),
-    ("podman/runsc/init", "a container whose process 1 is catatonit does not end when its program has ended"),
     (
-        "podman/runsc/copy",
-        "what `podman cp` puts into the mounted root is not seen below the sandbox's own layer",
+        "podman-rootless/runsc/top",
+        "`podman top` enters the namespaces of the container's process, which are the host's",
     ),
     (
-        "podman-rootless/runsc/",
-        "the states of an ordinary user are looked for in /run/runsc, which is root's",
+        "podman-rootless/runsc/copy",
+        "`podman cp` of an ordinary user enters the PID namespace of the container's process, which is the host's",
     ),
 ];
 

@@ -282,14 +282,23 @@ impl Global {
     }
 }
 
-/// Where the state of containers is kept without a word: for an ordinary user in the directory of the login session.
+/// Where the state of containers is kept without a word: for an ordinary user, also as root of an own user namespace, in the
+/// directory of the login session.
 fn default_root() -> PathBuf {
-    if rustix::process::geteuid().is_root() {
+    let uid = rustix::process::geteuid();
+    if uid.is_root() && is_roots_user_namespace() {
         return PathBuf::from("/run/runsc");
     }
     let session = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let uid = rustix::process::geteuid().as_raw();
-    session.map_or_else(|| std::env::temp_dir().join(format!("runsc-{uid}")), |dir| dir.join("runsc"))
+    let temporary = || std::env::temp_dir().join(format!("runsc-{}", uid.as_raw()));
+    session.map_or_else(temporary, |dir| dir.join("runsc"))
+}
+
+/// Whether uid 0 is the host's root, or as good as that.
+fn is_roots_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    // Engines of an ordinary user map that user's id to 0, and others behind it.
+    map.lines().next().is_none_or(|line| line.split_whitespace().nth(1) == Some("0"))
 }
 
 /// Parses the command line; help and usage errors are printed here, and the status to exit with is returned.

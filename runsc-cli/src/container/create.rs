@@ -2,6 +2,7 @@
 //! takes away what was made before it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use super::monitor::{self, Go, Job, MakerEnd, Plan, Word};
 use super::namespaces::{self, Network};
 use super::state_file::{self, HostProcess, Saved, Stage};
 use super::store::{Locked, Store};
+use super::view::View;
 use super::{Settings, ask, clock, console, delete, hooks};
 use crate::cgroup::Cgroup;
 use crate::config::{self, Container, GoferConfig, SentryConfig, StartHook, Text};
@@ -163,6 +165,8 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
     });
     // The sandbox's processes make a namespace of their own: the host's is only looked at from outside.
     let network = if has_hooks || matches!(network, Network::At(_)) { network } else { Network::Host };
+    let view = View::of(&container.mounts, &gofer.trees, container.read_only_root);
+    let dir = File::open(&locked.dir).map_err(super::disk(&locked.dir, "opening it"))?.into();
     let plan = Plan {
         job: job(settings, &store, sandbox, container, gofer, log.is_some(), started_ns)?,
         stdio,
@@ -170,7 +174,8 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
         cgroup: undo.saved.cgroup.clone(),
         network,
         hooks: has_hooks,
-        dir: Some(locked.dir.clone()),
+        view,
+        dir: Some(dir),
         log,
         started_ns,
         not_kept,

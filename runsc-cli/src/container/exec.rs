@@ -123,6 +123,7 @@ pub fn exec(settings: &Settings, wanted: &Wanted) -> anyhow::Result<(Child, Opti
         cgroup: saved.cgroup.clone(),
         network: Network::Host,
         hooks: false,
+        view: None,
         dir: None,
         log: None,
         started_ns: config::monotonic_ns(),

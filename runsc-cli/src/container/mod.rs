@@ -23,6 +23,7 @@ pub mod start;
 pub mod state_file;
 pub mod status;
 pub mod store;
+pub mod view;
 
 /// What the global flags say.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ use host::signal::{self, SignalSet};
 use serde::{Deserialize, Serialize};
 
 use super::namespaces::{self, Network};
+use super::view::View;
 use super::{ask, state_file};
 use crate::cgroup::Cgroup;
 use crate::config::{self, Container, GoferConfig, SentryConfig};
@@ -105,8 +106,10 @@ pub struct Plan {
     pub network: Network,
     /// Whether its maker has something to do once it is in its place.
     pub hooks: bool,
+    /// What those see who enter its mount namespace.
+    pub view: Option<View>,
     /// Where the end is noted.
-    pub dir: Option<PathBuf>,
+    pub dir: Option<OwnedFd>,
     /// The debug log.
     pub log: Option<File>,
     /// When the command began.
@@ -125,11 +128,13 @@ pub fn start(plan: Plan) -> io::Result<(Child, MakerEnd)> {
         for number in plan.not_kept.iter().copied().chain([own_number]) {
             let _ = host::process::close_range(number, number);
         }
-        let dir = plan.dir.clone();
+        let mut plan = plan;
+        // The paths of the host are gone when it is written to.
+        let dir = plan.dir.take();
         let status = match run(plan, &its) {
             Ok(ended) => {
                 if let Some(dir) = dir
-                    && let Err(error) = state_file::write_ended(&dir, ended)
+                    && let Err(error) = state_file::write_ended(&dir, &ended)
                 {
                     tracing::warn!("monitor: {error}");
                 }
@@ -179,12 +184,15 @@ fn run(plan: Plan, maker: &MonitorEnd) -> anyhow::Result<Ended> {
         }
     }
     let held = start_job(&plan)?;
-    let Plan { stdio, terminal, log, .. } = plan;
+    let Plan { stdio, terminal, log, view, .. } = plan;
     // The other end of a pipe is to see the end when the guest closes it.
     drop((stdio, log));
     hide_streams().context("/dev/null")?;
     match held.first_event()? {
-        Event::Created | Event::Running => maker.send(&Word::Done(held.pids()))?,
+        Event::Created | Event::Running => {
+            view.map_or(Ok(()), |view| view.enter())?;
+            maker.send(&Word::Done(held.pids()))?;
+        }
         Event::NotStarted { missing, why } => {
             maker.send(&Word::NotStarted { missing, why })?;
             return Ok(Ended::Killed(libc::SIGKILL));

@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerError, disk};
@@ -111,9 +113,13 @@ impl Saved {
     }
 }
 
-/// Notes how a container's process ended.
-pub fn write_ended(dir: &Path, ended: Ended) -> Result<(), ContainerError> {
-    write_json(&dir.join(ENDED), &ended)
+/// Notes how a container's process ended, in its directory.
+pub fn write_ended(dir: &OwnedFd, ended: &Ended) -> io::Result<()> {
+    let beside = format!("{ENDED}.{}", std::process::id());
+    let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, &beside, flags, Mode::from_raw_mode(0o644))?;
+    File::from(fd).write_all(&serde_json::to_vec(ended)?)?;
+    Ok(rustix::fs::renameat(dir, &beside, dir, ENDED)?)
 }
 
 /// How a container's process ended, if that was seen.

@@ -58,6 +58,38 @@ fn the_root_keeps_what_is_written_unless_read_only() {
     assert!(text.contains("Read-only file system") && text.ends_with("none\ndev\n"), "{text}");
 }
 
+/// `podman cp` writes to the root of the mount namespace of the pid that it was given.
+#[test]
+fn engines_that_enter_the_namespace_find_the_root() {
+    if cannot() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::make();
+    let (kept, given) = (place.path().join("kept"), place.path().join("given"));
+    std::fs::create_dir(&kept).unwrap();
+    std::fs::create_dir(&given).unwrap();
+    std::fs::write(given.join("file"), "from outside\n").unwrap();
+    let mut bundle = place.bundle(&["sleep", "1000"]);
+    // A link that leads out, if somebody follows it on the host.
+    std::os::unix::fs::symlink(&kept, bundle.dir.join("rootfs/link")).unwrap();
+    let there = bundle.dir.join("rootfs").join(kept.strip_prefix("/").unwrap()).join("in");
+    std::fs::create_dir_all(there).unwrap();
+    let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+    mounts.push(json!({"destination": "/link/in", "source": given, "options": ["rbind", "ro"]}));
+    bundle.write();
+    place.start(&bundle, "seen");
+    let root = std::path::PathBuf::from(format!("/proc/{}/root", place.state("seen")["pid"]));
+    std::fs::write(root.join("etc/copied"), "copied\n").unwrap();
+    assert_eq!(place.ok(&["exec", "seen", "cat", "/etc/copied"]), "copied\n");
+    assert_eq!(std::fs::read_to_string(bundle.dir.join("rootfs/etc/copied")).unwrap(), "copied\n");
+    let inside = root.join(kept.strip_prefix("/").unwrap()).join("in");
+    assert_eq!(std::fs::read_to_string(inside.join("file")).unwrap(), "from outside\n");
+    assert!(std::fs::write(inside.join("more"), "").is_err(), "a read-only volume was written to");
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 0, "a link of the image was followed on the host");
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(bundle.path()), "a mount is seen on the host: {mounts}");
+}
+
 #[test]
 fn mounts_masks_and_sysctls() {
     if cannot() {

@@ -75,6 +75,11 @@ impl CurrentTask {
     }
 
     fn default_signal(&mut self, signal: Signal, info: &SigInfo) {
+        // What was blocked when it was sent: see `send`, which lets nothing else come this far.
+        let for_init = SigSet::SYNCHRONOUS.contains(signal) || SigSet::UNBLOCKABLE.contains(signal);
+        if self.thread_group().is_namespace_init() && !for_init {
+            return;
+        }
         match default_action(signal) {
             DefaultAction::Ignore => {}
             DefaultAction::Stop => {

@@ -6,7 +6,7 @@ use abi::Errno;
 use abi::poll::PollEvents;
 use abi::resource::RLIMIT_SIGPENDING;
 use abi::signal::{
-    SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SIG_DFL, SIG_IGN, SigInfo, SigSet, Signal,
+    SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SIG_DFL, SIG_IGN, SigAction, SigInfo, SigSet, Signal,
 };
 
 use super::stop::StopState;
@@ -147,16 +147,10 @@ fn drops(
     info: &SigInfo,
 ) -> bool {
     let action = group.actions().get(signal);
-    // The init of a PID namespace gets no signal it has no handler for, but SIGKILL and SIGSTOP from outside.
-    if group.is_namespace_init() && action.sa_handler == SIG_DFL && !SigSet::SYNCHRONOUS.contains(signal) {
-        let outside = info.si_code <= 0 && info.pid() == 0 || info.si_code == SI_KERNEL;
-        if !(outside && SigSet::UNBLOCKABLE.contains(signal)) {
-            return true;
-        }
-    }
-    if !is_ignored(signal, &action) {
+    if !is_kept_from_init(group, &action, signal, info) && !is_ignored(signal, &action) {
         return false;
     }
+    // What is blocked waits for sigtimedwait, signalfd or another action, also in the init of a PID namespace.
     let blocked = |task: &Arc<Task>| {
         let signals = task.signals.lock();
         signals.mask.contains(signal) || signals.waiting_for.contains(signal)
@@ -165,6 +159,15 @@ fn drops(
         Some(thread) => !blocked(thread),
         None => !state.threads.iter().any(blocked),
     }
+}
+
+/// The init of a PID namespace gets no signal it has no handler for, but SIGKILL and SIGSTOP from outside.
+fn is_kept_from_init(group: &ThreadGroup, action: &SigAction, signal: Signal, info: &SigInfo) -> bool {
+    if !group.is_namespace_init() || action.sa_handler != SIG_DFL || SigSet::SYNCHRONOUS.contains(signal) {
+        return false;
+    }
+    let outside = info.si_code <= 0 && info.pid() == 0 || info.si_code == SI_KERNEL;
+    !(outside && SigSet::UNBLOCKABLE.contains(signal))
 }
 
 /// Chooses the thread that takes the signal and gets it out of guest code or its wait.

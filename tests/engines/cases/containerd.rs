@@ -243,9 +243,16 @@ fn shim_killed(ctr: &Ctr) -> Result<()> {
     // containerd has what is left removed by `delete`.
     eventually("the container's process has ended", || Ok(!is_alive(pid)))?;
     eventually("the task is gone", || Ok(matches!(task.state()?.as_str(), "none" | "STOPPED" | "UNKNOWN")))?;
-    // It can be started anew.
-    let _ = ctr.call(&["task", "rm", "-f", &task.name])?;
-    ctr.call(&["task", "start", "-d", &task.name])?.status(0)?;
+    // It can be started anew once containerd has forgotten the shim, which is the last that it does and shows nowhere else.
+    eventually("it is started anew", || {
+        let _ = ctr.call(&["task", "rm", "-f", &task.name])?;
+        let started = ctr.call(&["task", "start", "-d", &task.name])?;
+        if started.stderr.contains("already exists") {
+            return Ok(false);
+        }
+        started.status(0)?;
+        Ok(true)
+    })?;
     ensure!(task.state()? == "RUNNING");
     Ok(())
 }

@@ -35,17 +35,16 @@ fn terminal_job_control(client: &Client) -> Result<()> {
     let command = client.command(&client.arguments("run", &["--rm", "-it"], &["sh"]));
     let mut session = Session::start(&command, 24, 80)?;
     session.expect("# ")?;
-    // Ctrl-C ends what is in the foreground, not the shell.
-    session.send("echo go''es; sleep 1000\n")?;
+    // Ctrl-C ends what is in the foreground, not the shell. It says so itself: before that, the shell might get the signal.
+    session.send("sh -c \"echo go''es; exec sleep 1000\"\n")?;
     session.expect("goes")?;
     session.send("\x03")?;
     session.expect("# ")?;
     session.send("echo status $?\n")?;
     session.expect("status 130")?;
     // Ctrl-Z stops it; it can be continued in the background and brought back.
-    session.send("echo go''es; sleep 1000\n")?;
+    session.send("sh -c \"echo go''es; exec sleep 1000\"\n")?;
     session.expect("goes")?;
-    std::thread::sleep(std::time::Duration::from_millis(300));
     session.send("\x1a")?;
     session.expect("Stopped")?;
     session.send("bg; jobs\n")?;

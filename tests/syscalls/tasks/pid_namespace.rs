@@ -183,3 +183,28 @@ fn depth_is_limited() {
     }
     down(0);
 }
+
+case!(first_keeps_what_it_blocks: clone, kill, rt_sigtimedwait, signalfd4; root);
+fn first_keeps_what_it_blocks() {
+    clone_child(NEWPID, || {
+        sig::block(sig::bit(SIGCHLD) | sig::bit(SIGTERM) | sig::bit(SIGUSR1));
+        let mask = sig::bit(SIGCHLD);
+        let fd = ok_i32(sys!(signalfd4, -1, &mask, 8, 0));
+        let child = fork(|| {
+            ok(sys!(kill, 1, SIGTERM));
+            ok(sys!(kill, 1, SIGUSR1));
+            exit_now(6);
+        });
+        let mut record = [0u32; 32];
+        eq(ok(sys!(read, fd, &mut record, 128)), 128);
+        eq((record[0] as i32, record[3] as i32), (SIGCHLD, child.pid));
+        child.exits_with(6);
+        eq(sig::pending(), sig::bit(SIGTERM) | sig::bit(SIGUSR1));
+        let mask = sig::bit(SIGUSR1);
+        eq(ok(sys!(rt_sigtimedwait, &mask, 0, 0, 8)), i64::from(SIGUSR1));
+        // The default action of what is let through is none.
+        sig::unblock(sig::bit(SIGTERM));
+        eq(sig::pending(), 0);
+    })
+    .succeeds();
+}
