@@ -212,6 +212,15 @@ pub trait AddressSpace: Send + Sync {
     fn as_any(&self) -> &dyn Any;
 }
 
+/// A system call that only tells a guest thread about itself, and what it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The call.
+    pub number: u32,
+    /// What is in rax afterwards.
+    pub value: u32,
+}
+
 /// Runs one guest thread. Bound to its thread: neither `Send` nor `Sync`.
 pub trait Context {
     /// Runs guest code in `space` from `regs` until it traps. Changing `space` between calls is how exec works.
@@ -226,10 +235,16 @@ pub trait Context {
     fn set_fpu(&mut self, area: &[u8]) -> Result<(), PlatformError>;
     /// Puts all extended state back to the initial state (exec).
     fn reset_fpu(&mut self) -> Result<(), PlatformError>;
+    /// Lets the platform answer these calls of the guest thread from now on, instead of those told before. It may, and need
+    /// not: as many as it likes, from whatever place it likes.
+    fn set_answers(&mut self, _answers: &[Answer]) {}
 }
 
 /// See [`Context::interrupter`].
 pub trait Interrupter: Send + Sync {
     /// Makes the context return.
     fn interrupt(&self);
+    /// Takes the context's [answers](Context::set_answers) away: calls that the guest makes after this has returned are
+    /// traps, until answers are given anew. The context need not stop for it.
+    fn silence(&self) {}
 }

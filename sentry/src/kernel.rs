@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use abi::Errno;
 use abi::signal::{SigInfo, Signal};
-use platform::Platform;
+use platform::{Answer, Platform};
 use sync::Mutex;
 
 use crate::error::SysResult;
@@ -29,6 +29,11 @@ use crate::vfs::{InternalFs, Vfs};
 pub trait SyscallTable: Send + Sync {
     /// Answers one call. Unknown numbers give ENOSYS.
     fn dispatch(&self, task: &mut CurrentTask, number: u64, args: [u64; 6]) -> SysResult<u64>;
+    /// Calls that only tell the task about itself, with what they answer from now on until
+    /// [`Task::answers_changed`](crate::task::Task): the platform may answer them. Empty when every call has to be seen.
+    fn answers(&self, _task: &mut CurrentTask) -> Vec<Answer> {
+        Vec::new()
+    }
     /// A signal is about to take effect (strace lines).
     fn signal_delivered(&self, task: &CurrentTask, signal: Signal, info: &SigInfo);
     /// A process has ended with this wait status (strace lines).

@@ -27,3 +27,4 @@ pub mod wait;
 
 pub use error::{Restart, Result, SysError, SysResult};
 pub use kernel::{Kernel, KernelConfig, KernelEvent, SyscallTable, Watcher};
+pub use platform::Answer;

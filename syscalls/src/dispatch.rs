@@ -7,7 +7,7 @@ use abi::seccomp::SECCOMP_MODE_DISABLED;
 use abi::signal::{SigInfo, Signal};
 use sentry::mm::UserAddr;
 use sentry::task::CurrentTask;
-use sentry::{SysResult, SyscallTable};
+use sentry::{Answer, SysResult, SyscallTable};
 
 use crate::counters;
 use crate::row::Row;
@@ -20,6 +20,13 @@ use crate::table::BY_NUMBER;
 pub fn row(number: u64) -> Option<&'static Row> {
     *BY_NUMBER.get(number as u32 as usize)?
 }
+
+/// Calls that tell a task which one it is: getpid, gettid, getppid. What they answer changes with exec and when
+/// the parent ends.
+const OF_PROCESS: [u32; 3] = [39, 186, 110];
+
+/// Calls that tell a task whose it is: getuid, getgid, geteuid, getegid. What they answer changes with its credentials.
+const OF_USER: [u32; 4] = [102, 104, 107, 108];
 
 /// The table as the kernel takes it.
 pub struct Dispatcher {
@@ -40,6 +47,21 @@ impl SyscallTable for Dispatcher {
             None => call(task, number, &args),
             Some(tracer) => traced(tracer, task, number, &args),
         }
+    }
+
+    fn answers(&self, task: &mut CurrentTask) -> Vec<Answer> {
+        // Filters and strace lines are for every call.
+        if self.tracer.is_some() || task.seccomp.mode() != SECCOMP_MODE_DISABLED {
+            return Vec::new();
+        }
+        // Elsewhere the mapping of ids may come later, from a task that knows nothing of this one.
+        let mapped = task.own_creds().user_ns.parent().is_none();
+        let numbers = OF_PROCESS.iter().chain(OF_USER.iter().filter(|_| mapped));
+        let answer = |&number: &u32| {
+            let value = (row(number.into())?.call)(task, &[0; 6]).ok()?;
+            Some(Answer { number, value: value as u32 })
+        };
+        numbers.filter_map(answer).collect()
     }
 
     fn signal_delivered(&self, task: &CurrentTask, _signal: Signal, info: &SigInfo) {

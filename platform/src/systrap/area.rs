@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use super::answers::Answers;
 use super::layout::{AREA, Layout, area_offset};
 use super::shm::{Part, Shm};
 use crate::api::{PlatformError, Registers};
@@ -33,6 +34,8 @@ pub(super) mod control {
     /// Segment bases.
     pub(in crate::systrap) const FS_BASE: u64 = 32;
     pub(in crate::systrap) const GS_BASE: u64 = 40;
+    /// Calls that the stub answers: pairs of number and value.
+    pub(in crate::systrap) const ANSWERS: u64 = 64;
     /// One past the last.
     pub(super) const END: u64 = 256;
 }
@@ -44,17 +47,28 @@ const TO_EXIT: u32 = 2;
 
 /// Places in a signal frame (struct rt_sigframe in arch/x86/include/asm/sigframe.h), from where FRAME points:
 /// struct ucontext, then siginfo.
-mod frame {
+pub(super) mod frame {
     pub(super) const FLAGS: u64 = 0;
     pub(super) const STACK: u64 = 16;
     pub(super) const REGISTERS: u64 = 40;
     /// Words of the registers: r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, flags, selectors, error, trap number,
     /// mask, cr2.
     pub(super) const WORDS: usize = 23;
+    /// The word of rax.
+    pub(in crate::systrap) const RAX: u64 = REGISTERS + 13 * 8;
     pub(super) const EXTENDED: u64 = 224;
     pub(super) const MASK: u64 = 296;
     pub(super) const INFO: u64 = 304;
     pub(super) const SIZE: u64 = 432;
+}
+
+/// Places in a siginfo.
+pub(super) mod info {
+    pub(in crate::systrap) const CODE: u64 = 8;
+    pub(super) const ADDRESS: u64 = 16;
+    /// Of SIGSYS.
+    pub(super) const CALL: u64 = 24;
+    pub(in crate::systrap) const ARCHITECTURE: u64 = 28;
 }
 
 /// uc_flags: there is an XSAVE area, and the stack segment is to be loaded.
@@ -239,8 +253,8 @@ impl Area {
         }
         let mut saved = [0u8; frame::WORDS * 8];
         self.shm().read(self.at(self.frame + frame::REGISTERS), &mut saved)?;
-        let mut info = [0u8; 32];
-        self.shm().read(self.at(self.frame + frame::INFO), &mut info)?;
+        let mut signal_info = [0u8; 32];
+        self.shm().read(self.at(self.frame + frame::INFO), &mut signal_info)?;
         self.held_bases = (word(&head, control::FS_BASE), word(&head, control::GS_BASE));
         let r = |n: u64| word(&saved, n * 8);
         *regs = Registers {
@@ -274,10 +288,10 @@ impl Area {
         };
         Ok(Stopped {
             signal: half(&head, control::SIGNAL) as i32,
-            code: half(&info, 8) as i32,
-            address: word(&info, 16),
-            call: half(&info, 24) as i32,
-            architecture: half(&info, 28),
+            code: half(&signal_info, info::CODE) as i32,
+            address: word(&signal_info, info::ADDRESS),
+            call: half(&signal_info, info::CALL) as i32,
+            architecture: half(&signal_info, info::ARCHITECTURE),
             error: r(19),
             vector: r(20),
         })
@@ -342,6 +356,11 @@ impl Area {
         }
         self.shm().store(waits, 0);
         Ok(false)
+    }
+
+    /// Shows its thread what `answers` holds. The thread waits.
+    pub(super) fn show(&self, answers: &Answers) {
+        answers.attach(self.part.shm(), self.part.offset());
     }
 
     /// Where it is in a process, and in the file.

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::address_space::{SystrapSpace, changes};
+use super::answers::Answers;
 use super::area::Stopped;
 use super::pool::{KICK, Shared, Thread};
-use crate::api::{Access, AddressSpace, Context, Interrupter, PlatformError, Registers, Trap};
+use crate::api::{Access, AddressSpace, Answer, Context, Interrupter, PlatformError, Registers, Trap};
 use crate::guest_process::bpf::AUDIT_ARCH_X86_64;
 use crate::guest_process::placement::Seat;
 
@@ -21,7 +22,7 @@ const INTERRUPT: u32 = 2;
 const SI_KERNEL: i32 = 0x80;
 const BUS_ADRALN: i32 = 1;
 /// si_code of a call that a seccomp filter made a signal of.
-const SYS_SECCOMP: i32 = 1;
+pub(super) const SYS_SECCOMP: i32 = 1;
 /// Vector of page faults, and bits of their error code.
 const PAGE_FAULT: u64 = 14;
 const BY_WRITE: u64 = 1 << 1;
@@ -33,6 +34,7 @@ struct Remote {
     state: AtomicU32,
     pid: AtomicI32,
     tid: AtomicI32,
+    answers: Answers,
 }
 
 impl Remote {
@@ -66,6 +68,10 @@ impl Interrupter for Remote {
             // Fails only when the thread is dead, and then the context finds out itself.
             let _ = host::thread::tgkill(pid, tid, KICK);
         }
+    }
+
+    fn silence(&self) {
+        self.answers.silence();
     }
 }
 
@@ -125,6 +131,7 @@ impl SystrapContext {
         let (pid, mut thread) = space.enter()?;
         // An area that can't be written has no memory: the thread goes with its space.
         thread.area.build(self.shared.layout, &self.buffer, &self.shared.extended)?;
+        thread.area.show(&self.remote.answers);
         self.fpu = Fpu::Both;
         self.remote.pid.store(pid, Ordering::Relaxed);
         self.remote.tid.store(thread.tid, Ordering::Relaxed);
@@ -134,6 +141,8 @@ impl SystrapContext {
     }
 
     fn detach(&mut self) {
+        // Before the area is another's.
+        self.remote.answers.detach();
         if let Some(Attachment { space, thread, .. }) = self.attachment.take() {
             space.leave(thread);
         }
@@ -305,6 +314,10 @@ impl Context for SystrapContext {
         self.buffer.extend_from_slice(self.shared.extended.initial());
         self.fpu = Fpu::Buffer;
         Ok(())
+    }
+
+    fn set_answers(&mut self, answers: &[Answer]) {
+        self.remote.answers.give(answers);
     }
 }
 

@@ -4,6 +4,7 @@
 //! See README.md in this folder for the design, the host calls of each operation, and figures.
 
 mod address_space;
+mod answers;
 mod area;
 mod context;
 mod filter;

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::conformance::guest::{CODE, DATA, Guest, call_loop, guest_code, run_to_call, spin, start};
-use crate::{PAGE_SIZE, Prot, Registers, Trap};
+use crate::{Answer, PAGE_SIZE, Prot, Registers, Trap};
 
 fn platform() -> Arc<dyn Platform> {
     let memory = MemoryFile::new(None).expect("memory file");
@@ -121,6 +121,62 @@ fn nothing_of_the_sentry_is_left_in_a_stub() {
         let (own, parents) = (areas(child), areas(pid));
         own.len() == 1 && parents.len() == 1 && own != parents
     });
+}
+
+guest_code! {
+    /// Makes call rbx rdi times and keeps the last answer in r15, then call 1000.
+    many_calls: "2: mov rax, rbx" "syscall" "mov r15, rax" "dec rdi" "jnz 2b" "mov eax, 1000" "syscall"
+}
+
+#[test]
+fn answers_are_given_without_a_trap_until_they_are_taken_away() {
+    let platform = platform();
+    let guest = Guest::new(&platform, many_calls());
+    let mut context = guest.context();
+    let interrupter = context.interrupter();
+    let run = |context: &mut dyn Context, rbx: u64| {
+        let mut regs = Registers { rbx, rdi: 100, r14: 7, rsi: 0xabc, ..start() };
+        run_to_call(context, &guest.space, &mut regs);
+        assert_eq!((regs.rbx, regs.r14, regs.rsi), (rbx, 7, 0xabc));
+        (regs.orig_rax, regs.r15)
+    };
+    let answers = [Answer { number: 39, value: 4711 }, Answer { number: 102, value: u32::MAX - 1 }];
+    context.set_answers(&answers);
+    assert_eq!(run(&mut *context, 39), (1000, 4711));
+    assert_eq!(run(&mut *context, 102), (1000, u64::from(u32::MAX - 1)));
+    // Another, and one that only looks the same in its lower half.
+    assert_eq!(run(&mut *context, 40).0, 40);
+    assert_eq!(run(&mut *context, 39 | 1 << 40).0, 39 | 1 << 40);
+    interrupter.silence();
+    assert_eq!(run(&mut *context, 39).0, 39);
+    context.set_answers(&answers[..1]);
+    assert_eq!(run(&mut *context, 39), (1000, 4711));
+    assert_eq!(run(&mut *context, 102).0, 102);
+    // A thread in another space has them as well; another context has not.
+    let other = Guest::new(&platform, many_calls());
+    let mut regs = Registers { rbx: 39, rdi: 2, ..start() };
+    run_to_call(&mut *context, &other.space, &mut regs);
+    assert_eq!((regs.orig_rax, regs.r15), (1000, 4711));
+    let mut regs = Registers { rbx: 39, rdi: 2, ..start() };
+    run_to_call(&mut *guest.context(), &guest.space, &mut regs);
+    assert_eq!(regs.orig_rax, 39);
+    // A guest that makes nothing but such calls can be stopped, and silenced.
+    let mut regs = Registers { rbx: 39, rdi: u64::MAX, ..start() };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(30));
+            interrupter.interrupt();
+        });
+        assert_eq!(context.run(&other.space, &mut regs).expect("run"), Trap::Interrupted);
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(30));
+            interrupter.silence();
+        });
+        run_to_call(&mut *context, &other.space, &mut regs);
+    });
+    assert_eq!(regs.orig_rax, 39);
 }
 
 guest_code! {

@@ -157,6 +157,7 @@ impl Task {
             return Err(Errno::EINVAL);
         }
         self.seccomp.put(SECCOMP_MODE_STRICT, None);
+        self.answers_changed();
         Ok(())
     }
 }
@@ -185,8 +186,10 @@ impl CurrentTask {
                 thread.set_prctl(PrctlFlags::NO_NEW_PRIVS, true);
             }
             thread.seccomp.put(SECCOMP_MODE_FILTER, Some(Arc::clone(&filter)));
+            thread.answers_changed();
         }
         self.seccomp.put(SECCOMP_MODE_FILTER, Some(filter));
+        self.answers_changed();
         Ok(None)
     }
 

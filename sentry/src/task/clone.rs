@@ -330,7 +330,7 @@ pub(crate) fn new_task(
         creds: Mutex::new(creds),
         resources: Mutex::new(None),
         signals: Mutex::new(signals),
-        work: AtomicU32::new(0),
+        work: AtomicU32::new(super::work::ANSWERS),
         state: AtomicU32::new(RunState::Running as u32),
         parker: OnceLock::new(),
         interrupter: OnceLock::new(),

@@ -98,6 +98,7 @@ impl CurrentTask {
     pub fn set_creds(&mut self, creds: Credentials) {
         self.creds = Arc::new(creds);
         self.task.store_creds(Arc::clone(&self.creds));
+        self.answers_changed();
     }
 
     /// Replaces the open files (unshare, close_range with CLOSE_RANGE_UNSHARE).

@@ -92,6 +92,7 @@ impl CurrentTask {
             let own: Arc<Pid> = self.set_pid(Arc::clone(&group.pid));
             own.set_task(std::sync::Weak::new());
             own.set_ended();
+            self.answers_changed();
             group.keep_dead_leader(None);
             group.pid.set_task(Arc::downgrade(self.task()));
         }

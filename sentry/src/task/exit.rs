@@ -286,6 +286,7 @@ fn give_children_away(tree: &mut Tree, id: u64, afterwards: &mut Afterwards) {
         let group = Arc::clone(&node.group);
         let zombie = node.zombie;
         for thread in group.threads() {
+            thread.answers_changed();
             let signal = thread.parent_death_signal.load(Ordering::Relaxed);
             if let Some(signal) = Signal::new(signal) {
                 afterwards.parent_died.push((thread, signal));

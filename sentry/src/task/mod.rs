@@ -90,6 +90,8 @@ pub mod work {
     pub const NOTIFY: u32 = 8;
     /// The thread has to stand still with its container.
     pub const FREEZE: u32 = 16;
+    /// What the platform answers by itself has to be told anew.
+    pub const ANSWERS: u32 = 32;
     /// Those that end a wait.
     pub const INTERRUPTS: u32 = SIGNAL | STOP | EXIT | FREEZE;
 }
@@ -321,6 +323,16 @@ impl Task {
         }
         if let Some(interrupter) = self.interrupter.get() {
             interrupter.interrupt();
+        }
+    }
+
+    /// What the task is told about itself has changed, by itself or by another: the platform answers nothing any more that
+    /// it is asked later, until it has been told what is true now.
+    pub(crate) fn answers_changed(&self) {
+        // First the bit: see `CurrentTask::tell_answers`.
+        self.set_work(work::ANSWERS);
+        if let Some(interrupter) = self.interrupter.get() {
+            interrupter.silence();
         }
     }
 

@@ -106,6 +106,20 @@ impl CurrentTask {
             self.notified();
         }
         self.deliver_signals();
+        if self.work() & work::ANSWERS != 0 {
+            self.tell_answers();
+        }
+    }
+
+    /// Tells the platform what it may answer by itself. Others change it and then say so, first in `work`, then to the
+    /// platform: whichever of the two comes after the new answers, they do not stay when they are old.
+    fn tell_answers(&mut self) {
+        let table = self.kernel().table;
+        while self.work() & work::ANSWERS != 0 {
+            self.clear_work(work::ANSWERS);
+            let answers = table.answers(self);
+            self.context.set_answers(&answers);
+        }
     }
 
     fn system_call(&mut self) {

@@ -8,6 +8,7 @@ mod exit;
 mod fork;
 mod futex;
 mod futex_pi;
+mod identity;
 mod job_control;
 mod membarrier;
 mod pid_namespace;
