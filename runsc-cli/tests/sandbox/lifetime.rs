@@ -109,30 +109,56 @@ fn descendants(top: i32) -> Vec<i32> {
     found
 }
 
+/// The process of `processes` that runs this internal command of runsc.
+fn running(processes: &[i32], command: &str) -> i32 {
+    let is = |pid: &&i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line == format!("runsc\0{command}\0").as_bytes()
+    };
+    *processes.iter().find(is).unwrap_or_else(|| panic!("no process is runsc {command}"))
+}
+
 #[test]
 fn whichever_process_is_killed_no_guest_process_is_left() {
     as_each_user(|uid| {
-        // The command itself, and each process below it, in a sandbox of its own: a guest's own process may die alone,
-        // everything else takes all with it; in the end nothing is left.
-        for victim in 0..=4usize {
+        // The command itself.
+        let (mut child, processes) = crowded(uid);
+        kill(child.0.id() as i32);
+        child.0.wait().unwrap();
+        all_go(processes);
+
+        // The Sentry takes all with it.
+        let (mut child, processes) = crowded(uid);
+        kill(running(&processes, "boot"));
+        assert_eq!(child.0.wait().unwrap().code(), Some(125));
+        all_go(processes);
+
+        // Without the Gofer the program goes on, and is told of.
+        let (mut child, processes) = crowded(uid);
+        kill(running(&processes, "gofer"));
+        let mut line = String::new();
+        BufReader::new(child.0.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("runsc: do: gofer: killed by signal 9; "), "{line}");
+        assert_eq!(child.0.try_wait().unwrap(), None);
+        kill(child.0.id() as i32);
+        child.0.wait().unwrap();
+        all_go(processes);
+
+        // A process further down: whatever became of it, the end of the command is the end.
+        for victim in 2..=3usize {
             let (mut child, processes) = crowded(uid);
-            match victim.checked_sub(1).and_then(|at| processes.get(at)) {
-                None => kill(child.0.id() as i32),
-                Some(&pid) => kill(pid),
-            }
-            if victim > 2 {
-                // Whatever became of it, the end of the command is the end.
-                kill(child.0.id() as i32);
-            }
-            let status = child.0.wait().unwrap();
-            if victim == 1 || victim == 2 {
-                assert_eq!(status.code(), Some(125), "victim {victim}");
-            }
-            for pid in processes {
-                assert_goes("process", pid);
-            }
+            kill(processes[victim]);
+            kill(child.0.id() as i32);
+            child.0.wait().unwrap();
+            all_go(processes);
         }
     });
+}
+
+fn all_go(processes: Vec<i32>) {
+    for pid in processes {
+        assert_goes("process", pid);
+    }
 }
 
 #[test]

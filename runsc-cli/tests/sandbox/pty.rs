@@ -35,7 +35,8 @@ impl Pty {
         let stream = || terminal.try_clone().unwrap();
         // setsid(1) makes the terminal the controlling one, which here would need unsafe code.
         let child = Command::new("setsid")
-            .args(["--ctty", "--wait", "sh", "-c", script])
+            // Whoever runs the tests in the background ignores some signals.
+            .args(["--ctty", "--wait", "env", "--default-signal", "sh", "-c", script])
             .stdin(stream())
             .stdout(stream())
             .stderr(stream())
