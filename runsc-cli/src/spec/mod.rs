@@ -85,7 +85,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>, SpecError> {
 /// A configuration, and what was left out of it.
 pub fn parse(path: &Path, text: &[u8]) -> Result<(Spec, Vec<String>), SpecError> {
     let syntax = |error| SpecError::Syntax { path: path.to_owned(), error };
-    let mut value = serde_json::from_slice(text).map_err(syntax)?;
+    let mut value: serde_json::Value = serde_json::from_slice(text).map_err(syntax)?;
+    if !value.is_object() {
+        // Where a structure is wanted, serde takes a list of its fields as well.
+        return Err(syntax(serde::de::Error::custom("invalid type: a JSON object is expected")));
+    }
     let notes = lenient::patch(&mut value);
     Ok((serde_json::from_value(value).map_err(syntax)?, notes))
 }
