@@ -20,6 +20,7 @@ mod fault;
 mod fork;
 mod held_run;
 mod kept;
+mod limbo;
 mod lock;
 mod map;
 mod maps;
@@ -270,12 +271,14 @@ impl Drop for MemoryManager {
             if Arc::strong_count(&self.space) > ours {
                 let all = inner.user_range.clone();
                 if let Err(error) = self.space.unmap(all.start, all.end - all.start) {
-                    tracing::error!(%error, "an address space that is gone could not be emptied: its memory is lost");
-                    inner.pages.leak();
+                    tracing::warn!(%error, "an address space could not be emptied: its memory is given back later");
+                    let none = Pages::new(Arc::clone(&inner.pages.memory));
+                    limbo::keep(Arc::clone(&self.space), std::mem::replace(&mut inner.pages, none));
                 }
             }
             inner.vmas.take()
         };
+        limbo::empty();
         // Here and not with `inner`, which a truncation may be visiting under locks of the very files.
         drop(vmas);
     }

@@ -42,11 +42,6 @@ impl Pages {
         }
     }
 
-    /// Forgets the pages without giving their frames back: somebody may still see them.
-    pub fn leak(&mut self) {
-        self.pmas.take();
-    }
-
     /// Gives back the references that pages held which nothing shows any more.
     pub fn give_back(&self, pages: Vec<(Range<u64>, Pma)>) {
         give_back(&self.memory, pages.iter().filter_map(|(at, pma)| pma.frames(at.end - at.start)).collect());

@@ -111,8 +111,7 @@ impl CurrentTask {
             let _ = self.copy_out(address, &0u32.to_ne_bytes());
             crate::futex::wake_address(self, address, 1);
         }
-        let files =
-            if Arc::strong_count(self.files()) > 2 { self.files().fork() } else { Arc::clone(self.files()) };
+        let files = if self.shares_files() { self.files().fork() } else { Arc::clone(self.files()) };
         files.close_on_exec();
         self.space = Arc::clone(image.mm.space());
         let resources = Resources {

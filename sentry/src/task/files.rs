@@ -16,8 +16,7 @@ impl CurrentTask {
 
     /// Whether other tasks use the same table.
     pub fn shares_files(&self) -> bool {
-        // The task and its host thread's view of it have one reference each.
-        Arc::strong_count(self.files()) > 2
+        self.files().is_shared()
     }
 
     /// Puts `file` under the lowest free number; EMFILE when there is none.

@@ -271,9 +271,14 @@ impl Task {
     }
 
     pub(crate) fn set_resources(&self, resources: Option<Resources>) {
+        if let Some(new) = &resources {
+            new.files.join();
+        }
         let old = std::mem::replace(&mut *self.resources.lock(), resources);
         // May close files and free memory: after the lock.
-        drop(old);
+        if let Some(old) = old {
+            old.files.leave();
+        }
     }
 
     /// Name of the thread (PR_SET_NAME), up to 15 bytes.

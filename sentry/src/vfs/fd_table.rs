@@ -4,9 +4,12 @@
 //! under the lock (closing may ask the Gofer); what is taken out is handed to the caller.
 //!
 //! A number may be reserved before its file is there, so that EMFILE comes before anything has happened.
+//!
+//! References do not tell who uses a table: whoever looks at /proc/PID/fd holds one for a moment. Tasks therefore
+//! [`join`](FdTable::join) and [`leave`](FdTable::leave) it; the last to leave closes the files, whoever still looks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use abi::Errno;
 use sync::RwLock;
@@ -37,6 +40,8 @@ pub const NR_OPEN: u64 = 1 << 20;
 pub struct FdTable {
     /// Unique in the sandbox: the owner of POSIX locks.
     pub id: u64,
+    /// Tasks that have it.
+    users: AtomicUsize,
     slots: RwLock<Slots, sync::levels::FdTable>,
 }
 
@@ -67,7 +72,35 @@ impl FdTable {
     }
 
     fn with(slots: Slots) -> Arc<FdTable> {
-        Arc::new(FdTable { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), slots: RwLock::new(slots) })
+        Arc::new(FdTable {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            users: AtomicUsize::new(0),
+            slots: RwLock::new(slots),
+        })
+    }
+
+    /// One more task has it.
+    pub fn join(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One task less has it; the last one closes what is open.
+    pub fn leave(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close_all();
+        }
+    }
+
+    /// Whether more than one task has it.
+    pub fn is_shared(&self) -> bool {
+        self.users.load(Ordering::Acquire) > 1
+    }
+
+    fn close_all(&self) {
+        let files: Vec<_> = self.slots.write().files.iter_mut().filter_map(Option::take).collect();
+        for file in files {
+            let _ = self.closed(file);
+        }
     }
 
     /// The file with this number.
@@ -288,10 +321,8 @@ impl Drop for ReservedFd {
 
 impl Drop for FdTable {
     fn drop(&mut self) {
-        let files = std::mem::take(&mut self.slots.write().files);
-        for file in files.into_iter().flatten() {
-            let _ = self.closed(file);
-        }
+        // Of a table that no task has had.
+        self.close_all();
     }
 }
 

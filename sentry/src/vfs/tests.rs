@@ -6,6 +6,7 @@ use abi::Errno;
 use abi::open::ResolveFlags;
 
 use super::MountFlags;
+use super::fd_table::{FdTable, OnExec};
 use super::open::How;
 use super::testkit::World;
 
@@ -298,4 +299,23 @@ fn negative_entries_do_not_outlive_a_creation() {
         w.unlink(&name).unwrap();
         assert_eq!(w.lookup(&name).err(), Some(Errno::ENOENT));
     }
+}
+
+#[test]
+fn who_looks_at_a_table_does_not_use_it() {
+    let w = World::new();
+    w.write("f", b"x").unwrap();
+    let table = FdTable::new();
+    table.join();
+    let looker = Arc::clone(&table);
+    assert!(!table.is_shared());
+    let fd = table.add(w.open("f", 0, 0).unwrap(), 10, OnExec::Keep).unwrap();
+    let file = Arc::downgrade(&looker.get(fd).unwrap());
+    table.join();
+    assert!(table.is_shared());
+    table.leave();
+    assert!(looker.get(fd).is_some());
+    table.leave();
+    assert!(looker.get(fd).is_none(), "closed with its last task");
+    assert!(file.upgrade().is_none());
 }

@@ -160,6 +160,37 @@ fn records_survive_exec() {
     eventually("the lock is free", || set(fd, F_WRLCK, 0, 1).is_ok());
 }
 
+case!(records_survive_an_exec_that_is_watched: fcntl, execve; disk);
+fn records_survive_an_exec_that_is_watched() {
+    put(c"f", b"x");
+    let fd = open(c"f", O_RDWR);
+    for _ in 0..8 {
+        let [r, w] = pipe(0);
+        let child = fork(|| {
+            let fd = open(c"f", O_RDWR);
+            ok(set(fd, F_WRLCK, 0, 1));
+            write_all(w, b"x");
+            let argv = [c"sleep", c"20"];
+            let _ = exec(c"/bin/sleep", &argv, &[]);
+            let _ = exec(c"/usr/bin/sleep", &argv, &[]);
+            exit_now(9);
+        });
+        read(r, 1);
+        let (fds, stat) = (format!("/proc/{}/fd", child.pid), format!("/proc/{}/stat", child.pid));
+        // Looking at it and at its descriptors is not sharing them.
+        eventually("another program", || {
+            check(std::fs::read_dir(&fds).is_ok_and(|d| d.count() > 3), "descriptors");
+            (0..50).any(|_| std::fs::read_to_string(&stat).is_ok_and(|all| all.contains("(sleep)")))
+        });
+        fails(set(fd, F_RDLCK, 0, 1), EAGAIN);
+        child.end();
+        eventually("the lock is free", || set(fd, F_WRLCK, 0, 1).is_ok());
+        ok(set(fd, F_UNLCK, 0, 0));
+        close(r);
+        close(w);
+    }
+}
+
 case!(a_weaker_lock_lets_others_in: fcntl, fork; disk);
 fn a_weaker_lock_lets_others_in() {
     put(c"f", b"x");

@@ -350,3 +350,20 @@ fn scattered_writes_after_a_fork_stay_below_the_hosts_limit() {
     assert!(host_mappings(&mm) < 10_000, "{}", host_mappings(&mm));
     drop(child);
 }
+
+#[test]
+fn pages_that_the_host_still_shows_are_given_back_later() {
+    let platform = space::platform();
+    let memory = Arc::clone(platform.memory());
+    let before = memory.allocated_bytes();
+    let mm = MemoryManager::new(&platform).expect("address space");
+    let at = anonymous(&mm, 4, RW);
+    mm.copy_out(UserAddr(at), &[1; 4 * PAGE as usize]).expect("write");
+    let thread = Arc::clone(mm.space());
+    space::mock(&mm).refuse(1);
+    drop(mm);
+    assert!(memory.allocated_bytes() > before, "a thread may still see them");
+    drop(thread);
+    drop(MemoryManager::new(&platform).expect("address space"));
+    assert_eq!(memory.allocated_bytes(), before);
+}
