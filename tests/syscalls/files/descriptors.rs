@@ -138,7 +138,7 @@ fn output_signal() {
     eq((info.signal(), info.code(), info.addr() as i64, info.status()), (number, 2, 0x304, w));
 }
 
-case!(input_signal_to_another_user: fcntl, write, setresuid);
+case!(input_signal_to_another_user: fcntl, write, setresuid; root);
 fn input_signal_to_another_user() {
     let [r, w] = pipe(0);
     let ready = pipe(0);

@@ -147,6 +147,15 @@ pub fn is_root() -> bool {
     ok(sys!(geteuid)) == 0
 }
 
+/// Skips the case when it was started with another nice value than 0, which only the privileged can go back to.
+#[track_caller]
+pub fn needs_nice_0() {
+    const NICE_0: i64 = 20;
+    if ok(sys!(getpriority, libc::PRIO_PROCESS, 0)) != NICE_0 {
+        skip("started with a nice value that is not 0");
+    }
+}
+
 /// An id that owns nothing.
 pub const NOBODY: u32 = 65534;
 

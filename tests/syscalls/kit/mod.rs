@@ -36,7 +36,7 @@ pub mod prelude {
     pub use super::errno::Errno;
     pub use super::files::{
         NOBODY, absolute, become_user, close, content, create, exists, fstat, is_root, lstat, mkdir,
-        needs_tmpfs, open, pipe, put, read, read_to_end, stat, text, unprivileged, write_all,
+        needs_nice_0, needs_tmpfs, open, pipe, put, read, read_to_end, stat, text, unprivileged, write_all,
     };
     pub use super::memory::{
         ANON, PAGE, RW, SHARED_ANON, call, does_not_fault, fault_of, faults, jump, map, map_file, peek,

@@ -74,6 +74,7 @@ fn status_of_signals() {
 
 case!(stat_fields: openat, getppid, getpgid, getsid);
 fn stat_fields() {
+    needs_nice_0();
     let f = fields(me());
     eq((f[0].as_str(), f[1].as_str(), f[2].as_str()), (me().to_string().as_str(), "cases", "R"));
     eq(f[3].as_str(), ok(sys!(getppid)).to_string());

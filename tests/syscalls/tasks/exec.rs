@@ -122,6 +122,7 @@ fn name_becomes_the_file() {
 
 case!(cwd_umask_nice_and_timer_stay: execve, setitimer);
 fn cwd_umask_nice_and_timer_stay() {
+    needs_nice_0();
     mkdir(c"d");
     let out = probe(c"cwd", || {
         ok(sys!(chdir, c"d"));

@@ -79,6 +79,7 @@ fn priority_ranges() {
 
 case!(attributes: sched_getattr, sched_setattr);
 fn attributes() {
+    needs_nice_0();
     // size, policy, flags, nice, priority, runtime, deadline, period
     let mut attr = [0u32; 14];
     ok(sys!(sched_getattr, 0, &mut attr, 56, 0));
@@ -96,6 +97,7 @@ fn attributes() {
 
 case!(nice_values: getpriority, setpriority);
 fn nice_values() {
+    needs_nice_0();
     eq(ok(sys!(getpriority, PRIO_PROCESS, 0)), 20);
     ok(sys!(setpriority, PRIO_PROCESS, 0, 7));
     eq(ok(sys!(getpriority, PRIO_PROCESS, 0)), 13);
@@ -110,6 +112,7 @@ fn nice_values() {
 
 case!(raising_needs_a_privilege: setpriority, prlimit64);
 fn raising_needs_a_privilege() {
+    needs_nice_0();
     unprivileged(|| {
         ok(sys!(setpriority, PRIO_PROCESS, 0, 5));
         fails(sys!(setpriority, PRIO_PROCESS, 0, 0), EACCES);
@@ -118,6 +121,7 @@ fn raising_needs_a_privilege() {
 
 case!(group_takes_the_best: getpriority, setpriority, setpgid);
 fn group_takes_the_best() {
+    needs_nice_0();
     in_child(|| {
         ok(sys!(setpgid, 0, 0));
         let child = fork(|| {

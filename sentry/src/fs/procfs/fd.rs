@@ -9,7 +9,8 @@ use crate::Result;
 use crate::fs::pseudo::{Children, Entry, PseudoLink, Text, TextFile};
 use crate::task::Task;
 use crate::vfs::inode::Link;
-use crate::vfs::{Caller, File, Inode, OnExec};
+use crate::vfs::permission::generic_permission;
+use crate::vfs::{Caller, File, Inode, OnExec, Want};
 
 const DT_LNK: u8 = 10;
 const DT_REG: u8 = 8;
@@ -73,6 +74,13 @@ impl Children for FdDir {
 
     fn owner(&self) -> (u32, u32, u32) {
         owner(&self.0, 0o500)
+    }
+
+    fn permission(&self, dir: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        // Whatever its user has become, a process may see its own.
+        let is_own = || Some(caller.task?.thread_group().id() == self.0.upgrade()?.thread_group().id());
+        generic_permission(dir, caller.creds, want)
+            .or_else(|e| is_own().filter(|own| *own).map(drop).ok_or(e))
     }
 }
 

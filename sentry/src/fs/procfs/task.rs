@@ -15,7 +15,8 @@ use super::{link, maps, mounts};
 use crate::Result;
 use crate::fs::pseudo::{Children, Entry, PseudoDir, StaticDir, Text, TextFile};
 use crate::task::{PidNamespace, Task};
-use crate::vfs::{Caller, File, Inode, SuperBlock};
+use crate::vfs::permission::generic_permission;
+use crate::vfs::{Caller, File, Inode, SuperBlock, Want};
 
 const DT_DIR: u8 = 4;
 
@@ -142,6 +143,14 @@ impl Children for TaskDir {
 
     fn links(&self) -> u32 {
         2 + 7
+    }
+
+    fn permission(&self, dir: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        // As a directory that is immutable.
+        if want.contains(Want::WRITE) {
+            return Err(Errno::EPERM);
+        }
+        generic_permission(dir, caller.creds, want)
     }
 }
 

@@ -10,7 +10,8 @@ use abi::stat::S_IFDIR;
 
 use super::attr;
 use crate::Result;
-use crate::vfs::{Attr, Blocking, Caller, File, FileOps, Inode, InodeOps, NewNode, SeekFrom};
+use crate::vfs::permission::generic_permission;
+use crate::vfs::{Attr, Blocking, Caller, File, FileOps, Inode, InodeOps, NewNode, SeekFrom, Want};
 
 const DT_DIR: u8 = 4;
 /// Positions of `.` and `..`; entries follow.
@@ -46,6 +47,11 @@ pub trait Children: Send + Sync + Any {
     fn links(&self) -> u32 {
         2
     }
+
+    /// Whether `caller` may do what it `want`s.
+    fn permission(&self, dir: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        generic_permission(dir, caller.creds, want)
+    }
 }
 
 /// A directory whose entries `C` knows.
@@ -65,6 +71,10 @@ impl<C: Children> InodeOps for PseudoDir<C> {
         let (mode, uid, gid) = self.0.owner();
         inode.set_owner(S_IFDIR | mode, uid, gid);
         Ok(attr(inode.ino, S_IFDIR | mode, self.0.links(), uid, gid))
+    }
+
+    fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        self.0.permission(inode, caller, want)
     }
 
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8], caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
