@@ -45,7 +45,7 @@ syscall_table! {
     38  setitimer => timer::setitimer, Full, "";
     39  getpid => process::getpid, Full, "";
     40  sendfile => read_write::sendfile, Full, "";
-    41  socket => socket::socket, Partial, "AF_UNIX only";
+    41  socket => socket::socket, Partial, "AF_UNIX, and TCP and UDP on the loopback interface; no raw, packet and netlink sockets";
     42  connect => socket::connect, Full, "";
     43  accept => socket::accept, Full, "";
     44  sendto => message::sendto, Partial, "no MSG_OOB";
@@ -58,9 +58,9 @@ syscall_table! {
     51  getsockname => socket::getsockname, Full, "";
     52  getpeername => socket::getpeername, Full, "";
     53  socketpair => socket::socketpair, Full, "";
-    54  setsockopt => socket::setsockopt, Partial, "AF_UNIX only, no filters";
-    55  getsockopt => socket::getsockopt, Partial, "AF_UNIX only, no filters";
-    56  clone => process::clone, Partial, "no IPC, network, cgroup and time namespaces, no pidfd, no CLONE_INTO_CGROUP yet";
+    54  setsockopt => socket::setsockopt, Partial, "no packet filters";
+    55  getsockopt => socket::getsockopt, Partial, "no packet filters";
+    56  clone => process::clone, Partial, "no IPC, network, cgroup and time namespaces, no CLONE_INTO_CGROUP yet";
     57  fork => process::fork, Full, "";
     58  vfork => process::vfork, Full, "";
     59  execve => exec::execve, Full, "";
@@ -352,7 +352,7 @@ syscall_table! {
     432 fsmount => mount_api::fsmount, Full, "";
     433 fspick => mount_api::fspick, Full, "";
     434 pidfd_open => pidfd::pidfd_open, Full, "";
-    435 clone3 => process::clone3, Partial, "no IPC, network, cgroup and time namespaces, no pidfd, no CLONE_INTO_CGROUP yet";
+    435 clone3 => process::clone3, Partial, "no IPC, network, cgroup and time namespaces, no CLONE_INTO_CGROUP yet";
     436 close_range => open::close_range, Full, "";
     437 openat2 => open::openat2, Full, "";
     438 pidfd_getfd => pidfd::pidfd_getfd, Full, "";
