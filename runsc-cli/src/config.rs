@@ -187,6 +187,8 @@ pub struct Process {
     pub no_new_privileges: bool,
     /// /proc/PID/oom_score_adj.
     pub oom_score_adj: i32,
+    /// Nice value to start with.
+    pub nice: i32,
     /// Filter on its system calls: code, jumps for yes and no, operand of each instruction.
     pub seccomp: Option<Vec<(u16, u8, u8, u32)>>,
 }

@@ -119,6 +119,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         capabilities: None,
         no_new_privileges: false,
         oom_score_adj: 0,
+        nice: privileges::inherited_nice(),
         seccomp: None,
     };
     let mut sentry = SentryConfig {

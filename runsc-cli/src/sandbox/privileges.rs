@@ -34,6 +34,11 @@ pub fn set_limits() -> Result<(), PrivilegeError> {
         .map_err(step("forbidding core files"))
 }
 
+/// The nice value of this process; 0 if it can't be told.
+pub fn inherited_nice() -> i32 {
+    rustix::process::getpriority_process(None).unwrap_or(0)
+}
+
 /// All resource limits of this process: `RLIMIT_*` number, soft, hard; `u64::MAX` where there is none.
 pub fn inherited_limits() -> Vec<(u32, u64, u64)> {
     const RESOURCES: [(u32, Resource); 16] = [

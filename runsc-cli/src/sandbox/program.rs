@@ -112,6 +112,7 @@ pub fn start(
         pid: surroundings.pid,
         container: surroundings.container,
         oom_score_adj: process.oom_score_adj,
+        nice: process.nice,
         seccomp,
         place: surroundings.place,
         watcher: surroundings.watcher,

@@ -50,6 +50,7 @@ pub fn convert(
         capabilities: Some(capabilities(process)),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         oom_score_adj: process.oom_score_adj().unwrap_or(0),
+        nice: privileges::inherited_nice(),
         seccomp: filter.map(|filter| seccomp::compile(filter, notes)).transpose()?,
     })
 }

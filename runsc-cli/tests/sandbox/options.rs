@@ -89,6 +89,10 @@ fn environment_and_working_directory() {
     // The caller's, where nothing else is said.
     let told = runsc().args(["do", "pwd"]).current_dir("/usr").output().unwrap();
     assert_eq!(String::from_utf8(told.stdout).unwrap(), "/usr\n");
+    let told =
+        Command::new("nice").args(["-n", "3", env!("CARGO_BIN_EXE_runsc"), "do", "nice"]).output().unwrap();
+    let own = Command::new("nice").args(["-n", "3", "nice"]).output().unwrap();
+    assert_eq!(told.stdout, own.stdout);
     let told = runsc().args(["do", "--cwd", "/no/such", "pwd"]).output().unwrap();
     assert_eq!(told.status.code(), Some(125));
     let line = String::from_utf8(told.stderr).unwrap();

@@ -52,6 +52,8 @@ pub struct ProcessSpec<'a> {
     pub container: Arc<Container>,
     /// /proc/PID/oom_score_adj.
     pub oom_score_adj: i32,
+    /// Nice value, -20 to 19.
+    pub nice: i32,
     /// A filter on its calls, put on before the program runs.
     pub seccomp: Option<Program>,
     /// Its place among the processes of the sandbox.
@@ -108,6 +110,7 @@ impl Kernel {
         let task = new_task(self, &group, pid, Arc::new(image.creds), signals, &image.comm);
         let resources =
             Resources { mm: image.mm, files: spec.files, fs: spec.fs, namespaces: Arc::new(spec.namespaces) };
+        task.sched.lock().nice = spec.nice.clamp(-20, 19);
         if let Some(program) = spec.seccomp {
             task.seccomp.begin_with(program);
         }
