@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use host::namespace::Namespaces;
 use host::process::{Child, exit_now};
 use host::signal::{self, SignalSet};
@@ -175,7 +175,8 @@ fn run(plan: Plan, maker: &MonitorEnd) -> anyhow::Result<Ended> {
     if let Some(cgroup) = &plan.cgroup {
         cgroup.join()?;
     }
-    namespaces::enter(&plan.network).context("network namespace")?;
+    namespaces::enter(&plan.network)
+        .map_err(|error| anyhow!("network namespace: {error}; run as root or in a user namespace"))?;
     if plan.hooks {
         maker.send(&Word::Ready)?;
         match maker.receive()? {

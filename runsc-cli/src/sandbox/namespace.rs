@@ -96,6 +96,11 @@ pub fn map_id_ranges(child: i32, [users, groups]: &[Vec<config::IdMap>; 2]) -> R
             |map: &config::IdMap| IdMap { inside: map.inside, outside: map.outside, count: map.count };
         maps.iter().map(range).collect()
     };
+    if !may_confine_others() {
+        // Without this the host refuses an ordinary user's gid map: user_namespaces(7).
+        host::namespace::deny_setgroups(child)
+            .map_err(step("user namespace, setgroups", ADVICE_NAMESPACES))?;
+    }
     host::namespace::write_uid_map(child, &ranges(users))
         .map_err(step("user namespace, uid_map", ADVICE_NAMESPACES))?;
     host::namespace::write_gid_map(child, &ranges(groups))

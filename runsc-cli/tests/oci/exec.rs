@@ -66,7 +66,8 @@ fn detached_with_a_file() {
         return;
     }
     let place = Place::make();
-    let bundle = place.bundle(&["sleep", "1000"]);
+    let mut bundle = place.bundle(&["sleep", "1000"]);
+    bundle.own_what_is_made();
     place.start(&bundle, "web");
     let process = json!({
         "args": ["sh", "-c", "echo $B >/tmp/said; sleep 1000"], "cwd": "/", "env": ["PATH=/bin", "B=c"],
@@ -88,9 +89,8 @@ fn detached_with_a_file() {
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
     let count = || place.ok(&["ps", "--format", "json", "web"]).matches(',').count();
     let deadline = std::time::Instant::now() + crate::PATIENCE;
-    while (count() < 1 || std::fs::read(bundle.dir.join("rootfs/tmp/said")).is_ok_and(|text| text.is_empty()))
-        && std::time::Instant::now() < deadline
-    {
+    let said = || std::fs::read(bundle.dir.join("rootfs/tmp/said")).is_ok_and(|text| !text.is_empty());
+    while !(count() >= 1 && said()) && std::time::Instant::now() < deadline {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert_eq!(std::fs::read_to_string(bundle.dir.join("rootfs/tmp/said")).unwrap(), "c\n");

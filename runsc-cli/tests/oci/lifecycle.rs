@@ -79,7 +79,7 @@ fn killed_containers_say_so() {
 
 #[test]
 fn hooks_run_in_order_with_the_state() {
-    if cannot() {
+    if crate::cannot_hook() {
         return;
     }
     let place = Place::make();

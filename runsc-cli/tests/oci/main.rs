@@ -45,6 +45,16 @@ pub fn cannot() -> bool {
     false
 }
 
+/// Says so and gives true where hooks can't be run: what they find a container in is a network namespace, which an ordinary
+/// user can't make outside of a user namespace.
+pub fn cannot_hook() -> bool {
+    let ordinary = !rustix::process::geteuid().is_root();
+    if ordinary {
+        eprintln!("SKIPPED: hooks need a network namespace, and that root");
+    }
+    ordinary || cannot()
+}
+
 /// A directory for state and bundles of one test; what is left of its containers is deleted with it.
 pub struct Place {
     dir: tempfile::TempDir,
@@ -187,6 +197,18 @@ impl Bundle {
 
     pub fn path(&self) -> &str {
         self.dir.to_str().unwrap()
+    }
+
+    /// Has an ordinary user's files belong to the container's root, by a user namespace.
+    pub fn own_what_is_made(&mut self) {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        if uid != 0 {
+            let linux = &mut self.config["linux"];
+            linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+            linux["uidMappings"] = json!([{"containerID": 0, "hostID": uid, "size": 1}]);
+            linux["gidMappings"] = json!([{"containerID": 0, "hostID": gid, "size": 1}]);
+            self.write();
+        }
     }
 }
 

@@ -101,7 +101,9 @@ fn environment_and_working_directory() {
 
 #[test]
 fn host_name() {
-    assert_eq!(output(0, &["--hostname", "elsewhere"], &["uname", "-n"]), "elsewhere\n");
+    as_each_user(|uid| {
+        assert_eq!(output(uid, &["--hostname", "elsewhere"], &["uname", "-n"]), "elsewhere\n");
+    });
     let host = String::from_utf8(Command::new("uname").arg("-n").output().unwrap().stdout).unwrap();
     assert_eq!(output(rustix::process::geteuid().as_raw(), &[], &["uname", "-n"]), host);
 }
