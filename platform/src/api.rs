@@ -183,6 +183,15 @@ impl XState {
     }
 }
 
+/// What the host's tools are to show of the process that holds an address space.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Title {
+    /// Name of the program; what is behind the 15th byte may be left out.
+    pub name: Vec<u8>,
+    /// Its arguments, NUL behind each; what is behind the 900th byte may be left out.
+    pub command_line: Vec<u8>,
+}
+
 /// What guest code sees at which address. Addresses and lengths are page multiples inside
 /// [`Platform::user_range`]; anything else is a bug of the caller and answered with an error.
 ///
@@ -208,6 +217,13 @@ pub trait AddressSpace: Send + Sync {
     }
     /// CPU time that guest code in this space has used, in nanoseconds.
     fn cpu_time_ns(&self) -> u64;
+    /// Tells the host's tools (ps(1)) what runs here, for people to look at: nothing depends on it, and where the host can't
+    /// show it nothing happens.
+    fn set_title(&self, _title: Title) {}
+    /// The host process that holds the space, if it has one by now: a pid as the Sentry sees it.
+    fn host_process(&self) -> Option<i32> {
+        None
+    }
     /// For the platform's own downcast.
     fn as_any(&self) -> &dyn Any;
 }

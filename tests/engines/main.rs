@@ -24,24 +24,7 @@ use crate::lab::Lab;
 use crate::skip::Skip;
 
 /// What is known not to work with runsc yet: the beginning of the cases' names, and why. With `ENGINES_ALL=1` they are tried.
-const NOT_YET: &[(&str, &str)] = &[
-    (
-        "docker/runsc/top",
-        "no host process has the command line of one in the sandbox, which is what `docker top` shows",
-    ),
-    (
-        "podman/runsc/top",
-        "`podman top` enters the namespaces of the container's process, which are the host's",
-    ),
-    (
-        "podman-rootless/runsc/top",
-        "`podman top` enters the namespaces of the container's process, which are the host's",
-    ),
-    (
-        "podman-rootless/runsc/copy",
-        "`podman cp` of an ordinary user enters the PID namespace of the container's process, which is the host's",
-    ),
-];
+const NOT_YET: &[(&str, &str)] = &[];
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();

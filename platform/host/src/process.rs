@@ -64,6 +64,14 @@ impl Child {
         self.pid
     }
 
+    /// Process id in the PID namespace that /proc shows, which may be an outer one of the caller's; `None` if that can't be
+    /// told, or the process is gone from it.
+    pub fn pid_in_proc(&self) -> Option<i32> {
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd())).ok()?;
+        let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+        (number > 0).then_some(number)
+    }
+
     /// The pidfd: readable when the process has ended.
     pub fn pidfd(&self) -> &OwnedFd {
         &self.pidfd

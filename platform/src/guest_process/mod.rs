@@ -14,7 +14,7 @@ use std::ops::Range;
 pub(crate) const TASK_SIZE: u64 = 0x7fff_ffff_f000;
 
 /// Guest addresses begin here: below, hosts commonly map nothing (vm.mmap_min_addr).
-const USER_START: u64 = 0x10000;
+pub(crate) const USER_START: u64 = 0x10000;
 
 /// A process with a copy of the caller's mappings, a child of the Sentry, sharing its fds. No exit signal can be
 /// given with CLONE_PARENT: it is that of the first stub, which has none.

@@ -252,6 +252,10 @@ impl AddressSpace for PtraceSpace {
         host::process::cpu_time_ns(process.pid).unwrap_or(0).saturating_sub(state.earlier_cpu_ns)
     }
 
+    fn host_process(&self) -> Option<i32> {
+        self.state.lock().process.as_ref().map(|process| process.pid)
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

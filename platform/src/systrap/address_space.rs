@@ -16,7 +16,7 @@ use sync::levels::PlatformSpace as SpaceLevel;
 
 use super::pool::{Process, Shared, Thread};
 use super::servant::{MAX_OPERATIONS, Operation};
-use crate::api::{AddressSpace, Backing, PAGE_SIZE, PlatformError, Prot};
+use crate::api::{AddressSpace, Backing, PAGE_SIZE, PlatformError, Prot, Title};
 use crate::guest_process::pending::{Change, Pending, Source};
 use crate::guest_process::ranges::Ranges;
 use crate::guest_process::{MAP_FLAGS, user_range};
@@ -48,6 +48,8 @@ struct State {
     dead: bool,
     /// Changes to be made.
     pending: Pending,
+    /// What the host's tools are to show from then on.
+    title: Option<Title>,
     /// Where something is mapped, pending changes included.
     mapped: Ranges,
 }
@@ -71,12 +73,6 @@ impl SystrapSpace {
         let own = space.as_any().downcast_ref::<SystrapSpace>();
         own.and_then(|s| s.this.upgrade())
             .ok_or_else(|| invalid("run in an address space of another platform"))
-    }
-
-    /// The host process, once there is one.
-    #[cfg(test)]
-    pub(super) fn pid(&self) -> Option<i32> {
-        self.state.lock().process.as_ref().map(Process::pid)
     }
 
     /// A guest thread for a context; its process's id.
@@ -141,7 +137,7 @@ impl SystrapSpace {
 
     /// Makes the changes that are pending, with as few orders as possible.
     fn serve(&self, state: &mut State) -> Result<(), PlatformError> {
-        if state.pending.is_empty() {
+        if state.pending.is_empty() && state.title.is_none() {
             return Ok(());
         }
         // All of them stay until the end: they keep files open that the operations name by fd.
@@ -150,7 +146,8 @@ impl SystrapSpace {
         for (range, change) in &changes {
             self.operations(&state.mapped, range, change, &mut operations);
         }
-        let served = self.order(state, &operations);
+        let titled = self.title_operations(state, &mut operations);
+        let served = titled.and_then(|()| self.order(state, &operations));
         if served.is_err() {
             self.fail_locked(state);
         }
@@ -190,6 +187,14 @@ impl SystrapSpace {
                 }
             }
         }
+    }
+
+    /// What the servant has to do for the title that is to be shown.
+    fn title_operations(&self, state: &mut State, into: &mut Vec<Operation>) -> Result<(), PlatformError> {
+        let Some(title) = state.title.take() else { return Ok(()) };
+        let process = state.process.as_mut().ok_or(PlatformError::Gone)?;
+        into.extend(process.title(&self.shared, &title)?);
+        Ok(())
     }
 
     fn order(&self, state: &mut State, operations: &[Operation]) -> Result<(), PlatformError> {
@@ -267,13 +272,30 @@ impl AddressSpace for SystrapSpace {
             }
             None => None,
         };
-        let (pending, mapped) = (state.pending.clone(), state.mapped.clone());
-        Ok(SystrapSpace::with(Arc::clone(&self.shared), State { process, dead: false, pending, mapped }))
+        let (pending, mapped, title) = (state.pending.clone(), state.mapped.clone(), state.title.clone());
+        let state = State { process, dead: false, pending, mapped, title };
+        Ok(SystrapSpace::with(Arc::clone(&self.shared), state))
     }
 
     fn cpu_time_ns(&self) -> u64 {
         let state = self.state.lock();
         state.process.as_ref().and_then(|p| host::process::cpu_time_ns(p.pid()).ok()).unwrap_or(0)
+    }
+
+    fn set_title(&self, title: Title) {
+        if !self.shared.shows_titles {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.title = Some(title);
+        if state.process.is_some() && !state.dead {
+            // An error ends the process, which its next change tells.
+            let _ = self.serve(&mut state);
+        }
+    }
+
+    fn host_process(&self) -> Option<i32> {
+        self.state.lock().process.as_ref().map(Process::pid)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -32,17 +32,22 @@ const SERVANTS: &[libc::c_long] = &[
     libc::SYS_munmap,
     // AddressSpace::protect
     libc::SYS_mprotect,
+    // what the host's tools show of a process
+    libc::SYS_pread64,
     // a further process (fork) or thread of this one
     libc::SYS_clone,
     // the answer to an order
     libc::SYS_write,
-    // a new process asks to die with the Sentry,
+    // a new process asks to die with the Sentry; what the host's tools show of a process
     libc::SYS_prctl,
-    // and looks whether it is still there
+    // which it looks for first
     libc::SYS_getppid,
     // end of a process whose set-up failed
     libc::SYS_exit_group,
 ];
+
+/// Options of prctl(2) that servants use.
+const PRCTL: &[u64] = &[libc::PR_SET_PDEATHSIG as u64, libc::PR_SET_NAME as u64, libc::PR_SET_MM as u64];
 
 /// The program, for a stub with its code at `layout.code()`.
 pub(super) fn program(layout: Layout, secret: u64) -> Vec<Instruction> {
@@ -71,7 +76,7 @@ pub(super) fn program(layout: Layout, secret: u64) -> Vec<Instruction> {
         let mut call = Program(Vec::new());
         match number {
             libc::SYS_clone => one_of(&mut call, &[FORK_FLAGS, THREAD_FLAGS]),
-            libc::SYS_prctl => one_of(&mut call, &[libc::PR_SET_PDEATHSIG as u64]),
+            libc::SYS_prctl => one_of(&mut call, PRCTL),
             _ => {}
         }
         knows_secret(&mut call, [high(5), low(5)], secret);
@@ -90,7 +95,7 @@ fn knows_secret(p: &mut Program, places: [u32; 2], secret: u64) {
     p.0.push(ALLOW);
 }
 
-/// Kills unless the first argument is one of two or fewer values of 32 bits.
+/// Kills unless the first argument is one of a few values of 32 bits.
 fn one_of(p: &mut Program, values: &[u64]) {
     p.load(high(0));
     p.unless_equal(0, &[KILL]);

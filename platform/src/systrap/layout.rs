@@ -5,6 +5,7 @@
 //!         orders    one a process: what its servant shall do; all are mapped, read-only
 //!         answers   words that a servant can answer with, read-only
 //!         code      the stub, one page
+//!         title     what the host shows as the process's command line, a page of its own
 //!  end
 //! ```
 //!
@@ -32,7 +33,7 @@ pub(super) const ANSWERS: u64 = 12 * PAGE_SIZE;
 /// Bytes of the file.
 pub(super) const FILE: u64 = AREAS + ORDERS + ANSWERS;
 /// Bytes of the block.
-pub(super) const BLOCK: u64 = FILE + PAGE_SIZE;
+pub(super) const BLOCK: u64 = FILE + 2 * PAGE_SIZE;
 
 /// Answers below this many are told in one word.
 pub(super) const LOW: u64 = 1 << LOW_BITS;
@@ -80,6 +81,11 @@ impl Layout {
 
     pub(super) fn code(self) -> u64 {
         self.base + FILE
+    }
+
+    /// The host shows a command line only of memory that belongs to no file.
+    pub(super) fn title(self) -> u64 {
+        self.code() + PAGE_SIZE
     }
 
     /// Address of an area.

@@ -14,7 +14,7 @@ use super::servant::{Operation, Place, Servant};
 use super::shm::Shm;
 use super::stub::{self, Block};
 use crate::MemoryFile;
-use crate::api::PlatformError;
+use crate::api::{PlatformError, Title};
 use crate::guest_process::placement::Placement;
 use crate::guest_process::prepare::{self, Setup, Signals};
 use crate::guest_process::xstate;
@@ -25,6 +25,9 @@ pub(super) const KICK: i32 = libc::SIGURG;
 
 /// Areas of ended threads that a process keeps for the next.
 const MAX_ENDED: usize = 32;
+
+/// Name of processes that show nothing.
+const SPARE: &[u8] = b"[runsc-spare]";
 
 /// No thread's id, and none that the host takes for one.
 const NOBODY: i32 = 0;
@@ -110,6 +113,12 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn pid(&self) -> i32 {
         self.servant.pid()
+    }
+
+    /// What the servant has to do, in its next order, for the host's tools to show a title.
+    pub(super) fn title(&mut self, shared: &Shared, title: &Title) -> Result<[Operation; 3], PlatformError> {
+        self.arrive()?;
+        self.servant.title(shared.layout, shared.shm.raw_fd(), title)
     }
 
     /// Has host calls made in the process.
@@ -201,6 +210,8 @@ pub(super) struct Shared {
     pub(super) shm: Arc<Shm>,
     pub(super) sentry: i32,
     pub(super) placement: Arc<Placement>,
+    /// Whether a process can say what the host's tools show of it.
+    pub(super) shows_titles: bool,
     pool: Mutex<Pool, PlatformPool>,
 }
 
@@ -252,8 +263,13 @@ impl Shared {
             }
             Err(error) => return Err(error),
         }
+        // What is shown of processes without a guest's program. Hosts without checkpoints (CONFIG_CHECKPOINT_RESTORE) can't.
+        let spare = Title { name: SPARE.to_vec(), command_line: [SPARE, b"\0"].concat() };
+        let operations = master.title(layout, shm.raw_fd(), &spare)?;
+        let shows_titles = master.obey(&operations)?.is_ok();
+        let placement = Placement::new(true);
         let pool = Mutex::new(Pool { master, next: None, zombies: VecDeque::new() });
-        Ok(Shared { memory, layout, extended, shm, sentry, placement: Placement::new(true), pool })
+        Ok(Shared { memory, layout, extended, shm, sentry, placement, shows_titles, pool })
     }
 
     /// A process that shows nothing.

@@ -15,7 +15,8 @@ use host::thread::{CpuSet, current_cpu, set_affinity};
 
 use super::layout::{DONE, FAILED, Layout, ORDER};
 use super::shm::{Part, Shm};
-use crate::api::PlatformError;
+use crate::api::{PAGE_SIZE, PlatformError, Title};
+use crate::guest_process::USER_START;
 
 /// Places in an order.
 pub(super) mod order {
@@ -32,7 +33,7 @@ pub(super) mod order {
 }
 
 /// Most operations of an order.
-pub(super) const MAX_OPERATIONS: usize = ((ORDER - order::OPERATIONS) / 64) as usize;
+pub(super) const MAX_OPERATIONS: usize = ((ORDER - order::OPERATIONS - title::BYTES) / 64) as usize;
 
 /// How often a waiting Sentry thread looks whether the process is still there.
 const LOOK: Duration = Duration::from_millis(100);
@@ -65,6 +66,26 @@ pub(super) struct Servant {
     cpu: Option<usize>,
     /// It is left where the host likes it: nobody waits for it.
     free: bool,
+}
+
+/// Behind the operations: what the calls that set a title read.
+mod title {
+    use super::ORDER;
+
+    /// Bytes of all of it.
+    pub(super) const BYTES: u64 = 17 * 64;
+    /// A name, ended by NUL.
+    pub(super) const NAME: u64 = ORDER - BYTES;
+    /// Bytes of it.
+    pub(super) const NAME_BYTES: usize = 16;
+    /// A `struct prctl_mm_map` (linux/prctl.h).
+    pub(super) const MAP: u64 = NAME + NAME_BYTES as u64;
+    /// Bytes of it.
+    pub(super) const MAP_BYTES: u64 = 104;
+    /// The command line.
+    pub(super) const LINE: u64 = MAP + MAP_BYTES;
+    /// Most bytes of it.
+    pub(super) const LINE_BYTES: usize = (ORDER - LINE) as usize;
 }
 
 /// What a servant needs before it exists.
@@ -133,6 +154,50 @@ impl Servant {
     /// Leaves it to the host where it runs, from the start.
     pub(super) fn set_free(&mut self) {
         self.free = true;
+    }
+
+    /// Writes a title where the operations that this gives, which are to be in the next order, find it; `fd` is the number
+    /// of the file of orders.
+    pub(super) fn title(
+        &self,
+        layout: Layout,
+        fd: i32,
+        title: &Title,
+    ) -> Result<[Operation; 3], PlatformError> {
+        let (shm, at) = (self.order.shm(), self.order.offset());
+        let mut name = [0u8; title::NAME_BYTES];
+        let mut line = [0u8; title::LINE_BYTES];
+        let put = |text: &[u8], place: &mut [u8]| {
+            // The last byte ends it.
+            let len = text.len().min(place.len() - 1);
+            place[..len].copy_from_slice(&text[..len]);
+            len
+        };
+        put(&title.name, &mut name);
+        let len = match put(&title.command_line, &mut line) as u64 {
+            whole if whole == title.command_line.len() as u64 => whole,
+            cut => cut + 1,
+        };
+        shm.write(at + title::NAME, &name)?;
+        shm.write(at + title::LINE, &line)?;
+        // Of the parts of the program, nobody looks at any but the arguments; there has to be a page of code.
+        let (code, none, place) = ([USER_START, USER_START + PAGE_SIZE], [USER_START; 5], layout.title());
+        // No auxiliary vector, and (the upper half of the last word) no file.
+        let (line, end) = ([place, place + len, place + len, place + len], [0, 0xffff_ffff << 32]);
+        let words = code.into_iter().chain(none).chain(line).chain(end);
+        let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        debug_assert_eq!(bytes.len() as u64, title::MAP_BYTES);
+        shm.write(at + title::MAP, &bytes)?;
+        let order = layout.order(self.order.slot());
+        let read = [fd as u64, place, title::LINE_BYTES as u64, at + title::LINE, 0, 0];
+        let (map, map_bytes) = (order + title::MAP, title::MAP_BYTES);
+        let set_map = [libc::PR_SET_MM as u64, libc::PR_SET_MM_MAP as u64, map, map_bytes, 0, 0];
+        let set_name = [libc::PR_SET_NAME as u64, order + title::NAME, 0, 0, 0, 0];
+        Ok([
+            Operation::call(libc::SYS_pread64, read),
+            Operation::call(libc::SYS_prctl, set_name),
+            Operation::call(libc::SYS_prctl, set_map),
+        ])
     }
 
     /// Has operations done, up to the first that fails; at most [`MAX_OPERATIONS`]. The result of a clone, if that is

@@ -42,7 +42,7 @@ global_asm!(
     "    syscall",
     "    test rax, rax",
     "    jnz 90f",
-    "    lea rdi, [rip + runsc_systrap_begin + {page}]",
+    "    lea rdi, [rip + runsc_systrap_begin + {kept}]",
     "    mov rsi, {task_size}",
     "    sub rsi, rdi",
     "    jz 2f",
@@ -252,7 +252,7 @@ global_asm!(
     ".globl runsc_systrap_end",
     "runsc_systrap_end:",
     ".popsection",
-    page = const PAGE_SIZE,
+    kept = const 2 * PAGE_SIZE,
     task_size = const TASK_SIZE,
     read_only = const ORDERS + ANSWERS,
     answers = const ANSWERS,
@@ -376,7 +376,10 @@ impl Block {
                 -1
             }
         };
-        if done == 0 { Ok(Some(block)) } else { Err(io::Error::last_os_error()) }
+        let title = ptr::without_provenance_mut(layout.title() as usize);
+        // SAFETY: the page is part of the new mapping, which nobody else knows.
+        let titled = unsafe { libc::mprotect(title, PAGE_SIZE as usize, libc::PROT_READ | libc::PROT_WRITE) };
+        if done == 0 && titled == 0 { Ok(Some(block)) } else { Err(io::Error::last_os_error()) }
     }
 }
 

@@ -12,7 +12,7 @@ fn platform() -> Arc<dyn Platform> {
 crate::conformance::suite!(platform());
 
 fn pid(space: &Arc<dyn AddressSpace>) -> i32 {
-    SystrapSpace::of(space).expect("systrap").pid().expect("a process")
+    space.host_process().expect("a process")
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
@@ -51,7 +51,7 @@ fn a_process_killed_while_it_runs_is_gone() {
                 assert!(matches!(context.run(&guest.space, &mut start()), Err(PlatformError::Gone)));
             });
         }
-        wait_until("two threads", || SystrapSpace::of(&guest.space).expect("systrap").pid().is_some());
+        wait_until("two threads", || guest.space.host_process().is_some());
         std::thread::sleep(Duration::from_millis(50));
         host::signal::kill(pid(&guest.space), libc::SIGKILL).expect("kill");
     });

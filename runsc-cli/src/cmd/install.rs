@@ -102,7 +102,16 @@ fn change_docker(
     }
     let mut text = serde_json::to_string_pretty(&config)?;
     text.push('\n');
-    write_whole(path, text.as_bytes()).with_context(|| path.display().to_string())
+    replace(path, &text)
+}
+
+/// Writes a file that may be there: then its rights stay, and where it is a link, the link.
+fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let rights = std::fs::metadata(&path).map(|meta| meta.permissions());
+    write_whole(&path, text.as_bytes())
+        .and_then(|()| rights.map_or(Ok(()), |rights| std::fs::set_permissions(&path, rights)))
+        .with_context(|| path.display().to_string())
 }
 
 /// The part of containerd's file that is ours is a block of lines, told by its header: the rest is not touched, comments and all.
@@ -117,10 +126,10 @@ fn change_containerd(args: &Args, program: Option<&Path>) -> anyhow::Result<()> 
     };
     let mut new = without_blocks(&old, &args.runtime);
     if let Some(program) = program {
-        if !new.lines().any(|line| line.trim_start().starts_with("version")) {
+        let header = header(version(&new), &args.runtime);
+        if new.trim().is_empty() {
             new.insert_str(0, "version = 2\n");
         }
-        let header = header(&args.runtime);
         new.push_str(&format!(
             "[{header}]\n  runtime_type = \"io.containerd.runc.v2\"\n[{header}.options]\n  BinaryName = {:?}\n",
             program.display().to_string()
@@ -129,28 +138,54 @@ fn change_containerd(args: &Args, program: Option<&Path>) -> anyhow::Result<()> 
     if new == old {
         return Ok(());
     }
-    write_whole(&path, new.as_bytes()).with_context(|| path.display().to_string())
+    replace(&path, &new)
 }
 
-fn header(runtime: &str) -> String {
-    format!("plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.{runtime}")
+/// Version of the form of containerd's file: what is said before the first table; that of a new file is ours to say.
+fn version(text: &str) -> u32 {
+    if text.trim().is_empty() {
+        return 2;
+    }
+    let before_tables = text.lines().map(str::trim).take_while(|line| !line.starts_with('['));
+    let mut values =
+        before_tables.filter_map(|line| line.strip_prefix("version")?.trim_start().strip_prefix('='));
+    let value = values.next().and_then(|value| value.split('#').next()?.trim().parse().ok());
+    value.unwrap_or(1)
 }
 
-/// The text without the tables of a runtime.
+/// The table of a runtime.
+fn header(version: u32, runtime: &str) -> String {
+    let plugin = match version {
+        ..2 => "cri",
+        2 => "\"io.containerd.grpc.v1.cri\"",
+        3.. => "\"io.containerd.cri.v1.runtime\"",
+    };
+    format!("plugins.{plugin}.containerd.runtimes.{runtime}")
+}
+
+/// The text without the tables of a runtime. What is said behind them, about the next table, stays.
 fn without_blocks(text: &str, runtime: &str) -> String {
-    let own = header(runtime);
+    let plain = |name: &str| name.replace(['"', '\'', ' '], "");
+    let own = plain(&header(version(text), runtime));
     let mut ours = false;
     let mut kept = String::new();
-    for line in text.lines() {
-        if let Some(name) = line.trim().strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+    let mut remarks = String::new();
+    for line in text.split_inclusive('\n') {
+        let trimmed = line.trim();
+        if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            let name = plain(name);
             ours = name == own || name.strip_prefix(&own).is_some_and(|rest| rest.starts_with('.'));
+            kept.push_str(&std::mem::take(&mut remarks));
+        } else if ours && !trimmed.is_empty() && !trimmed.starts_with('#') {
+            remarks.clear();
+        } else if ours {
+            remarks.push_str(line);
         }
         if !ours {
             kept.push_str(line);
-            kept.push('\n');
         }
     }
-    kept
+    kept + &remarks
 }
 
 #[cfg(test)]
@@ -189,5 +224,43 @@ mod tests {
         uninstall(&args).unwrap();
         assert_eq!(docker(), json!({"debug": true, "runtimes": {"other": {"path": "/x"}}}));
         assert_eq!(std::fs::read_to_string(dir.path().join("config.toml")).unwrap(), toml);
+    }
+
+    #[test]
+    fn files_of_all_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = args(dir.path());
+        let file = dir.path().join("config.toml");
+        let cases = [
+            ("", "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runsc]"),
+            ("[debug]\nlevel = \"info\"\n", "[plugins.cri.containerd.runtimes.runsc]"),
+            ("version = 3 # new\n", "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.runsc]"),
+        ];
+        for (before, wanted) in cases {
+            std::fs::write(&file, before).unwrap();
+            install(&args).unwrap();
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(text.contains(wanted), "{text}");
+            uninstall(&args).unwrap();
+            let after = std::fs::read_to_string(&file).unwrap();
+            assert!(after == before || before.is_empty() && after == "version = 2\n", "{after}");
+        }
+    }
+
+    #[test]
+    fn remarks_and_rights_and_links_stay() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let args = args(dir.path());
+        let (file, link) = (dir.path().join("real.toml"), dir.path().join("config.toml"));
+        let rest = "\n# about the next\n[plugins.x]\n";
+        let ours = "[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runsc]\n# a remark\na = 1\n";
+        std::fs::write(&file, format!("version = 2\n{ours}{rest}")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink("real.toml", &link).unwrap();
+        uninstall(&args).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("version = 2\n{rest}"));
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 }

@@ -7,7 +7,7 @@ use anyhow::bail;
 use super::Shape;
 use crate::container::status::{Status, status};
 use crate::container::store::Store;
-use crate::container::{ContainerError, Settings, ask};
+use crate::container::{ContainerError, Settings, ask, host_pids};
 use crate::sandbox::control::{Answer, ProcessInfo, Request};
 
 /// Options of `ps`.
@@ -37,12 +37,18 @@ pub fn processes(store: &Store, id: &str) -> anyhow::Result<Vec<ProcessInfo>> {
     }
 }
 
-/// Prints them; as JSON their numbers in the container.
+/// Prints them; as JSON, which is for engines, the numbers of their host processes: those are what ps(1) shows to them.
 pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
-    let processes = processes(&Store::new(&settings.root), &args.id)?;
+    let store = Store::new(&settings.root);
+    let processes = processes(&store, &args.id)?;
     match args.format {
         Shape::Json => {
-            let pids: Vec<i32> = processes.iter().map(|process| process.pid).collect();
+            let (_, saved) = store.load(&args.id)?;
+            let (_, first) = store.load(&saved.sandbox)?;
+            let hosts = first.helpers.first().map(|sentry| host_pids::of_children(sentry.pid));
+            let hosts = hosts.unwrap_or_default();
+            let pids = processes.iter().filter_map(|process| hosts.get(&process.host_process?).copied());
+            let pids: Vec<i32> = pids.collect();
             super::print(&serde_json::to_string(&pids)?)?;
         }
         Shape::Table => {

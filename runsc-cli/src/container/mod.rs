@@ -15,6 +15,7 @@ pub mod create;
 pub mod delete;
 pub mod exec;
 pub mod hooks;
+pub mod host_pids;
 pub mod monitor;
 mod mount_points;
 pub mod namespaces;

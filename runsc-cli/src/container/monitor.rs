@@ -3,6 +3,10 @@
 //!
 //! It is a fork of the command line, which goes away; the engine's subreaper becomes its parent. It passes signals on, and
 //! those of the terminal, whose session it leads.
+//!
+//! Where it may, a container's monitor is process 1 of a PID namespace, which it makes for two reasons: whatever it has started is
+//! gone when its end is seen, and engines that enter the namespaces of the pid that they were given (`podman top`,
+//! `podman cp`) find the container's processes and no others.
 
 use std::fs::File;
 use std::io;
@@ -123,7 +127,8 @@ pub fn start(plan: Plan) -> io::Result<(Child, MakerEnd)> {
     let (own_end, its_end) = socketpair()?;
     let (own, its) = (own_end, MonitorEnd::new(its_end));
     let own_number = std::os::fd::AsRawFd::as_raw_fd(&own);
-    let child = host::process::fork(Namespaces::empty(), move || {
+    let namespaces = if plan.view.is_some() { Namespaces::PID } else { Namespaces::empty() };
+    let child = host::process::fork(namespaces, move || {
         // Owned by the maker's side of the fork; this side ends without looking at them again.
         for number in plan.not_kept.iter().copied().chain([own_number]) {
             let _ = host::process::close_range(number, number);
@@ -191,8 +196,11 @@ fn run(plan: Plan, maker: &MonitorEnd) -> anyhow::Result<Ended> {
     hide_streams().context("/dev/null")?;
     match held.first_event()? {
         Event::Created | Event::Running => {
-            view.map_or(Ok(()), |view| view.enter())?;
-            maker.send(&Word::Done(held.pids()))?;
+            // The host's /proc may be out of sight in the other mount namespace.
+            let done = Word::Done(held.processes().filter_map(Child::pid_in_proc).collect());
+            let hidden: Vec<i32> = [1].into_iter().chain(held.processes().map(Child::pid)).collect();
+            view.map_or(Ok(()), |view| view.enter(&hidden))?;
+            maker.send(&done)?;
         }
         Event::NotStarted { missing, why } => {
             maker.send(&Word::NotStarted { missing, why })?;
@@ -264,12 +272,13 @@ impl Held {
         }
     }
 
-    fn pids(&self) -> Vec<i32> {
+    /// The Sentry, if it is this one's, and the Gofer.
+    fn processes(&self) -> impl Iterator<Item = &Child> {
         let sentry = match self {
-            Held::Sandbox(sandbox) => Some(sandbox.sentry.pid()),
+            Held::Sandbox(sandbox) => Some(&sandbox.sentry),
             Held::Other { .. } => None,
         };
-        sentry.into_iter().chain(self.gofer().map(|gofer| gofer.process.pid())).collect()
+        sentry.into_iter().chain(self.gofer().map(|gofer| &gofer.process))
     }
 
     fn control(&self) -> &CommandEnd {

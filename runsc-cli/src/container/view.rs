@@ -1,8 +1,9 @@
 //! The host's view of a container's files: the mount namespace of its monitor.
 //!
-//! Engines enter the mount namespace of the pid that they are given, to copy files (`podman cp` writes to `/` there) or
-//! to look around (`nsenter --mount`). With runc they find the container's root. The monitor shows them the same: the bundle's
-//! root, the bind mounts in it, and the host's /proc, by which they find themselves. The sandbox's own file systems (tmpfs,
+//! Engines enter the mount namespace of the pid that they are given, to copy files (`podman cp` writes to `/` there), to read of
+//! processes in its /proc (`podman top`), or to look around (`nsenter --mount`). With runc they find the container's root. The
+//! monitor shows them the same: the bundle's root, the bind mounts in it, and a /proc with the host processes of its PID
+//! namespace: those of the sandbox's programs, but not Sentry, Gofer and itself. The sandbox's own file systems (tmpfs,
 //! devpts) are memory of its Sentry and can't be shown. No guest can reach this namespace; that images are hostile matters
 //! all the same, so nothing follows their links out of the root.
 
@@ -13,7 +14,10 @@ use std::path::{Path, PathBuf};
 use host::namespace::{MountAttr, MountFlags, Namespaces, restrict_mounts};
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
 
 use super::mount_points;
 use crate::config::{ContainerMount, MountKind, Tree};
@@ -67,12 +71,12 @@ impl View {
     }
 
     /// Moves this process there. The mount points have to be in the root by now; what has none, because it lies in a file system of
-    /// the sandbox, is not shown.
-    pub fn enter(&self) -> Result<(), ViewError> {
+    /// the sandbox, is not shown. Neither are the `hidden` processes of its PID namespace.
+    pub fn enter(&self, hidden: &[i32]) -> Result<(), ViewError> {
         let root = self.root.take()?;
         let binds = self.binds.iter().map(Shown::take).collect::<Result<Vec<_>, _>>()?;
-        let proc = Shown { source: "/proc".into(), target: "/proc".into(), read_only: false };
-        let proc_tree = proc.take()?;
+        // An ordinary user may make one where the host's can be seen as a whole: so before that is out of sight.
+        let processes = processes();
 
         host::namespace::unshare(Namespaces::MOUNT)
             .map_err(step("a mount namespace for", &self.root.source))?;
@@ -87,8 +91,52 @@ impl View {
         for (shown, tree) in self.binds.iter().zip(&binds) {
             shown.attach(tree, &root)?;
         }
-        proc.attach(&proc_tree, &root)
+        let proc = Shown { source: "/proc".into(), target: "/proc".into(), read_only: true };
+        match processes {
+            Ok((tree, nothing)) => {
+                proc.attach(&tree, &root)?;
+                hide(&tree, nothing, hidden).map_err(step("hiding processes in", &proc.target))?;
+            }
+            // Some hosts cover parts of /proc, and then don't let it be shown anew.
+            Err(errno) => tracing::debug!("the view of the container's files has no /proc: {errno}"),
+        }
+        Ok(())
     }
+}
+
+const MOUNT_FLAGS: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC)
+    .union(MountAttrFlags::MOUNT_ATTR_RDONLY);
+
+/// A /proc of this process's PID namespace, and an empty directory; neither is anywhere yet.
+fn processes() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let make = |kind: &str, options: &[(&str, &str)]| {
+        let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for (name, value) in options {
+            fsconfig_set_string(context.as_fd(), *name, *value)?;
+        }
+        fsconfig_create(context.as_fd())?;
+        fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MOUNT_FLAGS)
+    };
+    Ok((make("proc", &[])?, make("tmpfs", &[("nr_inodes", "1"), ("size", "4k"), ("mode", "555")])?))
+}
+
+/// Puts an empty directory over each of these processes.
+fn hide(proc: &OwnedFd, nothing: OwnedFd, pids: &[i32]) -> Result<(), Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mut next = nothing;
+    for pid in pids {
+        let moved = move_mount(&next, "", proc, pid.to_string(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
+        match moved {
+            // Only what is mounted somewhere can be copied.
+            Ok(()) => next = open_tree(&next, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?,
+            // It has ended.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 impl Shown {

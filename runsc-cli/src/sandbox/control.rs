@@ -231,6 +231,8 @@ pub struct ProcessInfo {
     pub args: Vec<Text>,
     /// Open files: number and path.
     pub files: Vec<(i32, Text)>,
+    /// The host process that holds its memory, in the Sentry's PID namespace.
+    pub host_process: Option<i32>,
 }
 
 /// A thread of a process.

@@ -104,7 +104,7 @@ impl Sandbox {
 
         let sentry_process = start_sentry(sentry_config, sentry_end, client_end, streams)?;
         timeline.done("sentry process executed");
-        namespace::map_ids(sentry_process.pid(), sentry.identity)?;
+        namespace::map_ids(&sentry_process, sentry.identity)?;
         let control = CommandEnd::new(command_end);
         // An error means that the Sentry is gone; it is seen, with its reason, where events are read.
         let _ = control.send(&Order::Start);
@@ -158,9 +158,9 @@ impl GoferProcess {
         let process = process::Start { command: "gofer", isolation, fds: &fds, log: streams.log }.start()?;
         let mut started = GoferProcess { process, owners: None, line: own_end };
         match &gofer.id_maps {
-            Some(maps) => namespace::map_id_ranges(started.process.pid(), maps)?,
+            Some(maps) => namespace::map_id_ranges(&started.process, maps)?,
             None if isolation == Isolation::UserAndPid => {
-                namespace::map_ids(started.process.pid(), gofer.identity)?;
+                namespace::map_ids(&started.process, gofer.identity)?;
             }
             None => {}
         }

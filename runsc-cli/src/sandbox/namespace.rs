@@ -10,6 +10,7 @@ use std::io;
 use std::path::Path;
 
 use host::namespace::{IdMap, MountFlags, Namespaces};
+use host::process::Child;
 
 use crate::config::{self, Identity};
 
@@ -72,7 +73,8 @@ const CAP_SETUID: u32 = 7;
 const CAP_SYS_ADMIN: u32 = 21;
 
 /// Maps `identity`, and nothing else, into the new user namespace of the process `child`.
-pub fn map_ids(child: i32, identity: Identity) -> Result<(), NamespaceError> {
+pub fn map_ids(child: &Child, identity: Identity) -> Result<(), NamespaceError> {
+    let child = number(child);
     let one = |id| [IdMap { inside: id, outside: id, count: 1 }];
     let (uid, gid) = match identity {
         Identity::Caller { uid, gid } => {
@@ -89,8 +91,14 @@ pub fn map_ids(child: i32, identity: Identity) -> Result<(), NamespaceError> {
         .map_err(step("user namespace, gid_map", ADVICE_NAMESPACES))
 }
 
+/// Where /proc has a child: a monitor lives in a PID namespace of its own, and /proc is the host's.
+fn number(child: &Child) -> i32 {
+    child.pid_in_proc().unwrap_or(child.pid())
+}
+
 /// Maps the ids of a container's user namespace into that of the process `child`.
-pub fn map_id_ranges(child: i32, [users, groups]: &[Vec<config::IdMap>; 2]) -> Result<(), NamespaceError> {
+pub fn map_id_ranges(child: &Child, [users, groups]: &[Vec<config::IdMap>; 2]) -> Result<(), NamespaceError> {
+    let child = number(child);
     let ranges = |maps: &[config::IdMap]| -> Vec<IdMap> {
         let range =
             |map: &config::IdMap| IdMap { inside: map.inside, outside: map.outside, count: map.count };

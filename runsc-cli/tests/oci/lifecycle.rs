@@ -184,3 +184,31 @@ fn lists_and_statistics() {
     assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!("a")));
     assert!(event["data"]["pids"]["current"].as_u64().unwrap() >= 1);
 }
+
+#[test]
+fn ps_gives_pids_of_the_host_with_their_command_lines() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sh", "-c", "sleep 70123 & sleep 80123; true"]);
+    place.start(&bundle, "many");
+    // What a host's ps(1) shows of the processes that are told.
+    let shown = || {
+        let pids: Vec<i32> = serde_json::from_str(&place.ok(&["ps", "--format", "json", "many"])).unwrap();
+        let line = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let lines = pids.iter().map(|pid| String::from_utf8_lossy(&line(pid)).replace('\0', " "));
+        let mut lines: Vec<String> = lines.map(|line| line.trim_end().to_owned()).collect();
+        lines.sort();
+        lines
+    };
+    let wanted = ["sh -c sleep 70123 & sleep 80123; true", "sleep 70123", "sleep 80123"];
+    let deadline = std::time::Instant::now() + crate::PATIENCE;
+    while shown() != wanted {
+        assert!(std::time::Instant::now() < deadline, "{:?}", shown());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let table = place.ok(&["ps", "many"]);
+    assert!(table.contains("sleep 70123"), "{table}");
+    place.ok(&["delete", "--force", "many"]);
+}

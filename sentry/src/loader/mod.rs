@@ -18,7 +18,7 @@ use abi::Errno;
 use abi::elf::{BINPRM_BUF_SIZE, ELFMAG, Personality};
 use abi::resource::RLIMIT_STACK;
 use abi::signal::Signal;
-use platform::Registers;
+use platform::{Registers, Title};
 
 use crate::Kernel;
 use crate::mm::MemoryManager;
@@ -139,6 +139,7 @@ fn build(request: LoadRequest<'_>, comm: Vec<u8>, exec_name: &[u8]) -> Result<Im
     let vdso = vdso::map(&mm, request.kernel).map_err(fatal)?;
     let rsp = stack::fill(&mm, top, &loaded, &request, exec_name, vdso, &creds, secure).map_err(fatal)?;
     mm.set_exe(Some(request.file.clone()));
+    mm.space().set_title(Title { name: comm.clone(), command_line: command_line(&request.argv) });
     if secure {
         mm.set_dumpable(0);
     }
@@ -152,6 +153,13 @@ fn build(request: LoadRequest<'_>, comm: Vec<u8>, exec_name: &[u8]) -> Result<Im
         ..Registers::default()
     };
     Ok(Image { mm, regs, comm, creds, secure })
+}
+
+/// The arguments as /proc/PID/cmdline has them, as far as anybody shows them.
+fn command_line(argv: &[Vec<u8>]) -> Vec<u8> {
+    const ENOUGH: usize = 1024;
+    let bytes = argv.iter().flat_map(|arg| arg.iter().chain(&[0]));
+    bytes.copied().take(ENOUGH).collect()
 }
 
 /// Reads as much of `buffer` as the file has at `offset`.

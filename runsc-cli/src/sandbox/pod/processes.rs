@@ -57,6 +57,7 @@ impl Pod {
             rss: resources.as_ref().map_or(0, |resources| resources.mm.rss().total()),
             args,
             files,
+            host_process: resources.as_ref().and_then(|resources| resources.mm.space().host_process()),
         }
     }
 
