@@ -10,7 +10,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
@@ -19,6 +19,7 @@ use abi::stat::FileType;
 use smallvec::SmallVec;
 use sync::{Mutex, SleepMutex, SleepMutexGuard};
 
+use super::acl::{Acl, AclChange, AclKind};
 use super::attr::{Attr, NewNode, SetAttr};
 use super::caller::Caller;
 use super::file::FileOps;
@@ -27,6 +28,9 @@ use super::path::Path;
 use super::permission::{Want, generic_permission};
 use super::super_block::SuperBlock;
 use crate::Result;
+
+/// A list has been set: what was known before to be missing does not count any more.
+const ACL_WAS_SET: u8 = 0x80;
 
 /// A file.
 pub struct Inode {
@@ -44,6 +48,8 @@ pub struct Inode {
     /// It has no name yet and may get its first (O_TMPFILE without O_EXCL). What has lost its last name does not come
     /// back.
     linkable: AtomicBool,
+    /// Which access control lists it has not, as far as that is known: bits of [`AclKind`], and [`ACL_WAS_SET`].
+    no_acls: AtomicU8,
     /// Above zero: open for writing so often; below: so often being executed (ETXTBSY).
     writers: AtomicI32,
     /// Files open for reading only.
@@ -74,6 +80,7 @@ impl Inode {
             mode_and_uid: AtomicU64::new(pack(attr.mode, attr.uid)),
             gid: AtomicU32::new(attr.gid),
             linkable: AtomicBool::new(false),
+            no_acls: AtomicU8::new(0),
             writers: AtomicI32::new(0),
             readers: AtomicU32::new(0),
             write_hint: AtomicU32::new(0),
@@ -123,6 +130,35 @@ impl Inode {
     pub fn set_owner(&self, mode: u32, uid: u32, gid: u32) {
         self.mode_and_uid.store(pack(mode, uid), Ordering::Relaxed);
         self.gid.store(gid, Ordering::Relaxed);
+    }
+
+    /// Whether it can have this access control list at all; false only where that is known.
+    pub fn may_have_acl(&self, kind: AclKind) -> bool {
+        self.no_acls.load(Ordering::Acquire) & kind.bit() == 0
+    }
+
+    /// This access control list, if there is one.
+    pub fn acl(&self, kind: AclKind) -> Result<Option<Arc<Acl>>> {
+        if self.is_symlink() || !self.may_have_acl(kind) {
+            return Ok(None);
+        }
+        match self.ops.get_acl(self, kind) {
+            Err(Errno::EOPNOTSUPP) => Ok(None),
+            acl => acl,
+        }
+    }
+
+    /// A file system says that there is no such list, and that it would tell of one that comes by
+    /// [`acl_comes`](Self::acl_comes).
+    pub fn has_no_acl(&self, kind: AclKind) {
+        let more = |known: u8| (known & ACL_WAS_SET == 0).then_some(known | kind.bit());
+        // It stays as it is where somebody sets one meanwhile.
+        let _ = self.no_acls.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+    }
+
+    /// A list is about to be set: from now on nobody relies on having seen none.
+    pub fn acl_comes(&self) {
+        self.no_acls.store(ACL_WAS_SET, Ordering::Release);
     }
 
     /// The attributes.
@@ -425,7 +461,29 @@ pub trait InodeOps: Send + Sync + Any {
         Ok(())
     }
 
-    /// Value of an extended attribute; ENODATA when there is none of that name.
+    /// Whether it can have POSIX access control lists: then [`get_acl`](Self::get_acl) and [`set_acl`](Self::set_acl)
+    /// serve their attributes.
+    fn keeps_acls(&self) -> bool {
+        false
+    }
+
+    /// Whether the attributes of access control lists are like any other: somebody else makes of them what he likes.
+    fn acls_are_attributes(&self) -> bool {
+        false
+    }
+
+    /// An access control list; EOPNOTSUPP where there can be none.
+    fn get_acl(&self, _inode: &Inode, _kind: AclKind) -> Result<Option<Arc<Acl>>> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Sets an access control list, and the mode as [`mode_of_change`](super::acl::mode_of_change) says.
+    fn set_acl(&self, _inode: &Arc<Inode>, _change: &AclChange) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Value of an extended attribute; ENODATA when there is none of that name. Not asked for access control lists where
+    /// it [`keeps_acls`](Self::keeps_acls).
     fn get_xattr(&self, _inode: &Inode, _name: &[u8]) -> Result<Vec<u8>> {
         Err(Errno::EOPNOTSUPP)
     }
