@@ -54,19 +54,26 @@ pub struct Inode {
     writers: AtomicI32,
     /// Files open for reading only.
     readers: AtomicU32,
-    /// How long what is written to it is expected to live (F_SET_RW_HINT).
-    write_hint: AtomicU32,
     /// Changes of a directory, writes of a regular file: one at a time.
     lock: SleepMutex<()>,
     /// Of a directory: how often its entries have changed.
     changes: AtomicU64,
+    /// What few inodes need, made when the first of it comes: a cached tree has very many of them.
+    rare: OnceLock<Box<Rare>>,
+    ops: Box<dyn InodeOps>,
+}
+
+/// What few inodes have.
+#[derive(Default)]
+struct Rare {
+    /// How long what is written to it is expected to live (F_SET_RW_HINT).
+    write_hint: AtomicU32,
     /// What other parts of the kernel hang on a file: a FIFO's pipe, a socket's address.
     attachment: Mutex<Option<Arc<dyn Any + Send + Sync>>, sync::levels::Leaf>,
     /// flock(2) and fcntl(2) locks, made when the first comes.
     locks: OnceLock<Box<super::lock::FileLocks>>,
     /// Who watches it, made when the first comes.
     watches: OnceLock<Box<Watches>>,
-    ops: Box<dyn InodeOps>,
 }
 
 impl Inode {
@@ -83,12 +90,9 @@ impl Inode {
             no_acls: AtomicU8::new(0),
             writers: AtomicI32::new(0),
             readers: AtomicU32::new(0),
-            write_hint: AtomicU32::new(0),
             lock: SleepMutex::new(()),
             changes: AtomicU64::new(0),
-            attachment: Mutex::new(None),
-            locks: OnceLock::new(),
-            watches: OnceLock::new(),
+            rare: OnceLock::new(),
             ops,
         })
     }
@@ -225,12 +229,12 @@ impl Inode {
 
     /// How long what is written is expected to live: an `RWH_WRITE_LIFE_*`.
     pub fn write_hint(&self) -> u32 {
-        self.write_hint.load(Ordering::Relaxed)
+        self.rare.get().map_or(0, |rare| rare.write_hint.load(Ordering::Relaxed))
     }
 
     /// Sets [`write_hint`](Self::write_hint).
     pub fn set_write_hint(&self, hint: u32) {
-        self.write_hint.store(hint, Ordering::Relaxed);
+        self.rare().write_hint.store(hint, Ordering::Relaxed);
     }
 
     /// The file is about to be executed: nobody may open it for writing; ETXTBSY when somebody has.
@@ -245,14 +249,18 @@ impl Inode {
         self.writers.fetch_add(1, Ordering::AcqRel);
     }
 
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
     /// What hangs on the file, if it is a `T`.
     pub fn attachment<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.attachment.lock().clone()?.downcast().ok()
+        self.rare.get()?.attachment.lock().clone()?.downcast().ok()
     }
 
     /// What hangs on the file; `make` provides it when nothing (or something else) does. `make` takes no lock.
     pub fn attach_with<T: Any + Send + Sync>(&self, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
-        let mut slot = self.attachment.lock();
+        let mut slot = self.rare().attachment.lock();
         if let Some(there) = slot.clone().and_then(|there| there.downcast().ok()) {
             return there;
         }
@@ -265,33 +273,34 @@ impl Inode {
 
     /// Takes off what hangs on the file.
     pub fn detach(&self) {
-        let taken = self.attachment.lock().take();
+        let taken = self.rare.get().and_then(|rare| rare.attachment.lock().take());
         drop(taken);
     }
 
     /// Who watches it; made on first use.
     pub(super) fn watches(&self) -> &Watches {
-        self.watches.get_or_init(Box::default)
+        self.rare().watches.get_or_init(Box::default)
     }
 
     /// Who watches it, if ever somebody did.
     pub(super) fn watches_if_any(&self) -> Option<&Watches> {
-        self.watches.get().map(|watches| &**watches)
+        self.rare.get()?.watches.get().map(|watches| &**watches)
     }
 
     /// Whether somebody watches it who has to be told that its last name has gone, now that nobody uses that.
     pub(super) fn is_watched_and_gone(&self) -> bool {
-        self.watches.get().is_some() && self.ops.attr(self).is_ok_and(|attr| attr.nlink == 0 || self.is_dir())
+        self.watches_if_any().is_some()
+            && self.ops.attr(self).is_ok_and(|attr| attr.nlink == 0 || self.is_dir())
     }
 
     /// File locks; made on first use.
     pub fn locks(&self) -> &super::lock::FileLocks {
-        self.locks.get_or_init(Box::default)
+        self.rare().locks.get_or_init(Box::default)
     }
 
     /// File locks, if there ever was one.
     pub fn locks_if_any(&self) -> Option<&super::lock::FileLocks> {
-        self.locks.get().map(|locks| &**locks)
+        self.rare.get()?.locks.get().map(|locks| &**locks)
     }
 }
 
