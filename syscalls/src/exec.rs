@@ -7,6 +7,7 @@ use abi::elf::{MAX_ARG_STRINGS, MAX_ARG_STRLEN};
 use abi::open::{AT_FDCWD, AtFlags};
 use sentry::SysResult;
 use sentry::mm::{CStrError, UserAddr, UserCStr, UserRef};
+use sentry::task::file_lock::Wait;
 use sentry::task::{CurrentTask, ExecArgs};
 use sentry::vfs::open_exec;
 use sentry::vfs::{Caller, File};
@@ -39,6 +40,8 @@ pub fn execveat(
         return Err(Errno::EINVAL.into());
     }
     let file = open_program(task, dir, &path, flags)?;
+    // Executing is a way of opening for reading.
+    task.break_leases(file.path.inode(), false, Wait::Yes)?;
     if flags.contains(AtFlags::EXECVE_CHECK) {
         return Ok(0);
     }

@@ -162,7 +162,7 @@ fn finish_from(
     let special = |perm: Perm| perm.bits() & 0o7000;
     let bits = perm.filter(|&perm| special(perm) != special(attr.perm));
     if let Some(perm) = bits {
-        chmod(server, fd, perm)?;
+        chmod(server, fd, Perm::of_mode(u32::from(special(perm) | attr.perm.bits() & 0o777)))?;
     }
     if uid.is_some() || gid.is_some() || bits.is_some() { server.ids.attr_of(fd) } else { Ok(attr) }
 }

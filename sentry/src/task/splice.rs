@@ -10,7 +10,7 @@ use super::CurrentTask;
 use super::io::{At, Direction, Patience, READABLE, WRITABLE, read_seekable};
 use crate::error::{Restart, SysError, SysResult};
 use crate::mm::{UserSink, UserSlice, UserSource};
-use crate::vfs::pipe::{Filled, Pipe, PipeEnd, splice_between, tee};
+use crate::vfs::pipe::{Filled, Piece, Pipe, PipeEnd, splice_between, tee};
 use crate::vfs::{BufSink, File};
 
 /// The pipe that a file is an end of.
@@ -88,11 +88,12 @@ impl CurrentTask {
         while done < len {
             // Only for the first bytes it waits.
             let patience = if done > 0 { Patience::None } else { patience };
-            let bytes = match self.retry_file(from, READABLE, patience, |_| pipe.take(len - done)) {
-                Ok(bytes) => bytes,
-                Err(_) if done > 0 => break,
-                Err(error) => return Err(error),
-            };
+            let bytes =
+                match self.retry_file(from, READABLE, patience, |_| pipe.take(len - done, Piece::of(to))) {
+                    Ok(bytes) => bytes,
+                    Err(_) if done > 0 => break,
+                    Err(error) => return Err(error),
+                };
             if bytes.is_empty() {
                 break;
             }
@@ -130,6 +131,7 @@ impl CurrentTask {
         patience: Patience,
     ) -> SysResult<usize> {
         let Some(pipe) = pipe_of(to) else { return Err(Errno::EINVAL.into()) };
+        let piece = Piece::of(from);
         loop {
             match self.retry_file(to, WRITABLE, patience, |_| pipe.room()) {
                 Err(SysError::Errno(Errno::EPIPE)) => {
@@ -142,7 +144,8 @@ impl CurrentTask {
                 true => read_seekable(from, &mut BufSink::new(buffer), at),
                 false => from.ops().read(from, &mut BufSink::new(buffer), 0),
             };
-            let filled = self.retry_io(from, Direction::Read, Patience::AsFile, |_| pipe.fill(len, read));
+            let filled =
+                self.retry_io(from, Direction::Read, Patience::AsFile, |_| pipe.fill(len, piece, read));
             match filled? {
                 Filled::Bytes(done) => return Ok(done),
                 // Another writer was faster.

@@ -171,13 +171,16 @@ impl NewKind<'_> {
     }
 }
 
-/// A node to be made. Umask, set-gid directories and the caller's ids are already worked in.
+/// A node to be made. Set-gid directories and the caller's ids are already worked in; the umask is not, because it
+/// counts for nothing where the directory has a default access control list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewNode<'a> {
     /// What.
     pub kind: NewKind<'a>,
-    /// Permission bits (0o777 for symbolic links).
+    /// Permission bits (0o777 for symbolic links), before the umask.
     pub permissions: u32,
+    /// Bits that it doesn't get, unless a default access control list says which it does.
+    pub umask: u32,
     /// Owner.
     pub uid: u32,
     /// Group.
@@ -185,9 +188,14 @@ pub struct NewNode<'a> {
 }
 
 impl NewNode<'_> {
-    /// Type and permission bits.
+    /// Type and permission bits where there are no access control lists.
     pub fn mode(&self) -> u32 {
-        self.kind.file_type().mode() | self.permissions
+        self.kind.file_type().mode() | self.masked_permissions()
+    }
+
+    /// Permission bits after the umask.
+    pub fn masked_permissions(&self) -> u32 {
+        self.permissions & !self.umask
     }
 }
 

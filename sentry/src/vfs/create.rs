@@ -5,7 +5,7 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::capability::{CAP_FSETID, CAP_MKNOD};
 use abi::inotify::InotifyMask;
-use abi::stat::{S_ISGID, S_ISVTX, S_IXGRP};
+use abi::stat::{S_IALLUGO, S_IRWXUGO, S_ISGID, S_ISVTX, S_IXGRP};
 use sync::SleepMutexGuard;
 
 use super::attr::{NewKind, NewNode};
@@ -20,7 +20,7 @@ use crate::Result;
 impl Caller<'_> {
     /// Makes a directory.
     pub fn mkdir(&self, at: &Path, path: &[u8], mode: u32) -> Result<()> {
-        let permissions = mode & (0o777 | S_ISVTX) & !self.umask;
+        let permissions = mode & (S_IRWXUGO | S_ISVTX);
         self.create(at, path, NewKind::Directory, permissions).map(drop)
     }
 
@@ -29,12 +29,12 @@ impl Caller<'_> {
         if target.is_empty() {
             return Err(Errno::ENOENT);
         }
-        self.create(at, path, NewKind::Symlink(target), 0o777).map(drop)
+        self.create(at, path, NewKind::Symlink(target), S_IRWXUGO).map(drop)
     }
 
     /// Makes a file, FIFO, socket or device; answers its place (bind(2) of a socket wants that).
     pub fn mknod(&self, at: &Path, path: &[u8], kind: NewKind<'_>, mode: u32) -> Result<Path> {
-        self.create(at, path, kind, mode & 0o7777 & !self.umask)
+        self.create(at, path, kind, mode & S_IALLUGO)
     }
 
     fn create(&self, at: &Path, path: &[u8], kind: NewKind<'_>, permissions: u32) -> Result<Path> {
@@ -113,7 +113,7 @@ impl Caller<'_> {
         dir.inode().permission(self, Want::WRITE | Want::EXEC)
     }
 
-    /// The node that the caller makes in `dir`: whose it is, and with what mode. The umask has been applied.
+    /// The node that the caller makes in `dir`: whose it is, and with what mode.
     pub fn new_node<'n>(&self, dir: &Inode, kind: NewKind<'n>, mut permissions: u32) -> NewNode<'n> {
         let (dir_mode, _, dir_gid) = dir.owner();
         let mut gid = self.creds.fsgid;
@@ -128,6 +128,7 @@ impl Caller<'_> {
                 permissions &= !S_ISGID;
             }
         }
-        NewNode { kind, permissions, uid: self.creds.fsuid, gid }
+        let umask = if matches!(kind, NewKind::Symlink(_)) { 0 } else { self.umask };
+        NewNode { kind, permissions, umask, uid: self.creds.fsuid, gid }
     }
 }

@@ -10,7 +10,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
@@ -19,6 +19,7 @@ use abi::stat::FileType;
 use smallvec::SmallVec;
 use sync::{Mutex, SleepMutex, SleepMutexGuard};
 
+use super::acl::{Acl, AclChange, AclKind};
 use super::attr::{Attr, NewNode, SetAttr};
 use super::caller::Caller;
 use super::file::FileOps;
@@ -27,6 +28,9 @@ use super::path::Path;
 use super::permission::{Want, generic_permission};
 use super::super_block::SuperBlock;
 use crate::Result;
+
+/// A list has been set: what was known before to be missing does not count any more.
+const ACL_WAS_SET: u8 = 0x80;
 
 /// A file.
 pub struct Inode {
@@ -44,23 +48,32 @@ pub struct Inode {
     /// It has no name yet and may get its first (O_TMPFILE without O_EXCL). What has lost its last name does not come
     /// back.
     linkable: AtomicBool,
+    /// Which access control lists it has not, as far as that is known: bits of [`AclKind`], and [`ACL_WAS_SET`].
+    no_acls: AtomicU8,
     /// Above zero: open for writing so often; below: so often being executed (ETXTBSY).
     writers: AtomicI32,
     /// Files open for reading only.
     readers: AtomicU32,
-    /// How long what is written to it is expected to live (F_SET_RW_HINT).
-    write_hint: AtomicU32,
     /// Changes of a directory, writes of a regular file: one at a time.
     lock: SleepMutex<()>,
     /// Of a directory: how often its entries have changed.
     changes: AtomicU64,
+    /// What few inodes need, made when the first of it comes: a cached tree has very many of them.
+    rare: OnceLock<Box<Rare>>,
+    ops: Box<dyn InodeOps>,
+}
+
+/// What few inodes have.
+#[derive(Default)]
+struct Rare {
+    /// How long what is written to it is expected to live (F_SET_RW_HINT).
+    write_hint: AtomicU32,
     /// What other parts of the kernel hang on a file: a FIFO's pipe, a socket's address.
     attachment: Mutex<Option<Arc<dyn Any + Send + Sync>>, sync::levels::Leaf>,
     /// flock(2) and fcntl(2) locks, made when the first comes.
     locks: OnceLock<Box<super::lock::FileLocks>>,
     /// Who watches it, made when the first comes.
     watches: OnceLock<Box<Watches>>,
-    ops: Box<dyn InodeOps>,
 }
 
 impl Inode {
@@ -74,14 +87,12 @@ impl Inode {
             mode_and_uid: AtomicU64::new(pack(attr.mode, attr.uid)),
             gid: AtomicU32::new(attr.gid),
             linkable: AtomicBool::new(false),
+            no_acls: AtomicU8::new(0),
             writers: AtomicI32::new(0),
             readers: AtomicU32::new(0),
-            write_hint: AtomicU32::new(0),
             lock: SleepMutex::new(()),
             changes: AtomicU64::new(0),
-            attachment: Mutex::new(None),
-            locks: OnceLock::new(),
-            watches: OnceLock::new(),
+            rare: OnceLock::new(),
             ops,
         })
     }
@@ -123,6 +134,35 @@ impl Inode {
     pub fn set_owner(&self, mode: u32, uid: u32, gid: u32) {
         self.mode_and_uid.store(pack(mode, uid), Ordering::Relaxed);
         self.gid.store(gid, Ordering::Relaxed);
+    }
+
+    /// Whether it can have this access control list at all; false only where that is known.
+    pub fn may_have_acl(&self, kind: AclKind) -> bool {
+        self.no_acls.load(Ordering::Acquire) & kind.bit() == 0
+    }
+
+    /// This access control list, if there is one.
+    pub fn acl(&self, kind: AclKind) -> Result<Option<Arc<Acl>>> {
+        if self.is_symlink() || !self.may_have_acl(kind) {
+            return Ok(None);
+        }
+        match self.ops.get_acl(self, kind) {
+            Err(Errno::EOPNOTSUPP) => Ok(None),
+            acl => acl,
+        }
+    }
+
+    /// A file system says that there is no such list, and that it would tell of one that comes by
+    /// [`acl_comes`](Self::acl_comes).
+    pub fn has_no_acl(&self, kind: AclKind) {
+        let more = |known: u8| (known & ACL_WAS_SET == 0).then_some(known | kind.bit());
+        // It stays as it is where somebody sets one meanwhile.
+        let _ = self.no_acls.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+    }
+
+    /// A list is about to be set: from now on nobody relies on having seen none.
+    pub fn acl_comes(&self) {
+        self.no_acls.store(ACL_WAS_SET, Ordering::Release);
     }
 
     /// The attributes.
@@ -189,12 +229,12 @@ impl Inode {
 
     /// How long what is written is expected to live: an `RWH_WRITE_LIFE_*`.
     pub fn write_hint(&self) -> u32 {
-        self.write_hint.load(Ordering::Relaxed)
+        self.rare.get().map_or(0, |rare| rare.write_hint.load(Ordering::Relaxed))
     }
 
     /// Sets [`write_hint`](Self::write_hint).
     pub fn set_write_hint(&self, hint: u32) {
-        self.write_hint.store(hint, Ordering::Relaxed);
+        self.rare().write_hint.store(hint, Ordering::Relaxed);
     }
 
     /// The file is about to be executed: nobody may open it for writing; ETXTBSY when somebody has.
@@ -209,14 +249,18 @@ impl Inode {
         self.writers.fetch_add(1, Ordering::AcqRel);
     }
 
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
     /// What hangs on the file, if it is a `T`.
     pub fn attachment<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.attachment.lock().clone()?.downcast().ok()
+        self.rare.get()?.attachment.lock().clone()?.downcast().ok()
     }
 
     /// What hangs on the file; `make` provides it when nothing (or something else) does. `make` takes no lock.
     pub fn attach_with<T: Any + Send + Sync>(&self, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
-        let mut slot = self.attachment.lock();
+        let mut slot = self.rare().attachment.lock();
         if let Some(there) = slot.clone().and_then(|there| there.downcast().ok()) {
             return there;
         }
@@ -229,33 +273,34 @@ impl Inode {
 
     /// Takes off what hangs on the file.
     pub fn detach(&self) {
-        let taken = self.attachment.lock().take();
+        let taken = self.rare.get().and_then(|rare| rare.attachment.lock().take());
         drop(taken);
     }
 
     /// Who watches it; made on first use.
     pub(super) fn watches(&self) -> &Watches {
-        self.watches.get_or_init(Box::default)
+        self.rare().watches.get_or_init(Box::default)
     }
 
     /// Who watches it, if ever somebody did.
     pub(super) fn watches_if_any(&self) -> Option<&Watches> {
-        self.watches.get().map(|watches| &**watches)
+        self.rare.get()?.watches.get().map(|watches| &**watches)
     }
 
     /// Whether somebody watches it who has to be told that its last name has gone, now that nobody uses that.
     pub(super) fn is_watched_and_gone(&self) -> bool {
-        self.watches.get().is_some() && self.ops.attr(self).is_ok_and(|attr| attr.nlink == 0 || self.is_dir())
+        self.watches_if_any().is_some()
+            && self.ops.attr(self).is_ok_and(|attr| attr.nlink == 0 || self.is_dir())
     }
 
     /// File locks; made on first use.
     pub fn locks(&self) -> &super::lock::FileLocks {
-        self.locks.get_or_init(Box::default)
+        self.rare().locks.get_or_init(Box::default)
     }
 
     /// File locks, if there ever was one.
     pub fn locks_if_any(&self) -> Option<&super::lock::FileLocks> {
-        self.locks.get().map(|locks| &**locks)
+        self.rare.get()?.locks.get().map(|locks| &**locks)
     }
 }
 
@@ -425,7 +470,29 @@ pub trait InodeOps: Send + Sync + Any {
         Ok(())
     }
 
-    /// Value of an extended attribute; ENODATA when there is none of that name.
+    /// Whether it can have POSIX access control lists: then [`get_acl`](Self::get_acl) and [`set_acl`](Self::set_acl)
+    /// serve their attributes.
+    fn keeps_acls(&self) -> bool {
+        false
+    }
+
+    /// Whether the attributes of access control lists are like any other: somebody else makes of them what he likes.
+    fn acls_are_attributes(&self) -> bool {
+        false
+    }
+
+    /// An access control list; EOPNOTSUPP where there can be none.
+    fn get_acl(&self, _inode: &Inode, _kind: AclKind) -> Result<Option<Arc<Acl>>> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Sets an access control list, and the mode as [`mode_of_change`](super::acl::mode_of_change) says.
+    fn set_acl(&self, _inode: &Arc<Inode>, _change: &AclChange) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Value of an extended attribute; ENODATA when there is none of that name. Not asked for access control lists where
+    /// it [`keeps_acls`](Self::keeps_acls).
     fn get_xattr(&self, _inode: &Inode, _name: &[u8]) -> Result<Vec<u8>> {
         Err(Errno::EOPNOTSUPP)
     }

@@ -5,6 +5,7 @@
 //!   file systems do.
 //! - [`Caller`]: on whose behalf. [`FsContext`]: root, working directory, umask.
 
+pub mod acl;
 pub mod attr;
 mod caller;
 mod create;
@@ -45,6 +46,7 @@ mod tests;
 pub mod timerfd;
 mod xattr;
 
+pub use acl::{Acl, AclChange, AclKind};
 pub use attr::{Attr, NewKind, NewNode, SetAttr, StatFs, Timestamp};
 pub use caller::Caller;
 pub use dentry::Dentry;

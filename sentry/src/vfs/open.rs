@@ -251,7 +251,7 @@ impl Caller<'_> {
             return Err(Errno::EROFS);
         }
         self.may_create_in(dir)?;
-        let node = self.new_node(dir_inode, NewKind::Regular, how.mode & !self.umask);
+        let node = self.new_node(dir_inode, NewKind::Regular, how.mode);
         let created = match dir_inode.ops().create_and_open(dir_inode, name, &node, how.flags, self) {
             // Made from outside between the lookup and now.
             Err(Errno::EEXIST) => {
@@ -287,7 +287,7 @@ impl Caller<'_> {
         }
         let dir_inode = dir.inode();
         dir_inode.permission(self, Want::WRITE | Want::EXEC)?;
-        let node = self.new_node(dir_inode, NewKind::Regular, how.mode & !self.umask);
+        let node = self.new_node(dir_inode, NewKind::Regular, how.mode);
         let linkable = !how.flags.contains(OpenFlags::EXCL);
         let inode = dir_inode.ops().create_unnamed(dir_inode, &node, linkable)?;
         inode.set_linkable(linkable);

@@ -2,8 +2,9 @@
 
 use abi::Errno;
 use abi::capability::{CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER};
-use abi::stat::{S_ISGID, S_ISVTX, S_IXGRP, S_IXUGO};
+use abi::stat::{S_IRWXG, S_ISGID, S_ISVTX, S_IXGRP, S_IXUGO};
 
+use super::acl::AclKind;
 use super::caller::Caller;
 use super::inode::Inode;
 use crate::Result;
@@ -75,7 +76,7 @@ impl Inode {
     }
 }
 
-/// The rule of mode bits and capabilities.
+/// The rule of mode bits, access control lists and capabilities.
 pub fn generic_permission(inode: &Inode, creds: &Credentials, want: Want) -> Result<()> {
     let (mode, uid, gid) = inode.owner();
     let bits = if creds.fsuid == uid {
@@ -86,20 +87,33 @@ pub fn generic_permission(inode: &Inode, creds: &Credentials, want: Want) -> Res
     } else {
         mode >> 3
     };
-    if want.bits() & !bits & 7 == 0 {
-        return Ok(());
-    }
-    if inode.is_dir() {
-        if !want.contains(Want::WRITE) && inode.capable(creds, CAP_DAC_READ_SEARCH) {
+    // A list can say more than the group's bits do, and less than those of the others. It says nothing of the owner.
+    if creds.fsuid != uid && mode & S_IRWXG != 0 && inode.may_have_acl(AclKind::Access) {
+        // Asking for the list may take a while: not where capabilities decide.
+        if is_capable(inode, creds, mode, want) {
             return Ok(());
         }
-        return if inode.capable(creds, CAP_DAC_OVERRIDE) { Ok(()) } else { Err(Errno::EACCES) };
+        if let Some(acl) = inode.acl(AclKind::Access)? {
+            return if acl.allows(creds, (uid, gid), want) { Ok(()) } else { Err(Errno::EACCES) };
+        }
     }
-    if want == Want::READ && inode.capable(creds, CAP_DAC_READ_SEARCH) {
+    if want.bits() & !bits & 7 == 0 || is_capable(inode, creds, mode, want) {
         return Ok(());
     }
+    Err(Errno::EACCES)
+}
+
+/// Whether `creds` may do what they `want` whatever the mode's bits and lists say.
+fn is_capable(inode: &Inode, creds: &Credentials, mode: u32, want: Want) -> bool {
+    if inode.is_dir() {
+        return !want.contains(Want::WRITE) && inode.capable(creds, CAP_DAC_READ_SEARCH)
+            || inode.capable(creds, CAP_DAC_OVERRIDE);
+    }
+    if want == Want::READ && inode.capable(creds, CAP_DAC_READ_SEARCH) {
+        return true;
+    }
     let executable = !want.contains(Want::EXEC) || mode & S_IXUGO != 0;
-    if executable && inode.capable(creds, CAP_DAC_OVERRIDE) { Ok(()) } else { Err(Errno::EACCES) }
+    executable && inode.capable(creds, CAP_DAC_OVERRIDE)
 }
 
 /// The set-id bits that a write, a truncation or a change of owner takes from a regular file's `mode`.

@@ -38,14 +38,19 @@ impl Caller<'_> {
         if !inode.owner_or_capable(self.creds) {
             return Err(Errno::EPERM);
         }
-        let (_, _, gid) = inode.owner();
         let mut permissions = mode & S_IALLUGO;
-        if !self.creds.in_group(gid) && !inode.capable(self.creds, CAP_FSETID) {
+        if !self.may_keep_set_gid(inode) {
             permissions &= !S_ISGID;
         }
         inode.ops().set_attr(inode, &SetAttr { permissions: Some(permissions), ..SetAttr::default() })?;
         notify(&place.dentry, InotifyMask::ATTRIB);
         Ok(())
+    }
+
+    /// Whether the caller may have the set-group-ID bit on this file.
+    pub(super) fn may_keep_set_gid(&self, inode: &Inode) -> bool {
+        let (_, _, gid) = inode.owner();
+        self.creds.in_group(gid) || inode.capable(self.creds, CAP_FSETID)
     }
 
     /// Sets owner, group or both.

@@ -5,6 +5,7 @@ use abi::capability::{CAP_SETFCAP, CAP_SYS_ADMIN};
 use abi::inotify::InotifyMask;
 use abi::stat::S_ISVTX;
 
+use super::acl::AclKind;
 use super::caller::Caller;
 use super::inode::{Inode, XattrSet};
 use super::inotify::notify;
@@ -16,8 +17,13 @@ impl Caller<'_> {
     /// Value of an attribute.
     pub fn get_xattr(&self, place: &Path, name: &[u8]) -> Result<Vec<u8>> {
         let inode = place.inode();
-        self.may_use_xattr(inode, name, Want::READ)?;
-        inode.ops().get_xattr(inode, name)
+        match AclKind::of_name(name) {
+            Some(kind) if inode.ops().keeps_acls() => self.get_acl(inode, kind),
+            _ => {
+                self.may_use_xattr(inode, name, Want::READ)?;
+                inode.ops().get_xattr(inode, name)
+            }
+        }
     }
 
     /// Sets an attribute.
@@ -25,6 +31,9 @@ impl Caller<'_> {
         let inode = place.inode();
         if place.mount.is_read_only() {
             return Err(Errno::EROFS);
+        }
+        if let Some(kind) = AclKind::of_name(name).filter(|_| !inode.ops().acls_are_attributes()) {
+            return self.set_acl(place, kind, value);
         }
         self.may_use_xattr(inode, name, Want::WRITE)?;
         inode.ops().set_xattr(inode, name, value, mode)?;
@@ -37,6 +46,9 @@ impl Caller<'_> {
         let inode = place.inode();
         if place.mount.is_read_only() {
             return Err(Errno::EROFS);
+        }
+        if let Some(kind) = AclKind::of_name(name).filter(|_| !inode.ops().acls_are_attributes()) {
+            return self.set_acl(place, kind, &[]);
         }
         self.may_use_xattr(inode, name, Want::WRITE)?;
         inode.ops().remove_xattr(inode, name)?;

@@ -75,6 +75,7 @@ flags! {
         const ASYNC_READ = 1 << 0;
         const ATOMIC_O_TRUNC = 1 << 3;
         const BIG_WRITES = 1 << 5;
+        const DONT_MASK = 1 << 6;
         const AUTO_INVAL_DATA = 1 << 12;
         const DO_READDIRPLUS = 1 << 13;
         const READDIRPLUS_AUTO = 1 << 14;

@@ -9,6 +9,7 @@
 #[macro_use]
 mod declare;
 
+pub mod acl;
 pub mod aio;
 pub mod capability;
 pub mod clone;

@@ -161,6 +161,8 @@ constants! {
 
 /// All permission bits, set-id and sticky included.
 pub const S_IALLUGO: u32 = 0o7777;
+/// Read, write and execute for all.
+pub const S_IRWXUGO: u32 = 0o777;
 /// Execute for anyone.
 pub const S_IXUGO: u32 = 0o111;
 

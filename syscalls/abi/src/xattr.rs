@@ -23,3 +23,8 @@ wire! {
         pub flags: u32,
     }
 }
+
+/// Who may do what with a file, as a POSIX access control list.
+pub const XATTR_POSIX_ACL_ACCESS: &[u8] = b"system.posix_acl_access";
+/// The list that files made in a directory inherit.
+pub const XATTR_POSIX_ACL_DEFAULT: &[u8] = b"system.posix_acl_default";

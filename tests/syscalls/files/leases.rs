@@ -1,5 +1,6 @@
 //! Leases: F_SETLEASE, F_GETLEASE, and their breaking.
 
+use crate::kit::elf::{Image, exit_42};
 use crate::kit::prelude::*;
 
 const F_SETSIG: i32 = 10;
@@ -120,6 +121,22 @@ fn truncate_breaks_a_lease() {
     ok(lease(fd, F_UNLCK));
     child.succeeds();
     eq(stat(c"f").st_size, 0);
+}
+
+case!(executing_breaks_a_lease: fcntl, execve; disk);
+fn executing_breaks_a_lease() {
+    block_sigio();
+    Image::new(exit_42()).write(c"program");
+    let fd = open(c"program", O_RDONLY);
+    // Who reads it only has nothing against somebody who executes it.
+    ok(lease(fd, F_RDLCK));
+    fork(|| done(exec(c"program", &[c"program"], &[]))).exits_with(42);
+    ok(lease(fd, F_WRLCK));
+    let child = fork(|| done(exec(c"program", &[c"program"], &[])));
+    eq(take(SIGIO), SIGIO);
+    eq(lease_of(fd), F_RDLCK);
+    ok(lease(fd, F_RDLCK));
+    child.exits_with(42);
 }
 
 case!(a_lease_breaks_with_the_signal_asked_for: fcntl; disk);

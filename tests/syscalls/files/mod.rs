@@ -1,5 +1,6 @@
 //! Files, directories, pipes, and waiting for them.
 
+mod acl;
 mod appending;
 mod attributes;
 mod crowd;

@@ -3,7 +3,9 @@
 use std::ffi::{CStr, CString};
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::fuse_server::{ACCESS, GETATTR, INIT, answer, device, header, init_out, next, options, serve};
+use super::fuse_server::{
+    ACCESS, GETATTR, GETXATTR, INIT, answer, device, header, init_out, next, options, serve,
+};
 use crate::filesystems::{mountinfo, own_mounts};
 use crate::kit::prelude::*;
 
@@ -259,4 +261,44 @@ fn one_device_mounts_one_file_system() {
     ok(sys!(umount2, c"m2", 0));
     let mut buf = [0u8; 65536];
     fails(sys!(read, fd, &mut buf, buf.len()), ENODEV);
+}
+
+case!(messages_are_spliced_whole: splice, read, write; root);
+fn messages_are_spliced_whole() {
+    own_mounts();
+    mkdir(c"m");
+    let fd = device();
+    let [r, w] = pipe(0);
+    ok(sys!(fcntl, w, F_SETPIPE_SZ, 1 << 20));
+    // Not mounted yet; and then not for less than a request may need.
+    fails(sys!(splice, fd, 0, w, 0, 1 << 18, 0), EPERM);
+    ok(sys!(mount, c"none", c"m", c"fuse", 0, options(fd, "").as_c_str()));
+    fails(sys!(splice, fd, 0, w, 0, 4096, 0), EINVAL);
+    let request = || {
+        let n = ok(sys!(splice, fd, 0, w, 0, 1 << 18, 0)) as usize;
+        let request = read(r, n);
+        eq(request.len(), n);
+        header(&request)
+    };
+    let reply = |unique: u64, body: &[u8]| {
+        let mut message = (16 + body.len() as u32).to_le_bytes().to_vec();
+        message.extend_from_slice(&[0; 4]);
+        message.extend_from_slice(&unique.to_le_bytes());
+        message.extend_from_slice(body);
+        write_all(w, &message);
+        eq(ok(sys!(splice, r, 0, fd, 0, message.len(), 0)) as usize, message.len());
+    };
+    let (opcode, unique, _) = request();
+    eq(opcode, INIT);
+    reply(unique, &init_out(0));
+    let child = fork(|| {
+        let mut value = vec![0u8; 65536];
+        eq(ok(sys!(lgetxattr, c"m", c"user.x", value.as_mut_ptr(), value.len())), 65536);
+        check(value.iter().all(|byte| *byte == 7), "all of it is there");
+    });
+    let (opcode, unique, _) = request();
+    eq(opcode, GETXATTR);
+    reply(unique, &vec![7; 65536]);
+    child.succeeds();
+    ok(sys!(umount2, c"m", 0));
 }

@@ -44,6 +44,8 @@ pub const READDIRPLUS: u32 = 44;
 pub const RENAME2: u32 = 45;
 pub const LSEEK: u32 = 46;
 
+/// The server applies the umask itself.
+pub const DONT_MASK: u32 = 1 << 6;
 /// READDIRPLUS may be used.
 pub const DO_READDIRPLUS: u32 = 1 << 13;
 pub const DIRECT_IO: u32 = 1;
@@ -75,6 +77,10 @@ pub struct Control {
     /// The last RENAME2's flags, and the last WRITE's size.
     pub rename_flags: AtomicU32,
     pub written: AtomicU32,
+    /// It goes by paths: what LINK makes is a node of its own.
+    pub by_path: AtomicU32,
+    /// The umask that came with the last MKNOD, MKDIR or CREATE.
+    pub umask: AtomicU32,
     /// Answers an INTERRUPT by letting the interrupted request fail with EINTR.
     pub obeys: AtomicU32,
 }
@@ -430,15 +436,18 @@ impl Server {
             MKNOD => {
                 let new = self.make(id, &name_at(body, 16), u32_at(body, 0), body)?;
                 self.node(new)?.rdev = u32_at(body, 4);
+                self.control.umask.store(u32_at(body, 8), Ordering::SeqCst);
                 Ok(Some(self.entry(new)))
             }
             MKDIR => {
                 let new = self.make(id, &name_at(body, 8), S_IFDIR | u32_at(body, 0), body)?;
+                self.control.umask.store(u32_at(body, 4), Ordering::SeqCst);
                 Ok(Some(self.entry(new)))
             }
             CREATE => {
                 let new = self.make(id, &name_at(body, 16), u32_at(body, 4), body)?;
                 self.control.opened.store(u32_at(body, 0), Ordering::SeqCst);
+                self.control.umask.store(u32_at(body, 8), Ordering::SeqCst);
                 let mut out = self.entry(new);
                 out.extend(self.open_out(new));
                 Ok(Some(out))
@@ -471,6 +480,12 @@ impl Server {
             LINK => {
                 let target = u64_at(body, 0);
                 self.node(target)?.nlink += 1;
+                if self.control.by_path.load(Ordering::SeqCst) != 0 {
+                    let (mode, data) = (self.node(target)?.mode, self.node(target)?.data.clone());
+                    let new = self.make(id, &name_at(body, 8), mode, body)?;
+                    self.node(new)?.data = data;
+                    return Ok(Some(self.entry(new)));
+                }
                 self.node(id)?.children.insert(name_at(body, 8), target);
                 Ok(Some(self.entry(target)))
             }

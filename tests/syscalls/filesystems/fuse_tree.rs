@@ -4,9 +4,9 @@ use std::ffi::CStr;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::fuse_server::{
-    ACCESS, CREATE, DIRECT_IO, DO_READDIRPLUS, FALLOCATE, FLUSH, FSYNC, FSYNCDIR, Fuse, GETATTR, KEEP_CACHE,
-    LINK, LOOKUP, LSEEK, MKNOD, OPEN, OPENDIR, READDIR, READDIRPLUS, RELEASE, RELEASEDIR, RENAME2, SETATTR,
-    UNLINK, WRITE, serve,
+    ACCESS, CREATE, DIRECT_IO, DO_READDIRPLUS, DONT_MASK, FALLOCATE, FLUSH, FSYNC, FSYNCDIR, Fuse, GETATTR,
+    KEEP_CACHE, LINK, LOOKUP, LSEEK, MKNOD, OPEN, OPENDIR, READDIR, READDIRPLUS, RELEASE, RELEASEDIR,
+    RENAME2, SETATTR, UNLINK, WRITE, serve,
 };
 use crate::filesystems::names;
 use crate::kit::prelude::*;
@@ -86,6 +86,25 @@ fn create_opens_in_one_go() {
     eq(content(c"m/new"), b"x");
     fails(sys!(openat, AT_FDCWD, c"m/new", O_CREAT | O_EXCL | O_RDWR, 0o666), EEXIST);
     fuse.unmount();
+}
+
+case!(servers_may_apply_the_umask: openat, mkdirat, mknodat, umask; root);
+fn servers_may_apply_the_umask() {
+    for (flags, file, dir) in [(0, 0o640, 0o750), (DONT_MASK, 0o666, 0o777)] {
+        let fuse = serve("", |control, _| control.init_flags.store(flags, SeqCst));
+        let umask = || fuse.control.umask.swap(0, SeqCst);
+        ok(sys!(umask, 0o027));
+        close(ok_i32(sys!(openat, AT_FDCWD, c"m/new", O_CREAT | O_EXCL | O_RDWR, 0o666)));
+        eq((stat(c"m/new").st_mode, umask()), (S_IFREG | file, 0o027));
+        ok(sys!(mkdirat, AT_FDCWD, c"m/dir", 0o777));
+        eq((stat(c"m/dir").st_mode, umask()), (S_IFDIR | dir, 0o027));
+        ok(sys!(mknodat, AT_FDCWD, c"m/fifo", S_IFIFO | 0o666, 0));
+        eq((lstat(c"m/fifo").st_mode, umask()), (S_IFIFO | file, 0o027));
+        ok(sys!(symlinkat, c"new", AT_FDCWD, c"m/link"));
+        fuse.unmount();
+        ok(sys!(umask, 0));
+        ok(sys!(rmdir, c"m"));
+    }
 }
 
 case!(servers_without_create_get_mknod: openat; root);
@@ -170,6 +189,22 @@ fn files_get_more_names() {
     eq((stat(c"m/f").st_nlink, stat(c"m/d/hard").st_ino), (2, stat(c"m/f").st_ino));
     fails(sys!(linkat, AT_FDCWD, c"m/f", AT_FDCWD, c"m/d/hard", 0), EEXIST);
     fuse.unmount();
+}
+
+case!(names_may_have_nodes_of_their_own: linkat, openat; root);
+fn names_may_have_nodes_of_their_own() {
+    for valid in [0, 100] {
+        let fuse = serve("", |control, _| {
+            control.by_path.store(1, SeqCst);
+            control.entry_valid.store(valid, SeqCst);
+        });
+        put(c"m/one", b"text");
+        ok(sys!(linkat, AT_FDCWD, c"m/one", AT_FDCWD, c"m/two", 0));
+        eq((content(c"m/two"), content(c"m/one")), (b"text".to_vec(), b"text".to_vec()));
+        check(stat(c"m/two").st_ino != stat(c"m/one").st_ino, "each its node");
+        fuse.unmount();
+        ok(sys!(rmdir, c"m"));
+    }
 }
 
 case!(attributes_change: fchmodat, fchownat, utimensat; root);

@@ -39,6 +39,51 @@ fn truncating() {
     );
 }
 
+/// A list that lets user 7 read and write, and the others nothing.
+const LIST: [u8; 44] = [
+    2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 7, 0, 0, 0, 4, 0, 0, 0, 255, 255, 255, 255, 16,
+    0, 6, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
+];
+
+case!(a_copy_keeps_access_control_lists: write, openat, mkdirat; root);
+fn a_copy_keeps_access_control_lists() {
+    let (access, default) = (c"system.posix_acl_access", c"system.posix_acl_default");
+    let layers = Layers::new(1);
+    put(c"l0/f", b"text");
+    mkdir(c"l0/d");
+    if set_xattr(c"l0/f", access, &LIST) == Err(Errno(EOPNOTSUPP)) {
+        skip("the file system has no access control lists");
+    }
+    ok(set_xattr(c"l0/d", default, &LIST));
+    ok(sys!(chmod, c"l0", 0o755));
+    layers.mount();
+    ok(sys!(chmod, c".", 0o755));
+    let readable = |user: u32, may: bool| {
+        in_child(|| {
+            become_user(user);
+            eq(sys!(access, c"m/f", R_OK | W_OK).is_ok(), may);
+        });
+    };
+    // Below and copied up it is the same.
+    readable(7, true);
+    readable(8, false);
+    eq(xattr(c"m/f", access), Some(LIST.to_vec()));
+    let fd = open(c"m/f", O_WRONLY);
+    write_all(fd, b"T");
+    eq((content(c"u/f"), xattr(c"u/f", access)), (b"Text".to_vec(), Some(LIST.to_vec())));
+    readable(7, true);
+    readable(8, false);
+    eq((stat(c"u/f").st_mode & 0o7777, stat(c"m/f").st_mode & 0o7777), (0o660, 0o660));
+    // What is made in a directory of the lower layer inherits from it.
+    ok(sys!(umask, 0o077));
+    close(ok_i32(sys!(openat, AT_FDCWD, c"m/d/new", O_CREAT | O_EXCL | O_WRONLY, 0o666)));
+    eq((stat(c"m/d/new").st_mode & 0o7777, xattr(c"u/d", default)), (0o660, Some(LIST.to_vec())));
+    eq(xattr(c"m/d/new", access), Some(LIST.to_vec()));
+    ok(sys!(lremovexattr, c"m/f", access));
+    eq((xattr(c"m/f", access), xattr(c"l0/f", access)), (None, Some(LIST.to_vec())));
+    readable(7, false);
+}
+
 case!(a_copy_keeps_attributes: chmod, fchownat, utimensat; root);
 fn a_copy_keeps_attributes() {
     let layers = Layers::new(1);

@@ -96,7 +96,7 @@ impl InodeOps for Dir {
         for above in self.cgroup.upwards() {
             above.descendants.fetch_add(1, Ordering::Relaxed);
         }
-        let owner = (node.permissions, node.uid, node.gid);
+        let owner = (node.masked_permissions(), node.uid, node.gid);
         let made = inode(&dir.sb, &self.kernel, &cgroup, owner);
         self.groups.lock().insert(name.into(), Arc::clone(&made));
         Ok(made)

@@ -10,7 +10,7 @@ use super::file::{ErofsFile, Pages};
 use super::image::{CORRUPT, Node};
 use super::{erofs_of, xattr};
 use crate::Result;
-use crate::vfs::{Attr, Caller, FileOps, Inode, InodeOps, SuperBlock};
+use crate::vfs::{Acl, AclKind, Attr, Caller, FileOps, Inode, InodeOps, SuperBlock};
 
 /// The longest target of a link.
 const LINK_MAX: u64 = 4095;
@@ -86,6 +86,21 @@ impl InodeOps for ErofsNode {
             Ok(Box::new(ErofsFile(Arc::clone(inode))))
         } else {
             Err(Errno::ENXIO)
+        }
+    }
+
+    fn keeps_acls(&self) -> bool {
+        true
+    }
+
+    fn get_acl(&self, inode: &Inode, kind: AclKind) -> Result<Option<Arc<Acl>>> {
+        match self.get_xattr(inode, kind.name()) {
+            Ok(value) => Ok(Acl::from_storage(&value)?.map(Arc::new)),
+            Err(Errno::ENODATA) => {
+                inode.has_no_acl(kind);
+                Ok(None)
+            }
+            Err(errno) => Err(errno),
         }
     }
 

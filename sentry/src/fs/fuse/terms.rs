@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, IntoBytes};
 /// What the kernel offers.
 pub(super) const OFFERED: FuseInitFlags = FuseInitFlags::ASYNC_READ
     .union(FuseInitFlags::BIG_WRITES)
+    .union(FuseInitFlags::DONT_MASK)
     .union(FuseInitFlags::AUTO_INVAL_DATA)
     .union(FuseInitFlags::DO_READDIRPLUS)
     .union(FuseInitFlags::READDIRPLUS_AUTO)

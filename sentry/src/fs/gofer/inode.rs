@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use abi::open::{O_ACCMODE, O_RDONLY, OpenFlags, RenameFlags};
-use abi::stat::FileType;
+use abi::stat::{FileType, S_IALLUGO, S_ISGID};
 use gofer_protocol as wire;
 use gofer_protocol::{
     Client, FileId, Handle, Leaf, Name, Node, NodeKind, Owner, Perm, Place, Target, UnlinkKind,
@@ -22,8 +22,8 @@ use super::{GoferFs, Sharing, attr, errno};
 use crate::Result;
 use crate::mm::FileMappings;
 use crate::vfs::{
-    Attr, Caller, Created, FileOps, Inode, InodeOps, LookupRun, NewKind, NewNode, RenameEnd, SetAttr,
-    Timestamp, XattrSet,
+    Acl, AclChange, AclKind, Attr, Caller, Created, FileOps, Inode, InodeOps, LookupRun, NewKind, NewNode,
+    RenameEnd, SetAttr, Timestamp, XattrSet,
 };
 
 /// A file of the host.
@@ -334,6 +334,14 @@ impl GoferInode {
         if attr.id != self.id { Err(Errno::ESTALE) } else { Ok(fd) }
     }
 
+    /// The permission bits that a new node in this directory is asked for with. Where the directory has a default access
+    /// control list, the host makes of them what that says.
+    fn perm_in(&self, dir: &Inode, node: &NewNode<'_>) -> Result<Perm> {
+        let masked = node.masked_permissions();
+        let inherits = masked != node.permissions && dir.acl(AclKind::Default)?.is_some();
+        Ok(Perm::of_mode(if inherits { node.permissions } else { masked }))
+    }
+
     fn made(&self, dir: &Arc<Inode>, node: Node, parent: &wire::Attr) -> Result<Arc<Inode>> {
         changed(dir);
         self.store_wire(dir, parent)?;
@@ -479,7 +487,7 @@ impl InodeOps for GoferInode {
     }
 
     fn create(&self, dir: &Arc<Inode>, at: &[u8], node: &NewNode<'_>) -> Result<Arc<Inode>> {
-        let (at, perm, owner) = (name(at)?, Perm::of_mode(node.permissions), owner(node)?);
+        let (at, perm, owner) = (name(at)?, self.perm_in(dir, node)?, owner(node)?);
         let handle = self.handle()?;
         let kind = match node.kind {
             NewKind::Directory => {
@@ -513,7 +521,7 @@ impl InodeOps for GoferInode {
         _caller: &Caller<'_>,
     ) -> Result<Created> {
         let flags = wire::OpenFlags::READ | wire::OpenFlags::WRITE;
-        let (at, perm, owner) = (name(at)?, Perm::of_mode(node.permissions), owner(node)?);
+        let (at, perm, owner) = (name(at)?, self.perm_in(dir, node)?, owner(node)?);
         let handle = self.handle()?;
         let create = || self.client.create(handle, at, perm, owner, flags);
         let (fd, node, parent) = fs(dir)?.with_room(create)?;
@@ -525,7 +533,7 @@ impl InodeOps for GoferInode {
     }
 
     fn create_unnamed(&self, dir: &Arc<Inode>, node: &NewNode<'_>, _linkable: bool) -> Result<Arc<Inode>> {
-        let (perm, owner) = (Perm::of_mode(node.permissions), owner(node)?);
+        let (perm, owner) = (self.perm_in(dir, node)?, owner(node)?);
         let handle = self.handle()?;
         let create = || self.client.create_unnamed(handle, perm, owner);
         let (fd, node) = fs(dir)?.with_room(create)?;
@@ -610,6 +618,46 @@ impl InodeOps for GoferInode {
             FileType::Regular => Ok(Box::new(GoferFile::new(inode, self.descriptor(inode, flags)?))),
             _ => Err(Errno::ENXIO),
         }
+    }
+
+    fn keeps_acls(&self) -> bool {
+        true
+    }
+
+    fn get_acl(&self, inode: &Inode, kind: AclKind) -> Result<Option<Arc<Acl>>> {
+        match self.get_xattr(inode, kind.name()) {
+            Ok(value) => Ok(Acl::from_storage(&value)?.map(Arc::new)),
+            // With the second the host's file system has no lists at all.
+            Err(none @ (Errno::ENODATA | Errno::EOPNOTSUPP)) => {
+                if self.sharing == Sharing::Exclusive {
+                    inode.has_no_acl(kind);
+                }
+                if none == Errno::ENODATA { Ok(None) } else { Err(none) }
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn set_acl(&self, inode: &Arc<Inode>, change: &AclChange) -> Result<()> {
+        inode.acl_comes();
+        let name = change.kind.name();
+        match &change.acl {
+            Some(acl) => self.set_xattr(inode, name, &acl.to_storage(), XattrSet::Any)?,
+            None => match self.remove_xattr(inode, name) {
+                Ok(()) | Err(Errno::ENODATA) => {}
+                Err(errno) => return Err(errno),
+            },
+        }
+        changed(inode);
+        // The host has made the mode what the list says; it would let the Gofer keep any set-group-ID bit.
+        let attr = self.client.stat(self.handle()?).map_err(errno)?;
+        self.store_wire(inode, &attr)?;
+        let (mode, _, _) = inode.owner();
+        if change.kind == AclKind::Access && !change.keeps_set_gid && mode & S_ISGID != 0 {
+            let permissions = Some(mode & S_IALLUGO & !S_ISGID);
+            self.set_attr(inode, &SetAttr { permissions, ..SetAttr::default() })?;
+        }
+        Ok(())
     }
 
     fn get_xattr(&self, _inode: &Inode, attribute: &[u8]) -> Result<Vec<u8>> {

@@ -93,7 +93,7 @@ impl Mqueues {
             }
             let dir = root.inode();
             dir.permission(&caller, Want::WRITE | Want::EXEC)?;
-            let new = caller.new_node(dir, NewKind::Regular, mode & !caller.umask);
+            let new = caller.new_node(dir, NewKind::Regular, mode);
             let made = {
                 let _lock = dir.lock();
                 let made = node::create(dir, name, &new, shape, caller.creds);

@@ -56,7 +56,7 @@ struct QueueNode {
 /// The directory, empty.
 pub(super) fn new_root(limits: &Arc<Limits>) -> Arc<Dentry> {
     let sb = SuperBlock::new(Box::new(Super));
-    let node = NewNode { kind: NewKind::Directory, permissions: 0o1777, uid: 0, gid: 0 };
+    let node = NewNode { kind: NewKind::Directory, permissions: 0o1777, umask: 0, uid: 0, gid: 0 };
     let attr = Attr { nlink: 2, size: 2 * NAME_SIZE, ..Attr::new(sb.next_ino(), node.mode(), 0, 0) };
     let root = Root { limits: Arc::clone(limits), names: Mutex::default(), attr: Mutex::new(attr) };
     Dentry::new_root(Inode::new(&sb, &attr, Box::new(root)))

@@ -13,7 +13,10 @@ use super::node::node;
 use super::{Key, Overlay, overlay_of};
 use crate::Result;
 use crate::vfs::attr::FileType;
-use crate::vfs::{Attr, BufSink, BufSource, Inode, NewKind, NewNode, RenameEnd, SeekFrom, SetAttr, XattrSet};
+use crate::vfs::{
+    AclChange, AclKind, Attr, BufSink, BufSource, Inode, NewKind, NewNode, RenameEnd, SeekFrom, SetAttr,
+    XattrSet,
+};
 
 /// Bytes that are copied at once.
 const CHUNK: usize = 256 * 1024;
@@ -119,14 +122,14 @@ fn make(
         FileType::CharDevice => NewKind::CharDevice(lower.rdev),
         FileType::BlockDevice => NewKind::BlockDevice(lower.rdev),
     };
-    let node = NewNode { kind, permissions: attr.mode & S_IALLUGO, uid: attr.uid, gid: attr.gid };
+    let node = NewNode { kind, permissions: attr.mode & S_IALLUGO, umask: 0, uid: attr.uid, gid: attr.gid };
     let _lock = work.lock();
     let made = work.ops().create(work, name, &node)?;
     work.entries_changed();
     Ok(made)
 }
 
-/// Copies contents, extended attributes and times.
+/// Copies contents, extended attributes, access control lists and times.
 fn fill(
     overlay: &Overlay,
     (layer, lower): (u16, &Arc<Inode>),
@@ -138,7 +141,7 @@ fn fill(
         copy_contents(overlay, layer, lower, copy, attr.size.min(size))?;
     }
     for name in lower.ops().list_xattr(lower).unwrap_or_default() {
-        if overlay.marks.is_own(&name) {
+        if overlay.marks.is_own(&name) || AclKind::of_name(&name).is_some() {
             continue;
         }
         let value = match lower.ops().get_xattr(lower, &name) {
@@ -147,11 +150,12 @@ fn fill(
             Err(_) => continue,
         };
         match copy.ops().set_xattr(copy, &name, &value, XattrSet::Any) {
-            // The upper layer can't keep it (an ACL, say): then the copy is without.
+            // The upper layer can't keep it: then the copy is without.
             Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EPERM) => {}
             Err(errno) => return Err(errno),
         }
     }
+    copy_acls(lower, copy)?;
     let change = SetAttr {
         permissions: (!lower.is_symlink()).then_some(attr.mode & S_IALLUGO),
         uid: Some(attr.uid),
@@ -161,6 +165,20 @@ fn fill(
         ..SetAttr::default()
     };
     copy.ops().set_attr(copy, &change)
+}
+
+fn copy_acls(lower: &Arc<Inode>, copy: &Arc<Inode>) -> Result<()> {
+    for kind in AclKind::ALL {
+        if kind == AclKind::Default && !lower.is_dir() {
+            continue;
+        }
+        let Some(acl) = lower.acl(kind)? else { continue };
+        match copy.ops().set_acl(copy, &AclChange { kind, acl: Some(acl), keeps_set_gid: true }) {
+            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EPERM) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 fn copy_contents(overlay: &Overlay, layer: u16, from: &Arc<Inode>, to: &Arc<Inode>, size: u64) -> Result<()> {

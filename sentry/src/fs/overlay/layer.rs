@@ -44,7 +44,7 @@ pub fn is_whiteout(inode: &Inode) -> bool {
 
 /// What a whiteout is made of.
 pub const WHITEOUT: NewNode<'static> =
-    NewNode { kind: NewKind::CharDevice(0), permissions: 0, uid: 0, gid: 0 };
+    NewNode { kind: NewKind::CharDevice(0), permissions: 0, umask: 0, uid: 0, gid: 0 };
 
 /// What `path` (names with slashes between) leads to in a layer, without following links.
 pub fn walk(root: &Arc<Inode>, path: &[u8], caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {

@@ -148,7 +148,7 @@ pub fn over_memory(
     let options = super::tmpfs::Options { mode: 0o700, ..super::tmpfs::Options::default() };
     let tmpfs = super::tmpfs::new_root(vfs.memory(), &options)?;
     let make = |name: &[u8], mode: u32, uid: u32, gid: u32| {
-        let node = NewNode { kind: NewKind::Directory, permissions: mode & 0o7777, uid, gid };
+        let node = NewNode { kind: NewKind::Directory, permissions: mode & 0o7777, umask: 0, uid, gid };
         tmpfs.inode.ops().create(&tmpfs.inode, name, &node).map(Dentry::new_root)
     };
     let upper = make(b"upper", attr.mode, attr.uid, attr.gid)?;

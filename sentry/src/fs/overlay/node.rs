@@ -12,8 +12,8 @@ use super::layer::Home;
 use super::{Key, Overlay, overlay_of};
 use crate::Result;
 use crate::vfs::{
-    Attr, Caller, FileOps, Inode, InodeOps, Link, LookupRun, NewNode, RenameEnd, SetAttr, SuperBlock,
-    XattrSet,
+    Acl, AclChange, AclKind, Attr, Caller, FileOps, Inode, InodeOps, Link, LookupRun, NewNode, RenameEnd,
+    SetAttr, SuperBlock, XattrSet,
 };
 
 /// Lower inodes, each with its layer.
@@ -199,6 +199,26 @@ impl InodeOps for OverlayNode {
 
     fn is_special(&self) -> bool {
         self.real().is_ok_and(|real| real.ops().is_special())
+    }
+
+    fn keeps_acls(&self) -> bool {
+        self.real().is_ok_and(|real| real.ops().keeps_acls())
+    }
+
+    fn get_acl(&self, _inode: &Inode, kind: AclKind) -> Result<Option<Arc<Acl>>> {
+        self.real()?.acl(kind)
+    }
+
+    fn set_acl(&self, inode: &Arc<Inode>, change: &AclChange) -> Result<()> {
+        // What is not there is not copied for.
+        if change.acl.is_none() && self.real()?.acl(change.kind)?.is_none() {
+            return Ok(());
+        }
+        let upper = self.upper_now(inode)?;
+        upper.ops().set_acl(&upper, change)?;
+        let (mode, uid, gid) = upper.owner();
+        inode.set_owner(mode, uid, gid);
+        Ok(())
     }
 
     fn get_xattr(&self, inode: &Inode, name: &[u8]) -> Result<Vec<u8>> {

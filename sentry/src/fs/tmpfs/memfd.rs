@@ -43,7 +43,7 @@ impl MemfdFs {
             budget: Arc::new(Budget::new(u64::MAX, u64::MAX)),
         });
         let sb = super_block(&shared, 0o1777, abi::stat::makedev(0, 1));
-        let node = NewNode { kind: NewKind::Directory, permissions: 0o1777, uid: 0, gid: 0 };
+        let node = NewNode { kind: NewKind::Directory, permissions: 0o1777, umask: 0, uid: 0, gid: 0 };
         let root = TmpfsNode::new_inode(&sb, &shared, &node, UNSEALABLE)?;
         Ok(MemfdFs { mount: Mount::new(Dentry::new_root(root), b"tmpfs", MountFlags::empty()), shared })
     }
@@ -51,7 +51,8 @@ impl MemfdFs {
     /// A new memfd.
     pub fn create(&self, name: &[u8], sealing: Sealing, creds: &Arc<Credentials>) -> Result<Arc<File>> {
         let permissions = if sealing == Sealing::NoExec { 0o666 } else { 0o777 };
-        let node = NewNode { kind: NewKind::Regular, permissions, uid: creds.fsuid, gid: creds.fsgid };
+        let node =
+            NewNode { kind: NewKind::Regular, permissions, umask: 0, uid: creds.fsuid, gid: creds.fsgid };
         let seals = match sealing {
             Sealing::NoExec => Seals::EXEC,
             Sealing::Allowed => Seals::empty(),

@@ -88,8 +88,13 @@ pub fn new_root(memory: &Arc<MemoryFile>, options: &Options) -> Result<Arc<Dentr
     let ops =
         TmpfsSuper { shared: Arc::clone(&shared), kind: options.kind, options: Mutex::new(options.clone()) };
     let sb = SuperBlock::new(Box::new(ops));
-    let node =
-        NewNode { kind: NewKind::Directory, permissions: options.mode, uid: options.uid, gid: options.gid };
+    let node = NewNode {
+        kind: NewKind::Directory,
+        permissions: options.mode,
+        umask: 0,
+        uid: options.uid,
+        gid: options.gid,
+    };
     let root = TmpfsNode::new_inode(&sb, &shared, &node, memfd::UNSEALABLE)?;
     node::set_root_links(&root);
     Ok(Dentry::new_root(root))

@@ -10,14 +10,16 @@ use platform::PAGE_SIZE;
 use sync::Mutex;
 
 use super::Shared;
+use super::budget::Budget;
 use super::data::{FileData, MAX_SIZE};
 use super::dir::Entries;
 use super::file::{TmpfsDirFile, TmpfsFile};
 use crate::Result;
+use crate::vfs::acl::{self, Inherited};
 use crate::vfs::file::AccessTime;
 use crate::vfs::{
-    Attr, Caller, FileOps, Inode, InodeOps, NewKind, NewNode, RenameEnd, SetAttr, SuperBlock, Timestamp,
-    XattrSet,
+    Acl, AclChange, AclKind, Attr, Caller, FileOps, Inode, InodeOps, NewKind, NewNode, RenameEnd, SetAttr,
+    SuperBlock, Timestamp, XattrSet,
 };
 
 /// Bytes of names and values of extended attributes that an inode may have.
@@ -32,8 +34,33 @@ pub struct TmpfsNode {
 
 struct State {
     attr: Attr,
+    extended: Option<Box<Extended>>,
+}
+
+/// What few inodes have.
+#[derive(Default)]
+struct Extended {
     xattrs: BTreeMap<Box<[u8]>, Box<[u8]>>,
-    xattr_bytes: usize,
+    access: Option<Arc<Acl>>,
+    default: Option<Arc<Acl>>,
+    /// What all of it counts for.
+    bytes: usize,
+}
+
+/// Access control lists up to this size count for nothing, as on Linux all do.
+const FREE_ACL_BYTES: usize = 512;
+
+fn acl_bytes(acl: Option<&Arc<Acl>>) -> usize {
+    acl.map(|acl| acl.bytes()).filter(|bytes| *bytes > FREE_ACL_BYTES).unwrap_or(0)
+}
+
+impl Extended {
+    fn acl(&mut self, kind: AclKind) -> &mut Option<Arc<Acl>> {
+        match kind {
+            AclKind::Access => &mut self.access,
+            AclKind::Default => &mut self.default,
+        }
+    }
 }
 
 enum Body {
@@ -51,10 +78,35 @@ impl TmpfsNode {
         node: &NewNode<'_>,
         seals: Seals,
     ) -> Result<Arc<Inode>> {
+        Self::new_with(sb, shared, node, acl::inherit(None, node), seals)
+    }
+
+    /// A new inode without a name that inherits what this directory has for it.
+    fn new_child(&self, dir: &Inode, node: &NewNode<'_>) -> Result<Arc<Inode>> {
+        let default = if dir.may_have_acl(AclKind::Default) {
+            self.state.lock().extended.as_ref().and_then(|extended| extended.default.clone())
+        } else {
+            None
+        };
+        let inherited = acl::inherit(default.as_ref(), node);
+        Self::new_with(&dir.sb, &self.shared, node, inherited, super::memfd::UNSEALABLE)
+    }
+
+    fn new_with(
+        sb: &Arc<SuperBlock>,
+        shared: &Arc<Shared>,
+        node: &NewNode<'_>,
+        inherited: Inherited,
+        seals: Seals,
+    ) -> Result<Arc<Inode>> {
+        let bytes = acl_bytes(inherited.access.as_ref()) + acl_bytes(inherited.default.as_ref());
+        charge(&shared.budget, 0, bytes)?;
         if !shared.budget.take_inode() {
+            shared.budget.give_pages(pages(bytes));
             return Err(Errno::ENOSPC);
         }
-        let mut attr = Attr::new(sb.next_ino(), node.mode(), node.uid, node.gid);
+        let mode = node.kind.file_type().mode() | inherited.permissions;
+        let mut attr = Attr::new(sb.next_ino(), mode, node.uid, node.gid);
         attr.rdev = node.kind.rdev();
         attr.nlink = 0;
         let body = match node.kind {
@@ -71,9 +123,17 @@ impl TmpfsNode {
             }
             _ => Body::Special,
         };
-        let state = Mutex::new(State { attr, xattrs: BTreeMap::new(), xattr_bytes: 0 });
+        let Inherited { access, default, .. } = inherited;
+        let none = [(AclKind::Access, access.is_none()), (AclKind::Default, default.is_none())];
+        let extended = none
+            .iter()
+            .any(|(_, none)| !none)
+            .then(|| Box::new(Extended { access, default, bytes, ..Extended::default() }));
+        let state = Mutex::new(State { attr, extended });
         let ops = TmpfsNode { shared: Arc::clone(shared), state, body };
-        Ok(Inode::new(sb, &attr, Box::new(ops)))
+        let inode = Inode::new(sb, &attr, Box::new(ops));
+        none.into_iter().filter(|(_, none)| *none).for_each(|(kind, _)| inode.has_no_acl(kind));
+        Ok(inode)
     }
 
     /// Contents, of a regular file.
@@ -196,6 +256,12 @@ impl InodeOps for TmpfsNode {
         }
         let mut state = self.state.lock();
         state.attr.apply(change);
+        let mode = state.attr.mode;
+        if change.permissions.is_some()
+            && let Some(acl) = state.extended.as_mut().and_then(|extended| extended.access.as_mut())
+        {
+            *acl = Arc::new(acl.with_mode(mode));
+        }
         inode.set_owner(state.attr.mode, state.attr.uid, state.attr.gid);
         Ok(())
     }
@@ -208,13 +274,13 @@ impl InodeOps for TmpfsNode {
         if self.entries()?.lock().dead {
             return Err(Errno::ENOENT);
         }
-        let inode = Self::new_inode(&dir.sb, &self.shared, node, super::memfd::UNSEALABLE)?;
+        let inode = self.new_child(dir, node)?;
         self.insert(dir, name, &inode)?;
         Ok(inode)
     }
 
     fn create_unnamed(&self, dir: &Arc<Inode>, node: &NewNode<'_>, _linkable: bool) -> Result<Arc<Inode>> {
-        Self::new_inode(&dir.sb, &self.shared, node, super::memfd::UNSEALABLE)
+        self.new_child(dir, node)
     }
 
     fn link(&self, dir: &Arc<Inode>, name: &[u8], target: &Arc<Inode>) -> Result<()> {
@@ -270,7 +336,7 @@ impl InodeOps for TmpfsNode {
         }
         let whiteout = if flags.contains(RenameFlags::WHITEOUT) {
             let (_, uid, gid) = from.dir.owner();
-            let node = NewNode { kind: NewKind::CharDevice(0), permissions: 0, uid, gid };
+            let node = NewNode { kind: NewKind::CharDevice(0), permissions: 0, umask: 0, uid, gid };
             Some(Self::new_inode(&from.dir.sb, &self.shared, &node, super::memfd::UNSEALABLE)?)
         } else {
             None
@@ -312,28 +378,66 @@ impl InodeOps for TmpfsNode {
         }
     }
 
+    fn keeps_acls(&self) -> bool {
+        true
+    }
+
+    fn get_acl(&self, _inode: &Inode, kind: AclKind) -> Result<Option<Arc<Acl>>> {
+        Ok(self.state.lock().extended.as_mut().and_then(|extended| extended.acl(kind).clone()))
+    }
+
+    fn set_acl(&self, inode: &Arc<Inode>, change: &AclChange) -> Result<()> {
+        let mut state = self.state.lock();
+        let mut mode = state.attr.mode;
+        let new = match change.kind {
+            AclKind::Access => {
+                let (changed, acl) = acl::mode_of_change(mode, change);
+                mode = changed;
+                acl
+            }
+            AclKind::Default => change.acl.clone(),
+        };
+        if new.is_some() || state.extended.is_some() {
+            let extended = state.extended.get_or_insert_default();
+            let old = acl_bytes(extended.acl(change.kind).as_ref());
+            let bytes = extended.bytes - old + acl_bytes(new.as_ref());
+            charge(&self.shared.budget, extended.bytes, bytes)?;
+            extended.bytes = bytes;
+            inode.acl_comes();
+            *extended.acl(change.kind) = new;
+        }
+        state.attr.mode = mode;
+        state.attr.ctime = Timestamp::now();
+        inode.set_owner(mode, state.attr.uid, state.attr.gid);
+        Ok(())
+    }
+
     fn get_xattr(&self, _inode: &Inode, name: &[u8]) -> Result<Vec<u8>> {
         supported_xattr(name)?;
         let state = self.state.lock();
-        state.xattrs.get(name).map(|value| value.to_vec()).ok_or(Errno::ENODATA)
+        let value = state.extended.as_ref().and_then(|extended| extended.xattrs.get(name));
+        value.map(|value| value.to_vec()).ok_or(Errno::ENODATA)
     }
 
     fn set_xattr(&self, _inode: &Arc<Inode>, name: &[u8], value: &[u8], mode: XattrSet) -> Result<()> {
         supported_xattr(name)?;
         let mut state = self.state.lock();
-        let old = state.xattrs.get(name).map(|value| value.len());
+        let known = state.extended.as_ref();
+        let old = known.and_then(|extended| extended.xattrs.get(name)).map(|value| value.len());
         match (mode, old) {
             (XattrSet::Create, Some(_)) => return Err(Errno::EEXIST),
             (XattrSet::Replace, None) => return Err(Errno::ENODATA),
             _ => {}
         }
-        let bytes = state.xattr_bytes - old.map_or(0, |old| old + name.len()) + name.len() + value.len();
+        let before = known.map_or(0, |extended| extended.bytes);
+        let bytes = before - old.map_or(0, |old| old + name.len()) + name.len() + value.len();
         if bytes > XATTR_MAX {
             return Err(Errno::ENOSPC);
         }
-        self.charge_xattrs(state.xattr_bytes, bytes)?;
-        state.xattr_bytes = bytes;
-        state.xattrs.insert(name.into(), value.into());
+        charge(&self.shared.budget, before, bytes)?;
+        let extended = state.extended.get_or_insert_default();
+        extended.bytes = bytes;
+        extended.xattrs.insert(name.into(), value.into());
         state.attr.ctime = Timestamp::now();
         Ok(())
     }
@@ -341,16 +445,26 @@ impl InodeOps for TmpfsNode {
     fn remove_xattr(&self, _inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
         supported_xattr(name)?;
         let mut state = self.state.lock();
-        let old = state.xattrs.remove(name).ok_or(Errno::ENODATA)?;
-        let bytes = state.xattr_bytes - old.len() - name.len();
-        self.charge_xattrs(state.xattr_bytes, bytes)?;
-        state.xattr_bytes = bytes;
+        let extended = state.extended.as_mut().ok_or(Errno::ENODATA)?;
+        let old = extended.xattrs.remove(name).ok_or(Errno::ENODATA)?;
+        let bytes = extended.bytes - old.len() - name.len();
+        charge(&self.shared.budget, extended.bytes, bytes)?;
+        extended.bytes = bytes;
         state.attr.ctime = Timestamp::now();
         Ok(())
     }
 
     fn list_xattr(&self, _inode: &Inode) -> Result<Vec<Vec<u8>>> {
-        Ok(self.state.lock().xattrs.keys().map(|name| name.to_vec()).collect())
+        let mut state = self.state.lock();
+        let Some(extended) = &mut state.extended else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        for kind in AclKind::ALL {
+            if extended.acl(kind).is_some() {
+                names.push(kind.name().to_vec());
+            }
+        }
+        names.extend(extended.xattrs.keys().map(|name| name.to_vec()));
+        Ok(names)
     }
 }
 
@@ -364,26 +478,28 @@ impl TmpfsNode {
         entries.dead = true;
         Ok(())
     }
-
-    /// Extended attributes count as pages of the file system.
-    fn charge_xattrs(&self, old: usize, new: usize) -> Result<()> {
-        let pages = |bytes: usize| (bytes as u64).div_ceil(PAGE_SIZE);
-        let (old, new) = (pages(old), pages(new));
-        let budget = &self.shared.budget;
-        if new > old {
-            let got = budget.take_pages(new - old);
-            if got < new - old {
-                budget.give_pages(got);
-                return Err(Errno::ENOSPC);
-            }
-        } else {
-            budget.give_pages(old - new);
-        }
-        Ok(())
-    }
 }
 
-/// tmpfs keeps these; POSIX ACLs (system.*) would change who may do what.
+fn pages(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(PAGE_SIZE)
+}
+
+/// Extended attributes and long access control lists count as pages of the file system.
+fn charge(budget: &Budget, old: usize, new: usize) -> Result<()> {
+    let (old, new) = (pages(old), pages(new));
+    if new > old {
+        let got = budget.take_pages(new - old);
+        if got < new - old {
+            budget.give_pages(got);
+            return Err(Errno::ENOSPC);
+        }
+    } else {
+        budget.give_pages(old - new);
+    }
+    Ok(())
+}
+
+/// tmpfs keeps these as they are; POSIX access control lists are no such attributes.
 fn supported_xattr(name: &[u8]) -> Result<()> {
     let known = [&b"user."[..], b"trusted.", b"security."];
     let kept = known.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
@@ -393,7 +509,7 @@ fn supported_xattr(name: &[u8]) -> Result<()> {
 impl Drop for TmpfsNode {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        self.shared.budget.give_pages((state.xattr_bytes as u64).div_ceil(PAGE_SIZE));
+        self.shared.budget.give_pages(pages(state.extended.as_ref().map_or(0, |extended| extended.bytes)));
         self.shared.budget.give_inode();
         if let Body::Directory(entries) = &mut self.body {
             // A loop, not a recursion: trees may be deeper than any stack.

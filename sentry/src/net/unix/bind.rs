@@ -45,10 +45,13 @@ impl UnixSocket {
         actor.with_caller(|caller| {
             let at = &caller.roots.cwd;
             // As on Linux the file is made first, and taken away again when the socket has a name already.
-            let place = caller.mknod(at, path, NewKind::Socket, 0o777).map_err(|errno| match errno {
-                Errno::EEXIST => Errno::EADDRINUSE,
-                other => other,
-            })?;
+            let place =
+                caller.mknod(at, path, NewKind::Socket, 0o777 & !caller.umask).map_err(
+                    |errno| match errno {
+                        Errno::EEXIST => Errno::EADDRINUSE,
+                        other => other,
+                    },
+                )?;
             let _one = self.binding.lock();
             let own = match self.unbound() {
                 Ok(own) => own,

@@ -26,7 +26,7 @@ use crate::wait::WaitQueue;
 pub use self::buffer::SLOT_SIZE;
 pub use self::end::{PipeEnd, new_pipe};
 pub use self::fifo::{Fifo, FifoOpen, FifoOpening};
-pub use self::splice::{Filled, splice_between, tee};
+pub use self::splice::{Filled, Piece, splice_between, tee};
 
 /// Slots of a new pipe: 64 KiB.
 pub const DEFAULT_SLOTS: usize = 16;

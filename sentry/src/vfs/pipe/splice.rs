@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::buffer::{self, Slot, SlotKind};
 use super::{BATCH, Pipe, READABLE, SLOT_SIZE, WRITABLE, room_after};
+use crate::vfs::{Blocking, File};
 
 /// Moves up to `len` bytes from one pipe to another: zero when the first has no writer left, EAGAIN when it is empty
 /// or the second is full, EPIPE when nobody reads the second. The pipes must differ (EINVAL).
@@ -107,6 +108,29 @@ fn finish(to: &Pipe, reserved: usize, batch: buffer::Batch, pages: SmallVec<[buf
     to.queue.notify(if filled { READABLE } else { WRITABLE });
 }
 
+/// How much goes in one piece between a pipe and another file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// As much as is handy: the rest comes in the next one.
+    Some,
+    /// All that there is room for, or all that is there: the other file takes and gives whole messages.
+    Whole,
+}
+
+impl Piece {
+    /// How that file wants it.
+    pub fn of(file: &File) -> Piece {
+        if file.ops().blocking() == Blocking::Record { Piece::Whole } else { Piece::Some }
+    }
+
+    fn slots(self) -> usize {
+        match self {
+            Piece::Some => BATCH,
+            Piece::Whole => usize::MAX / SLOT_SIZE,
+        }
+    }
+}
+
 /// What [`Pipe::fill`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filled {
@@ -122,10 +146,11 @@ impl Pipe {
     pub fn fill(
         &self,
         len: usize,
+        piece: Piece,
         read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
     ) -> Result<Filled, Errno> {
         let mut pages = SmallVec::new();
-        let reserved = match reserve(self, len.div_ceil(SLOT_SIZE).min(BATCH), &mut pages) {
+        let reserved = match reserve(self, len.div_ceil(SLOT_SIZE).min(piece.slots()), &mut pages) {
             Err(Errno::EAGAIN) => return Ok(Filled::NoRoom),
             reserved => reserved?,
         };
@@ -145,14 +170,14 @@ impl Pipe {
 
     /// Takes up to `len` bytes out for a splice to something else; [`restore`](Pipe::restore) gives back what was not
     /// used. Errors as [`read`](Pipe::read).
-    pub fn take(&self, len: usize) -> Result<Vec<u8>, Errno> {
+    pub fn take(&self, len: usize, piece: Piece) -> Result<Vec<u8>, Errno> {
         let (bytes, was_full) = {
             let mut state = self.state.lock();
             if state.slots.is_empty() {
                 return if state.writers == 0 { Ok(Vec::new()) } else { Err(Errno::EAGAIN) };
             }
             let was_full = state.slots.is_full();
-            let n = state.slots.readable(len.min(BATCH * SLOT_SIZE));
+            let n = state.slots.readable(len.min(piece.slots() * SLOT_SIZE));
             let mut bytes = vec![0; n];
             state.slots.copy_out(&mut bytes);
             (bytes, was_full)
