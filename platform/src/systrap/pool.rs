@@ -13,6 +13,7 @@ use super::layout::{AREA, Layout};
 use super::servant::{Operation, Place, Servant};
 use super::shm::Shm;
 use super::stub::{self, Block};
+use super::text::Texts;
 use crate::MemoryFile;
 use crate::api::PlatformError;
 use crate::guest_process::placement::Placement;
@@ -201,6 +202,8 @@ pub(super) struct Shared {
     pub(super) shm: Arc<Shm>,
     pub(super) sentry: i32,
     pub(super) placement: Arc<Placement>,
+    /// Rewritten programs; `None` when nothing is to be rewritten.
+    pub(super) texts: Option<Texts>,
     pool: Mutex<Pool, PlatformPool>,
 }
 
@@ -228,7 +231,7 @@ fn frame_size() -> u64 {
 }
 
 impl Shared {
-    pub(super) fn new(memory: Arc<MemoryFile>) -> Result<Shared, PlatformError> {
+    pub(super) fn new(memory: Arc<MemoryFile>, rewrites: bool) -> Result<Shared, PlatformError> {
         const FSGSBASE: u64 = 1 << 1;
         if host::process::hardware_capabilities().1 & FSGSBASE == 0 {
             return Err(unsupported("use the instructions for segment bases (FSGSBASE, Linux 5.9)"));
@@ -253,7 +256,8 @@ impl Shared {
             Err(error) => return Err(error),
         }
         let pool = Mutex::new(Pool { master, next: None, zombies: VecDeque::new() });
-        Ok(Shared { memory, layout, extended, shm, sentry, placement: Placement::new(true), pool })
+        let texts = rewrites.then(|| Texts::new(&memory, stub::gate(layout)));
+        Ok(Shared { memory, layout, extended, shm, sentry, placement: Placement::new(true), texts, pool })
     }
 
     /// A process that shows nothing.
