@@ -260,6 +260,11 @@ pub trait Context {
 pub trait Interrupter: Send + Sync {
     /// Makes the context return.
     fn interrupt(&self);
+    /// [`interrupt`](Self::interrupt), and nobody wants guest code of the context to run any more: a platform need not wait for
+    /// long until it stops, if the same is true of all contexts that run in its space.
+    fn give_up(&self) {
+        self.interrupt();
+    }
     /// Takes the context's [answers](Context::set_answers) away: calls that the guest makes after this has returned are
     /// traps, until answers are given anew. The context need not stop for it.
     fn silence(&self) {}

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use host::io::Pieces;
 use host::memory::SharedMapping;
@@ -33,6 +33,8 @@ static WINDOWS: AtomicUsize = AtomicUsize::new(0);
 pub struct HostFile {
     fd: OwnedFd,
     writable: bool,
+    /// Nobody can write the file.
+    fixed: AtomicBool,
     /// The window of chunk 0.
     first: OnceLock<Window>,
     /// The others, by number of the chunk. A window is never unmapped before the file is dropped.
@@ -68,7 +70,8 @@ impl Drop for Window {
 impl HostFile {
     /// Takes over `fd`. `writable`: shared mappings may be written.
     pub fn new(fd: OwnedFd, writable: bool) -> HostFile {
-        HostFile { fd, writable, first: OnceLock::new(), others: RwLock::new(BTreeMap::new()) }
+        let fixed = AtomicBool::new(false);
+        HostFile { fd, writable, fixed, first: OnceLock::new(), others: RwLock::new(BTreeMap::new()) }
     }
 
     /// The fd, for host calls.
@@ -79,6 +82,16 @@ impl HostFile {
     /// Whether shared mappings may be written.
     pub fn writable(&self) -> bool {
         self.writable
+    }
+
+    /// Says that nobody writes the file while guests have it mapped: a copy of it is as good.
+    pub fn set_fixed(&self) {
+        self.fixed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was said.
+    pub fn is_fixed(&self) -> bool {
+        self.fixed.load(Ordering::Relaxed)
     }
 
     /// The address of the page bytes at `offset` and how many follow in the same window.

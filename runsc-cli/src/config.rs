@@ -322,6 +322,10 @@ pub enum PlatformName {
     Auto,
     /// System calls become signals, which a stub in the guest's process hands over: the fastest.
     Systrap,
+    /// The same without rewriting of programs, for comparison: each call is a signal.
+    #[value(hide = true)]
+    #[serde(rename = "systrap-signals")]
+    SystrapSignals,
     /// Traces guest processes with ptrace(2): works everywhere, slowest.
     Ptrace,
 }
@@ -332,6 +336,7 @@ impl PlatformName {
         match self {
             PlatformName::Auto => "auto",
             PlatformName::Systrap => "systrap",
+            PlatformName::SystrapSignals => "systrap-signals",
             PlatformName::Ptrace => "ptrace",
         }
     }

@@ -53,6 +53,11 @@ pub fn hostile() -> Result<PathBuf> {
     static_program("hostile", false)
 }
 
+/// The static program that attacks what the platform keeps in its process.
+pub fn hostile_stub() -> Result<PathBuf> {
+    static_program("hostile-stub", false)
+}
+
 /// The static program that the benchmark runs.
 pub fn bench_guest() -> Result<PathBuf> {
     static_program("bench-guest", true)

@@ -9,13 +9,18 @@ use std::any::Any;
 use std::cell::Cell;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use sync::Mutex;
-use sync::levels::PlatformSpace as SpaceLevel;
+use sync::levels::{Leaf, PlatformSpace as SpaceLevel};
 
+use super::context::Remote;
 use super::pool::{Process, Shared, Thread};
 use super::servant::{MAX_OPERATIONS, Operation};
+use super::text::{Call, Key, Text};
+use crate::HostFile;
 use crate::api::{AddressSpace, Backing, PAGE_SIZE, PlatformError, Prot, Title};
 use crate::guest_process::pending::{Change, Pending, Source};
 use crate::guest_process::ranges::Ranges;
@@ -39,6 +44,29 @@ pub(super) struct SystrapSpace {
     this: Weak<SystrapSpace>,
     shared: Arc<Shared>,
     state: Mutex<State, SpaceLevel>,
+    /// Rewritten code is, or was, shown: threads want GS for the gate.
+    gated: AtomicBool,
+    /// Rewritten code that threads may be in.
+    copies: Mutex<Copies, Leaf>,
+}
+
+type Copies = Vec<(Range<u64>, Arc<Text>)>;
+
+fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+/// How long the threads of a space may take to leave code that is about to go.
+const MAX_LEAVING: Duration = Duration::from_secs(20);
+
+/// Code of a file that nobody writes, mapped as it is or rewritten.
+#[derive(Clone)]
+struct Shown {
+    range: Range<u64>,
+    prot: Prot,
+    file: Arc<HostFile>,
+    key: Key,
+    text: Option<Arc<Text>>,
 }
 
 #[derive(Default)]
@@ -52,6 +80,10 @@ struct State {
     title: Option<Title>,
     /// Where something is mapped, pending changes included.
     mapped: Ranges,
+    /// What can be rewritten of that.
+    shown: Vec<Shown>,
+    /// Contexts that run here.
+    contexts: Vec<Weak<Remote>>,
 }
 
 fn invalid(what: &'static str) -> PlatformError {
@@ -61,11 +93,37 @@ fn invalid(what: &'static str) -> PlatformError {
 impl SystrapSpace {
     /// One without a process.
     pub(super) fn new(shared: Arc<Shared>) -> Arc<SystrapSpace> {
-        SystrapSpace::with(shared, State::default())
+        SystrapSpace::with(shared, State::default(), Copies::default())
     }
 
-    fn with(shared: Arc<Shared>, state: State) -> Arc<SystrapSpace> {
-        Arc::new_cyclic(|this| SystrapSpace { this: this.clone(), shared, state: Mutex::new(state) })
+    fn with(shared: Arc<Shared>, state: State, copies: Copies) -> Arc<SystrapSpace> {
+        Arc::new_cyclic(|this| SystrapSpace {
+            this: this.clone(),
+            shared,
+            state: Mutex::new(state),
+            gated: AtomicBool::new(!copies.is_empty()),
+            copies: Mutex::new(copies),
+        })
+    }
+
+    /// Before rewritten code is shown.
+    fn begin_copy(&self, range: &Range<u64>, text: &Arc<Text>) {
+        self.gated.store(true, Ordering::Relaxed);
+        self.copies.lock().push((range.clone(), Arc::clone(text)));
+    }
+
+    /// When no rewritten code is shown in `range` any more, and no thread is there.
+    fn end_copies(&self, range: &Range<u64>) {
+        let mut copies = self.copies.lock();
+        let (gone, rest): (Copies, Copies) = copies.drain(..).partition(|(at, _)| overlap(at, range));
+        *copies = rest;
+        drop(copies);
+        drop(gone);
+    }
+
+    /// Whether calls may come through the gate.
+    pub(super) fn is_gated(&self) -> bool {
+        self.gated.load(Ordering::Relaxed)
     }
 
     /// The space behind the trait.
@@ -76,7 +134,7 @@ impl SystrapSpace {
     }
 
     /// A guest thread for a context; its process's id.
-    pub(super) fn enter(&self) -> Result<(i32, Thread), PlatformError> {
+    pub(super) fn enter(&self, remote: &Arc<Remote>) -> Result<(i32, Thread), PlatformError> {
         let mut state = self.state.lock();
         if state.dead {
             return Err(PlatformError::Gone);
@@ -88,12 +146,23 @@ impl SystrapSpace {
         let process = state.process.as_mut().ok_or(PlatformError::Gone)?;
         let thread = process.take_thread(&self.shared);
         let entered = thread.map(|thread| (process.pid(), thread));
-        self.seen(&mut state, entered)
+        let entered = self.seen(&mut state, entered)?;
+        // Before it runs, so that whoever takes code away finds it.
+        state.contexts.retain(|context| context.strong_count() > 0);
+        state.contexts.push(Arc::downgrade(remote));
+        Ok(entered)
+    }
+
+    /// Whether nobody wants any of its contexts to run any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        let state = self.state.lock();
+        state.contexts.iter().filter_map(Weak::upgrade).all(|context| context.is_given_up())
     }
 
     /// Takes a thread back.
-    pub(super) fn leave(&self, thread: Thread) {
+    pub(super) fn leave(&self, thread: Thread, remote: &Arc<Remote>) {
         let mut state = self.state.lock();
+        state.contexts.retain(|context| !std::ptr::eq(context.as_ptr(), Arc::as_ptr(remote)));
         let dead = state.dead || self.this.strong_count() <= 1;
         // Without a process nobody shows the area any more.
         let Some(process) = &mut state.process else { return };
@@ -215,7 +284,137 @@ impl SystrapSpace {
         Ok(())
     }
 
-    fn change(&self, addr: u64, len: u64, change: Change) -> Result<(), PlatformError> {
+    /// What a map of a file's code shows instead, if there is a rewritten copy; the code that becomes known.
+    fn rewritten(&self, range: &Range<u64>, change: &mut Change) -> Option<Shown> {
+        let texts = self.shared.texts.as_ref()?;
+        let Change::Map(Source::File(file, offset), prot) = &*change else { return None };
+        if !prot.contains(Prot::EXEC) || prot.contains(Prot::WRITE) {
+            return None;
+        }
+        let (prot, key) = (*prot, Key::new(file, *offset, range.end - range.start)?);
+        let text = match texts.find(&key) {
+            // No copy can be made.
+            Some(None) => return None,
+            Some(Some(text)) => Some(text),
+            None => None,
+        };
+        let shown = Shown { range: range.clone(), prot, file: Arc::clone(file), key, text };
+        if let Some(text) = &shown.text {
+            *change = Change::Map(Source::Memory(text.offset()), prot);
+            self.begin_copy(range, text);
+        }
+        Some(shown)
+    }
+
+    /// Before `change` of `range`: rewritten code stays or goes as a whole. (Its parts need each other.)
+    fn restore(&self, state: &mut State, range: &Range<u64>, change: &Change) -> Result<(), PlatformError> {
+        let touched = |shown: &Shown| overlap(&shown.range, range);
+        let touches: Vec<Shown> = state.shown.iter().filter(|shown| touched(shown)).cloned().collect();
+        if touches.is_empty() {
+            return Ok(());
+        }
+        for shown in &touches {
+            let Some(text) = &shown.text else { continue };
+            let covers = range.start <= shown.range.start && shown.range.end <= range.end;
+            if covers && matches!(change, Change::Unmap) {
+                continue;
+            }
+            // First the calls, then, when nobody is there any more, what they went to.
+            let border = shown.range.start + text.extra_page();
+            self.show_file(state, shown, shown.range.start..border)?;
+            self.expel(state)?;
+            self.show_file(state, shown, border..shown.range.end)?;
+        }
+        state.shown.retain(|shown| !touched(shown));
+        self.end_copies(range);
+        Ok(())
+    }
+
+    /// Shows the file itself in a part of where it is mapped.
+    fn show_file(&self, state: &mut State, shown: &Shown, part: Range<u64>) -> Result<(), PlatformError> {
+        if part.is_empty() {
+            return Ok(());
+        }
+        let offset = shown.key.offset() + (part.start - shown.range.start);
+        let change = Change::Map(Source::File(Arc::clone(&shown.file), offset), shown.prot);
+        if state.process.is_none() {
+            state.pending.add(part, change);
+            return Ok(());
+        }
+        let mut operations = Vec::new();
+        self.operations(&state.mapped, &part, &change, &mut operations);
+        self.order(state, &operations)
+    }
+
+    /// Makes sure that every thread has been stopped since: none is on its way from a call to the gate.
+    fn expel(&self, state: &mut State) -> Result<(), PlatformError> {
+        let began = Instant::now();
+        let contexts: Vec<_> = state.contexts.iter().filter_map(Weak::upgrade).collect();
+        for remote in contexts {
+            let Some(seen) = remote.running() else { continue };
+            let mut pause = Duration::from_micros(10);
+            while remote.running() == Some(seen) {
+                remote.kick();
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(5));
+                if began.elapsed() > MAX_LEAVING {
+                    self.fail_locked(state);
+                    return Err(PlatformError::Gone);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A call of the guest at `rip` is seen often: shows a rewritten copy of the code there. Makes one if `make`.
+    #[cold]
+    pub(super) fn rewrite(&self, rip: u64, make: bool) {
+        let Some(texts) = &self.shared.texts else { return };
+        let at_rip = |shown: &&mut Shown| shown.range.contains(&rip) && shown.text.is_none();
+        let found = {
+            let mut state = self.state.lock();
+            let shown = state.shown.iter_mut().find(at_rip);
+            shown.map(|shown| (shown.key, Arc::clone(&shown.file), rip - shown.range.start))
+        };
+        let Some((key, file, seen)) = found else { return };
+        let text = if make { texts.make(&key, &file, seen) } else { texts.find(&key).flatten() };
+        let Some(text) = text else { return };
+        let mut state = self.state.lock();
+        if state.dead || state.process.is_none() {
+            return;
+        }
+        // Others may have changed it meanwhile.
+        let Some(shown) = state.shown.iter_mut().find(at_rip).filter(|shown| shown.key == key) else {
+            return;
+        };
+        let before = shown.clone();
+        shown.text = Some(Arc::clone(&text));
+        self.begin_copy(&before.range, &text);
+        let change = Change::Map(Source::Memory(text.offset()), before.prot);
+        let mut operations = Vec::new();
+        self.operations(&state.mapped, &before.range, &change, &mut operations);
+        if self.order(&mut state, &operations).is_err() {
+            // It may be gone: then it is the file again, or nothing is.
+            if self.show_file(&mut state, &before, before.range.clone()).is_err() {
+                self.fail_locked(&mut state);
+            }
+            state.shown.retain(|shown| shown.range != before.range);
+            self.end_copies(&before.range);
+        }
+    }
+
+    /// The rewritten call that a thread is on its way from, if it is at such a place. To be asked before the thread counts as
+    /// stopped: who takes the code away waits for that, under the lock of the space.
+    pub(super) fn call_at(&self, rip: u64, rcx: u64) -> Option<Call> {
+        if !self.is_gated() {
+            return None;
+        }
+        let copies = self.copies.lock();
+        let (range, text) = copies.iter().find(|(range, _)| range.contains(&rip))?;
+        text.call(range.start, rip - range.start, rcx)
+    }
+
+    fn change(&self, addr: u64, len: u64, mut change: Change) -> Result<(), PlatformError> {
         let page = |value: u64| value.is_multiple_of(PAGE_SIZE);
         let end = addr.checked_add(len).ok_or_else(|| invalid("change guest memory"))?;
         let user = user_range(self.shared.layout.base());
@@ -230,16 +429,23 @@ impl SystrapSpace {
         if !matches!(change, Change::Map(..)) && state.mapped.within(range.clone()).next().is_none() {
             return Ok(());
         }
+        self.restore(&mut state, &range, &change)?;
+        let shown = self.rewritten(&range, &mut change);
         if state.process.is_some() {
             let mut operations = Vec::new();
             self.operations(&state.mapped, &range, &change, &mut operations);
-            self.order(&mut state, &operations)?;
+            let changed = self.order(&mut state, &operations);
+            if changed.is_err() && shown.is_some() {
+                self.end_copies(&range);
+            }
+            changed?;
         }
         match &change {
             Change::Map(..) => state.mapped.insert(range.clone()),
             Change::Unmap => state.mapped.remove(range.clone()),
             Change::Protect(_) => {}
         }
+        state.shown.extend(shown);
         if state.process.is_none() {
             state.pending.add(range, change);
         }
@@ -272,9 +478,17 @@ impl AddressSpace for SystrapSpace {
             }
             None => None,
         };
-        let (pending, mapped, title) = (state.pending.clone(), state.mapped.clone(), state.title.clone());
-        let state = State { process, dead: false, pending, mapped, title };
-        Ok(SystrapSpace::with(Arc::clone(&self.shared), state))
+        let state = State {
+            process,
+            dead: false,
+            pending: state.pending.clone(),
+            title: state.title.clone(),
+            mapped: state.mapped.clone(),
+            shown: state.shown.clone(),
+            contexts: Vec::new(),
+        };
+        let copies = self.copies.lock().clone();
+        Ok(SystrapSpace::with(Arc::clone(&self.shared), state, copies))
     }
 
     fn cpu_time_ns(&self) -> u64 {

@@ -2,16 +2,20 @@
 //! turn.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::address_space::{SystrapSpace, changes};
 use super::answers::Answers;
 use super::area::Stopped;
 use super::pool::{KICK, Shared, Thread};
+use super::stub::{self, Place};
+use super::text::Call;
 use crate::api::{Access, AddressSpace, Answer, Context, Interrupter, PlatformError, Registers, Trap};
 use crate::guest_process::bpf::AUDIT_ARCH_X86_64;
 use crate::guest_process::placement::Seat;
+
+const ENOSYS: u64 = -(libc::ENOSYS as i64) as u64;
 
 /// The host thread of a context is, or is about to be, in guest code.
 const RUNNING: u32 = 1;
@@ -30,8 +34,12 @@ const BY_FETCH: u64 = 1 << 4;
 
 /// What other threads know of a context.
 #[derive(Default)]
-struct Remote {
+pub(super) struct Remote {
     state: AtomicU32,
+    /// How often guest code has stopped.
+    stops: AtomicU32,
+    /// Nobody wants it to run any more.
+    given_up: AtomicBool,
     pid: AtomicI32,
     tid: AtomicI32,
     answers: Answers,
@@ -49,7 +57,27 @@ impl Remote {
 
     /// After guest code has stopped; whether an interrupt is waiting.
     fn end(&self) -> bool {
+        self.stops.fetch_add(1, Ordering::SeqCst);
         self.state.fetch_and(!RUNNING, Ordering::SeqCst) & INTERRUPT != 0
+    }
+
+    /// Whether its guest code runs, or may be about to; then a number that is another when it has stopped.
+    pub(super) fn running(&self) -> Option<u32> {
+        // In this order: who has stopped in between is seen as running, with an old number.
+        let stops = self.stops.load(Ordering::SeqCst);
+        (self.state.load(Ordering::SeqCst) & RUNNING != 0).then_some(stops)
+    }
+
+    /// Whether nobody wants it to run any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::SeqCst)
+    }
+
+    /// Makes running guest code stop, although nobody wants to know.
+    pub(super) fn kick(&self) {
+        let (pid, tid) = (self.pid.load(Ordering::Relaxed), self.tid.load(Ordering::Relaxed));
+        // Fails only when the thread is dead, and then the context finds out itself.
+        let _ = host::thread::tgkill(pid, tid, KICK);
     }
 
     /// Takes an interrupt that is waiting.
@@ -64,10 +92,13 @@ impl Interrupter for Remote {
         // thread ids are those of the thread that is running. A kick that comes when it has stopped already waits until
         // it runs again, and is then one that nobody asked for.
         if self.state.fetch_or(INTERRUPT, Ordering::SeqCst) == RUNNING {
-            let (pid, tid) = (self.pid.load(Ordering::Relaxed), self.tid.load(Ordering::Relaxed));
-            // Fails only when the thread is dead, and then the context finds out itself.
-            let _ = host::thread::tgkill(pid, tid, KICK);
+            self.kick();
         }
+    }
+
+    fn give_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
+        self.interrupt();
     }
 
     fn silence(&self) {
@@ -93,6 +124,26 @@ enum Fpu {
     Buffer,
 }
 
+/// Calls of one place after which its code is rewritten: if a copy is there already, and if one has to be made.
+const OFTEN: u8 = 4;
+const VERY_OFTEN: u8 = 64;
+
+/// Counts calls by the place that they come from, as long as not too many places have the same slot.
+#[derive(Default)]
+struct Counts([(u64, u8); 32]);
+
+impl Counts {
+    fn count(&mut self, rip: u64) -> u8 {
+        let slot = (rip ^ rip >> 5 ^ rip >> 10) as usize % self.0.len();
+        let entry = &mut self.0[slot];
+        if entry.0 != rip {
+            *entry = (rip, 0);
+        }
+        entry.1 = entry.1.saturating_add(1);
+        entry.1
+    }
+}
+
 /// See the module.
 pub(super) struct SystrapContext {
     shared: Arc<Shared>,
@@ -103,6 +154,7 @@ pub(super) struct SystrapContext {
     seat: Seat,
     /// Changes of mappings that the thread had made when it ran last.
     changes: u32,
+    counts: Counts,
 }
 
 impl SystrapContext {
@@ -117,7 +169,14 @@ impl SystrapContext {
             buffer,
             seat,
             changes: 0,
+            counts: Counts::default(),
         }
+    }
+
+    /// Whether the last call came through the gate.
+    #[cfg(test)]
+    pub(super) fn is_in_gate(&self) -> bool {
+        self.attachment.as_ref().is_some_and(|attachment| attachment.thread.area.in_gate())
     }
 
     /// Makes `space` the one that this context runs in.
@@ -128,13 +187,23 @@ impl SystrapContext {
         }
         self.fpu = Fpu::Buffer;
         self.detach();
-        let (pid, mut thread) = space.enter()?;
+        let (pid, mut thread) = space.enter(&self.remote)?;
+        self.remote.pid.store(pid, Ordering::Relaxed);
+        self.remote.tid.store(thread.tid, Ordering::Relaxed);
+        self.counts = Counts::default();
+        if thread.area.in_gate() {
+            let mut watch = Watch::new(pid, thread.tid, &self.remote, &space);
+            let done = thread.area.want_frame(self.shared.layout, || watch.look());
+            if let Err(error) = done {
+                let lost = space.fail();
+                space.leave(thread, &self.remote);
+                return Err(if let PlatformError::Tampered(_) = error { error } else { lost });
+            }
+        }
         // An area that can't be written has no memory: the thread goes with its space.
         thread.area.build(self.shared.layout, &self.buffer, &self.shared.extended)?;
         thread.area.show(&self.remote.answers);
         self.fpu = Fpu::Both;
-        self.remote.pid.store(pid, Ordering::Relaxed);
-        self.remote.tid.store(thread.tid, Ordering::Relaxed);
         self.seat.attach(thread.tid);
         self.attachment = Some(Attachment { space, thread, pid });
         Ok(())
@@ -144,7 +213,7 @@ impl SystrapContext {
         // Before the area is another's.
         self.remote.answers.detach();
         if let Some(Attachment { space, thread, .. }) = self.attachment.take() {
-            space.leave(thread);
+            space.leave(thread, &self.remote);
         }
     }
 
@@ -154,18 +223,25 @@ impl SystrapContext {
         };
         let layout = self.shared.layout;
         loop {
+            // Before it counts as running: what is sent to it from then on finds it where signals wait.
+            if thread.area.in_gate() && (self.fpu == Fpu::Buffer || !thread.area.leaves_by_gate(regs)) {
+                let mut watch = Watch::new(*pid, thread.tid, &self.remote, space);
+                thread.area.want_frame(layout, || watch.look()).map_err(|error| lost(space, error))?;
+            }
             if !self.remote.begin() {
                 return Ok(Trap::Interrupted);
             }
             self.seat.enter();
             let spin = self.seat.spin();
+            let given = *regs;
+            let by_gate = thread.area.in_gate();
             let stopped = (|| {
                 if self.fpu == Fpu::Buffer {
                     thread.area.set_extended(layout, &self.buffer, &self.shared.extended)?;
                 }
-                thread.area.load(regs)?;
+                thread.area.load(layout, regs, space.is_gated())?;
                 let awake = thread.area.resume(spin.stub);
-                let mut watch = Watch::new(*pid, thread.tid, &self.remote);
+                let mut watch = Watch::new(*pid, thread.tid, &self.remote, space);
                 let seen = thread.area.wait(spin.sentry, || watch.look())?;
                 // A change of mappings interrupts the processor on which the stub waits, if that is another.
                 let changes = changes();
@@ -175,18 +251,50 @@ impl SystrapContext {
                 self.changes = changes;
                 thread.area.fetch(layout, regs)
             })();
+            let call = stopped.as_ref().ok().and_then(|stopped| call_on_the_way(space, stopped, regs));
             let interrupted = self.remote.end();
             self.seat.leave();
             self.fpu = Fpu::Frame;
-            let stopped = match stopped {
-                Ok(stopped) => stopped,
-                Err(PlatformError::Tampered(what)) => {
-                    space.fail();
-                    return Err(PlatformError::Tampered(what));
+            let stopped = stopped.map_err(|error| lost(space, error))?;
+            if stopped.signal == 0 {
+                return Ok(Trap::Syscall);
+            }
+            let seen = match stub::place(layout, regs.rip) {
+                Some(Place::Over) if by_gate => {
+                    // It was still on its way to guest code.
+                    let asked = stopped.code <= 0 || regs.rip == stub::stop(layout);
+                    if !asked {
+                        return Err(lost(
+                            space,
+                            PlatformError::Tampered("it faulted on its way out of the stub"),
+                        ));
+                    }
+                    *regs = given;
+                    None
                 }
-                Err(_) => return Err(space.fail()),
+                Some(Place::Over) => trap(&stopped, regs),
+                Some(place) => {
+                    let call = on_the_way(place, &thread.area, regs).map_err(|error| lost(space, error))?;
+                    before_call(&stopped, call, regs)
+                }
+                None => match call {
+                    Some(call) => before_call(&stopped, call, regs),
+                    None => trap(&stopped, regs),
+                },
             };
-            if let Some(trap) = trap(&stopped, regs) {
+            if seen == Some(Trap::Syscall)
+                && let Some(value) = self.remote.answers.to(regs.orig_rax)
+            {
+                // The stub could have answered it, and has answered many from that place.
+                space.rewrite(regs.rip, true);
+                (regs.rax, regs.orig_rax) = (value.into(), u64::MAX);
+            } else if let Some(trap) = seen {
+                if trap == Trap::Syscall {
+                    let often = self.counts.count(regs.rip);
+                    if often == OFTEN || often == VERY_OFTEN {
+                        space.rewrite(regs.rip, often == VERY_OFTEN);
+                    }
+                }
                 return Ok(trap);
             }
             if interrupted {
@@ -197,23 +305,79 @@ impl SystrapContext {
     }
 }
 
+/// Ends a process whose thread did not do what it should; what to say of it.
+#[cold]
+fn lost(space: &SystrapSpace, error: PlatformError) -> PlatformError {
+    let gone = space.fail();
+    if let PlatformError::Tampered(_) = error { error } else { gone }
+}
+
+/// The call that a thread in the gate is about to make; its other registers are the guest's again.
+fn on_the_way(place: Place, area: &super::area::Area, regs: &mut Registers) -> Result<Call, PlatformError> {
+    let (told, start, bases) = (regs.rax as u32, regs.r11, (regs.fs_base, regs.gs_base));
+    match place {
+        Place::Entered => return Ok(Call::of(regs.rcx as u32, start)),
+        Place::Taken => {}
+        Place::Switched => regs.rsp = area.stored_rsp()?,
+        Place::Stored | Place::Saved | Place::Over => area.stored(regs)?,
+    }
+    (regs.fs_base, regs.gs_base) = bases;
+    if place == Place::Saved {
+        return Ok(Call { number: regs.rax, back: regs.rip });
+    }
+    Ok(Call::of(told, start))
+}
+
+/// The same for a thread on its way to the gate. Its instructions touch no memory but themselves.
+fn call_on_the_way(space: &SystrapSpace, stopped: &Stopped, regs: &Registers) -> Option<Call> {
+    let possible = match stopped.signal {
+        0 => false,
+        libc::SIGTRAP => true,
+        libc::SIGSEGV | libc::SIGBUS => stopped.code <= 0 || stopped.address == regs.rip,
+        _ => stopped.code <= 0,
+    };
+    if possible { space.call_at(regs.rip, regs.rcx) } else { None }
+}
+
+/// What it means that a thread was stopped right before `call`: when the CPU could not go on there, the call is made.
+fn before_call(stopped: &Stopped, call: Call, regs: &mut Registers) -> Option<Trap> {
+    if stopped.code > 0 && stopped.signal != libc::SIGTRAP {
+        *regs = Registers {
+            rip: call.back,
+            rcx: call.back,
+            r11: regs.eflags,
+            rax: ENOSYS,
+            orig_rax: call.number,
+            ..*regs
+        };
+        return Some(Trap::Syscall);
+    }
+    (regs.rip, regs.rax) = (call.instruction(), call.number);
+    trap(stopped, regs)
+}
+
 /// A guest that is told to stop and does not (it has found a way to block the signal) has to go: when its process has
 /// used this much processor time since, or when this long has passed.
 const MAX_STUBBORN_CPU_NS: u64 = 5_000_000_000;
 const MAX_STUBBORN: Duration = Duration::from_secs(60);
+/// How often one that nobody wants any more is told.
+const MAX_TOLD_TO_END: u32 = 5;
 
 /// Watches a guest thread that does not stop for long.
 struct Watch<'a> {
     pid: i32,
     tid: i32,
     remote: &'a Remote,
+    space: &'a SystrapSpace,
+    /// How often it was told to end.
+    told_to_end: u32,
     /// Since when it should have stopped, and its process's time then.
     told: Option<(Instant, u64)>,
 }
 
 impl Watch<'_> {
-    fn new(pid: i32, tid: i32, remote: &Remote) -> Watch<'_> {
-        Watch { pid, tid, remote, told: None }
+    fn new<'a>(pid: i32, tid: i32, remote: &'a Remote, space: &'a SystrapSpace) -> Watch<'a> {
+        Watch { pid, tid, remote, space, told_to_end: 0, told: None }
     }
 
     /// Whether it is still there, and does what it is told.
@@ -226,6 +390,12 @@ impl Watch<'_> {
             return Ok(());
         }
         let _ = host::thread::tgkill(self.pid, self.tid, KICK);
+        if self.remote.is_given_up() && self.space.is_given_up() {
+            self.told_to_end += 1;
+            if self.told_to_end > MAX_TOLD_TO_END {
+                return Err(PlatformError::Tampered("it does not end when it is told to"));
+            }
+        }
         let used = host::process::cpu_time_ns(self.pid).unwrap_or(0);
         let &mut (since, before) = self.told.get_or_insert_with(|| (Instant::now(), used));
         if since.elapsed() > MAX_STUBBORN || used.saturating_sub(before) > MAX_STUBBORN_CPU_NS {
@@ -237,7 +407,6 @@ impl Watch<'_> {
 
 /// What a signal means; `None` when somebody sent it: we, or somebody outside.
 fn trap(stopped: &Stopped, regs: &mut Registers) -> Option<Trap> {
-    const ENOSYS: u64 = -(libc::ENOSYS as i64) as u64;
     let Stopped { signal, code, address, .. } = *stopped;
     if code <= 0 {
         return None;
@@ -295,7 +464,13 @@ impl Context for SystrapContext {
 
     fn fpu(&mut self) -> Result<&[u8], PlatformError> {
         if self.fpu == Fpu::Frame {
-            let Some(attachment) = &self.attachment else { return Err(PlatformError::Gone) };
+            let Some(attachment) = &mut self.attachment else { return Err(PlatformError::Gone) };
+            if attachment.thread.area.in_gate() {
+                let mut watch =
+                    Watch::new(attachment.pid, attachment.thread.tid, &self.remote, &attachment.space);
+                let done = attachment.thread.area.want_frame(self.shared.layout, || watch.look());
+                done.map_err(|error| lost(&attachment.space, error))?;
+            }
             attachment.thread.area.read_extended(self.shared.layout, &mut self.buffer)?;
             self.shared.extended.normalise(&mut self.buffer);
             self.fpu = Fpu::Both;

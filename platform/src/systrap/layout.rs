@@ -3,13 +3,14 @@
 //! ```text
 //!  base   areas     one a guest thread; only those of the own process are mapped, writable
 //!         orders    one a process: what its servant shall do; all are mapped, read-only
+//!         known     one a guest thread: what the stub answers; all are mapped, read-only
 //!         answers   words that a servant can answer with, read-only
 //!         code      the stub, one page
 //!         title     what the host shows as the process's command line, a page of its own
 //!  end
 //! ```
 //!
-//! Areas, orders and answers are one file, in this order, which the Sentry has mapped as a whole.
+//! Areas, orders, known and answers are one file, in this order, which the Sentry has mapped as a whole.
 
 use std::ops::Range;
 
@@ -26,12 +27,17 @@ pub(super) const ORDER: u64 = PAGE_SIZE;
 /// Most guest processes.
 pub(super) const MAX_ORDERS: u64 = 16 << 10;
 
+/// Bytes of what the stub answers to a guest thread: pairs of number and value, found by the lower bits of the number.
+pub(super) const KNOWN: u64 = MAX_KNOWN as u64 * 8;
+pub(super) const MAX_KNOWN: usize = 16;
+
 /// Bytes of all of each.
 pub(super) const AREAS: u64 = AREA * MAX_AREAS;
 pub(super) const ORDERS: u64 = ORDER * MAX_ORDERS;
+pub(super) const KNOWNS: u64 = KNOWN * MAX_AREAS;
 pub(super) const ANSWERS: u64 = 12 * PAGE_SIZE;
 /// Bytes of the file.
-pub(super) const FILE: u64 = AREAS + ORDERS + ANSWERS;
+pub(super) const FILE: u64 = AREAS + ORDERS + KNOWNS + ANSWERS;
 /// Bytes of the block.
 pub(super) const BLOCK: u64 = FILE + 2 * PAGE_SIZE;
 
@@ -108,6 +114,11 @@ pub(super) fn order_offset(slot: u32) -> u64 {
     AREAS + u64::from(slot) * ORDER
 }
 
+/// What is known to the thread of an area.
+pub(super) fn known_offset(slot: u32) -> u64 {
+    AREAS + ORDERS + u64::from(slot) * KNOWN
+}
+
 pub(super) const fn answers_offset() -> u64 {
-    AREAS + ORDERS
+    AREAS + ORDERS + KNOWNS
 }

@@ -13,6 +13,7 @@ mod pool;
 mod servant;
 mod shm;
 mod stub;
+mod text;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,6 +26,14 @@ use self::pool::Shared;
 use crate::api::{AddressSpace, Context, Platform, PlatformError, XState};
 use crate::{MemoryFile, guest_process};
 
+/// Whether calls that a program makes often go to the Sentry without a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Rewriting {
+    On,
+    Off,
+}
+
 /// See the module.
 pub struct SystrapPlatform {
     shared: Arc<Shared>,
@@ -35,7 +44,12 @@ impl SystrapPlatform {
     /// credentials and namespaces, before its seccomp filter, on a thread that lives as long as the Sentry: guest
     /// processes die with that thread.
     pub fn new(memory: Arc<MemoryFile>) -> Result<SystrapPlatform, PlatformError> {
-        Ok(SystrapPlatform { shared: Arc::new(Shared::new(memory)?) })
+        SystrapPlatform::with(memory, Rewriting::On)
+    }
+
+    /// The same, and whether calls are rewritten.
+    pub fn with(memory: Arc<MemoryFile>, rewriting: Rewriting) -> Result<SystrapPlatform, PlatformError> {
+        Ok(SystrapPlatform { shared: Arc::new(Shared::new(memory, rewriting == Rewriting::On)?) })
     }
 }
 
@@ -67,3 +81,6 @@ impl Platform for SystrapPlatform {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod text_tests;

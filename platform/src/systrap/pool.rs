@@ -13,6 +13,7 @@ use super::layout::{AREA, Layout};
 use super::servant::{Operation, Place, Servant};
 use super::shm::Shm;
 use super::stub::{self, Block};
+use super::text::Texts;
 use crate::MemoryFile;
 use crate::api::{PlatformError, Title};
 use crate::guest_process::placement::Placement;
@@ -212,6 +213,8 @@ pub(super) struct Shared {
     pub(super) placement: Arc<Placement>,
     /// Whether a process can say what the host's tools show of it.
     pub(super) shows_titles: bool,
+    /// Rewritten programs; `None` when nothing is to be rewritten.
+    pub(super) texts: Option<Texts>,
     pool: Mutex<Pool, PlatformPool>,
 }
 
@@ -239,7 +242,7 @@ fn frame_size() -> u64 {
 }
 
 impl Shared {
-    pub(super) fn new(memory: Arc<MemoryFile>) -> Result<Shared, PlatformError> {
+    pub(super) fn new(memory: Arc<MemoryFile>, rewrites: bool) -> Result<Shared, PlatformError> {
         const FSGSBASE: u64 = 1 << 1;
         if host::process::hardware_capabilities().1 & FSGSBASE == 0 {
             return Err(unsupported("use the instructions for segment bases (FSGSBASE, Linux 5.9)"));
@@ -269,7 +272,8 @@ impl Shared {
         let shows_titles = master.obey(&operations)?.is_ok();
         let placement = Placement::new(true);
         let pool = Mutex::new(Pool { master, next: None, zombies: VecDeque::new() });
-        Ok(Shared { memory, layout, extended, shm, sentry, placement, shows_titles, pool })
+        let texts = rewrites.then(|| Texts::new(&memory, stub::gate(layout)));
+        Ok(Shared { memory, layout, extended, shm, sentry, placement, shows_titles, texts, pool })
     }
 
     /// A process that shows nothing.

@@ -8,15 +8,16 @@
 //! - the **servant**, the first thread of every process. It carries out orders (`servant.rs`), which it reads from memory
 //!   that the guest can't write; it keeps all else in registers, writes no memory, and takes no signal. One of its
 //!   registers holds the secret that the filter asks for.
-//! - **guest threads**. A signal takes them out of guest code into `handler`, which hands over to the Sentry and waits
-//!   until it is told to return.
+//! - **guest threads**. A signal takes them out of guest code into `handler`, or a rewritten call (`text.rs`) into `gate`.
+//!   Both hand over to the Sentry and wait until they are told to return, `handler` with all signals blocked, `gate` with none.
 
 use std::arch::{asm, global_asm};
 use std::{io, ptr};
 
 use super::area::control;
 use super::layout::{
-    ANSWERS, AREAS, BLOCK, DONE, FAILED, FILE, LOW, LOW_BITS, Layout, MAX_ORDERS, ORDER, ORDERS,
+    ANSWERS, AREA, AREAS, BLOCK, DONE, FAILED, FILE, KNOWN, KNOWNS, LOW, LOW_BITS, Layout, MAX_ORDERS, ORDER,
+    ORDERS,
 };
 use super::servant::order;
 use crate::api::PAGE_SIZE;
@@ -28,6 +29,9 @@ const _: () = assert!(FILE < i32::MAX as u64 && MAX_ORDERS * ORDER == ORDERS && 
 // `servant`: r13d = number of the last order, r12 = the next operation, ebp = how many are left. Of an operation: rax, the
 //   arguments, and rbx, which is not zero for a clone: the area of the new thread, or the order of the new process.
 // `handler`: rsp = the signal frame, which lies in the area.
+// `gate`: rcx = number and place of the call, r11 = what the place counts from. Takes the place of a `syscall` instruction: it may
+//   change rcx and r11, and nothing else. Until the registers are stored it uses rax (which the number goes to), rcx, r11 and no
+//   instruction that changes flags. What a signal means there: `Place`.
 // `wait`: rbx = the area. Waits for the thread's turn.
 global_asm!(
     ".pushsection .rodata.runsc_systrap_stub,\"a\",@progbits",
@@ -168,24 +172,45 @@ global_asm!(
     "runsc_systrap_handler:",
     "    mov rbx, rsp",
     "    and rbx, -{area}",
-    // A call that the area has an answer for: back to guest code at once.
-    "    cmp edi, {sigsys}",
+    // A signal that somebody sent while the thread is in the Sentry's hands by way of the gate: it waits until that is over.
+    "    mov rcx, [rdx + {saved_rip}]",
+    "    lea rax, [rip + runsc_systrap_over]",
+    "    cmp rcx, rax",
+    "    jb 44f",
+    "    lea rax, [rip + runsc_systrap_over_end]",
+    "    cmp rcx, rax",
+    "    jae 44f",
+    "    cmp dword ptr [rsi + {si_code}], 0",
+    "    jg 44f",
+    "    cmp dword ptr [rbx + {turn}], {to_gate}",
+    "    je 44f",
+    "    mov dword ptr [rbx + {kicked}], 1",
+    "    add rsp, 8",
+    "    jmp runsc_systrap_restorer",
+    // A call with a known answer: back to guest code at once.
+    "44: cmp edi, {sigsys}",
     "    jne 45f",
     "    cmp dword ptr [rsi + {si_code}], {by_filter}",
     "    jne 45f",
     "    cmp dword ptr [rsi + {si_arch}], {arch}",
     "    jne 45f",
     "    mov rax, [rdx + {saved_rax}]",
-    "    lea rcx, [rbx + {answers_of_thread}]",
-    "    mov r8d, {max_answers}",
-    "41: mov r9d, dword ptr [rcx]",
+    "    mov rcx, rbx",
+    "    lea r8, [rip + runsc_systrap_begin - {file}]",
+    "    sub rcx, r8",
+    "    shr rcx, {known_shift}",
+    "    lea r8, [rip + runsc_systrap_begin - {known}]",
+    "    add rcx, r8",
+    "    mov r8d, eax",
+    "    and r8d, {max_known} - 1",
+    "    mov r9d, dword ptr [rcx + r8 * 8]",
     "    cmp rax, r9",
-    "    je 42f",
-    "    add rcx, 8",
-    "    dec r8d",
-    "    jnz 41b",
-    "    jmp 45f",
-    "42: mov eax, dword ptr [rcx + 4]",
+    "    jne 45f",
+    // From time to time the Sentry sees one: else it would never know that the place is worth rewriting.
+    "    inc dword ptr [rbx + {answered}]",
+    "    test dword ptr [rbx + {answered}], {seldom} - 1",
+    "    jz 45f",
+    "    mov eax, dword ptr [rcx + r8 * 8 + 4]",
     "    mov [rdx + {saved_rax}], rax",
     "    add rsp, 8",
     "    jmp runsc_systrap_restorer",
@@ -199,6 +224,80 @@ global_asm!(
     "    mov [rbx + {gs_base}], rax",
     "    xor eax, eax",
     "    xchg dword ptr [rbx + {turn}], eax",
+    "    jmp runsc_systrap_over",
+    // The gate.
+    ".balign 64",
+    ".hidden runsc_systrap_gate",
+    ".globl runsc_systrap_gate",
+    "runsc_systrap_gate:",
+    "    mov eax, ecx",
+    "    mov rcx, qword ptr gs:[{mark}]",
+    "    lea rcx, [rcx + {unmark}]",
+    "    jrcxz 80f",
+    // The guest has something else in GS.
+    "    ud2",
+    "80: mov qword ptr gs:[{g_rsp}], rsp",
+    "    rdgsbase rcx",
+    "    lea rsp, [rcx + {g_flags} + 8]",
+    ".hidden runsc_systrap_gate_switched",
+    ".globl runsc_systrap_gate_switched",
+    "runsc_systrap_gate_switched:",
+    "    pushfq",
+    "    mov [rcx + {g_r8}], r8",
+    "    mov [rcx + {g_r8} + 8], r9",
+    "    mov [rcx + {g_r8} + 16], r10",
+    "    mov [rcx + {g_r12}], r12",
+    "    mov [rcx + {g_r12} + 8], r13",
+    "    mov [rcx + {g_r12} + 16], r14",
+    "    mov [rcx + {g_r12} + 24], r15",
+    "    mov [rcx + {g_rdi}], rdi",
+    "    mov [rcx + {g_rdi} + 8], rsi",
+    "    mov [rcx + {g_rdi} + 16], rbp",
+    "    mov [rcx + {g_rdi} + 24], rbx",
+    "    mov [rcx + {g_rdi} + 32], rdx",
+    ".hidden runsc_systrap_gate_stored",
+    ".globl runsc_systrap_gate_stored",
+    "runsc_systrap_gate_stored:",
+    "    mov rbx, rcx",
+    "    mov edx, eax",
+    "    and edx, {place_mask}",
+    "    add rdx, r11",
+    "    mov [rbx + {g_rip}], rdx",
+    "    mov edx, eax",
+    "    shr edx, {place_bits}",
+    "    mov [rbx + {g_rax}], rdx",
+    ".hidden runsc_systrap_gate_saved",
+    ".globl runsc_systrap_gate_saved",
+    "runsc_systrap_gate_saved:",
+    "    lea r8, [rip + runsc_systrap_begin - {file}]",
+    "    sub rcx, r8",
+    "    shr rcx, {known_shift}",
+    "    lea r8, [rip + runsc_systrap_begin - {known}]",
+    "    add rcx, r8",
+    "    mov eax, edx",
+    "    and eax, {max_known} - 1",
+    "    cmp edx, dword ptr [rcx + rax * 8]",
+    "    jne 81f",
+    "    mov eax, dword ptr [rcx + rax * 8 + 4]",
+    "    mov rcx, rbx",
+    "    mov r8, [rcx + {g_r8}]",
+    "    mov rbx, [rcx + {g_rdi} + 24]",
+    "    mov rdx, [rcx + {g_rdi} + 32]",
+    "    popfq",
+    "    mov rsp, [rcx + {g_rsp}]",
+    "    mov r11, [rcx + {g_flags}]",
+    "    mov rcx, [rcx + {g_rip}]",
+    "    jmp rcx",
+    "81: rdfsbase rax",
+    "    mov [rbx + {fs_base}], rax",
+    "    mov [rbx + {gs_base}], rbx",
+    "    mov dword ptr [rbx + {signal}], 0",
+    "    xor eax, eax",
+    "    xchg dword ptr [rbx + {turn}], eax",
+    // Handed over.
+    ".hidden runsc_systrap_over",
+    ".globl runsc_systrap_over",
+    "runsc_systrap_over:",
     "    cmp dword ptr [rbx + {sentry_waits}], 0",
     "    je 50f",
     "    mov eax, {futex}",
@@ -228,6 +327,10 @@ global_asm!(
     "    syscall",
     "    jmp 53b",
     "60: mov dword ptr [rbx + {stub_waits}], 0",
+    "    cmp eax, {to_gate}",
+    "    je 65f",
+    "    cmp eax, {to_frame}",
+    "    je runsc_systrap_stop",
     "    cmp eax, {to_guest}",
     "    jne 70f",
     "    mov ecx, dword ptr [rbx + {set_bases}]",
@@ -244,22 +347,63 @@ global_asm!(
     "    mov eax, {rt_sigreturn}",
     "    syscall",
     "    hlt",
+    // Back to where the gate was entered from.
+    "65: cmp dword ptr [rbx + {kicked}], 0",
+    "    jne 66f",
+    "    cmp dword ptr [rbx + {set_bases}], 0",
+    "    je 67f",
+    "    mov rax, [rbx + {fs_base}]",
+    "    wrfsbase rax",
+    "    mov rax, [rbx + {gs_base}]",
+    "    wrgsbase rax",
+    "67: lea rsp, [rbx + {g_flags}]",
+    "    mov rcx, rbx",
+    "    mov r8, [rcx + {g_r8}]",
+    "    mov r9, [rcx + {g_r8} + 8]",
+    "    mov r10, [rcx + {g_r8} + 16]",
+    "    mov r12, [rcx + {g_r12}]",
+    "    mov r13, [rcx + {g_r12} + 8]",
+    "    mov r14, [rcx + {g_r12} + 16]",
+    "    mov r15, [rcx + {g_r12} + 24]",
+    "    mov rdi, [rcx + {g_rdi}]",
+    "    mov rsi, [rcx + {g_rdi} + 8]",
+    "    mov rbp, [rcx + {g_rdi} + 16]",
+    "    mov rbx, [rcx + {g_rdi} + 24]",
+    "    mov rdx, [rcx + {g_rdi} + 32]",
+    "    mov rax, [rcx + {g_rax}]",
+    "    popfq",
+    "    mov rsp, [rcx + {g_rsp}]",
+    "    mov r11, [rcx + {g_flags}]",
+    "    mov rcx, [rcx + {g_rip}]",
+    "    jmp rcx",
+    "66: mov dword ptr [rbx + {kicked}], 0",
+    // What the Sentry wants a signal frame of.
+    ".hidden runsc_systrap_stop",
+    ".globl runsc_systrap_stop",
+    "runsc_systrap_stop:",
+    "    ud2",
     "70: xor edi, edi",
     "    mov eax, {exit}",
     "    syscall",
     "    hlt",
+    ".hidden runsc_systrap_over_end",
+    ".globl runsc_systrap_over_end",
+    "runsc_systrap_over_end:",
     ".hidden runsc_systrap_end",
     ".globl runsc_systrap_end",
     "runsc_systrap_end:",
     ".popsection",
     kept = const 2 * PAGE_SIZE,
     task_size = const TASK_SIZE,
-    read_only = const ORDERS + ANSWERS,
+    read_only = const ORDERS + KNOWNS + ANSWERS,
+    known = const KNOWNS + ANSWERS,
+    known_shift = const (AREA / KNOWN).ilog2(),
+    max_known = const super::layout::MAX_KNOWN,
     answers = const ANSWERS,
     high = const ANSWERS - LOW * 8,
     file = const FILE,
     areas = const AREAS,
-    area = const super::layout::AREA,
+    area = const AREA,
     low = const LOW,
     low_bits = const LOW_BITS,
     failed = const FAILED,
@@ -278,8 +422,23 @@ global_asm!(
     frame = const control::FRAME,
     fs_base = const control::FS_BASE,
     gs_base = const control::GS_BASE,
-    answers_of_thread = const control::ANSWERS,
-    max_answers = const super::answers::MAX_ANSWERS,
+    kicked = const control::KICKED,
+    answered = const control::ANSWERED,
+    seldom = const super::answers::SELDOM,
+    mark = const control::MARK,
+    unmark = const -super::area::MARK,
+    g_r8 = const control::REGISTERS,
+    g_r12 = const control::REGISTERS + 4 * 8,
+    g_rdi = const control::REGISTERS + 8 * 8,
+    g_rax = const control::REGISTERS + 13 * 8,
+    g_rsp = const control::REGISTERS + 15 * 8,
+    g_rip = const control::REGISTERS + 16 * 8,
+    g_flags = const control::REGISTERS + 17 * 8,
+    place_bits = const super::text::PLACE_BITS,
+    place_mask = const (1 << super::text::PLACE_BITS) - 1,
+    saved_rip = const super::area::frame::RIP,
+    to_gate = const super::area::TO_GATE,
+    to_frame = const super::area::TO_FRAME,
     sigsys = const libc::SIGSYS,
     by_filter = const super::context::SYS_SECCOMP,
     arch = const crate::guest_process::bpf::AUDIT_ARCH_X86_64 as i32,
@@ -304,6 +463,13 @@ unsafe extern "C" {
     static runsc_systrap_begin: u8;
     static runsc_systrap_handler: u8;
     static runsc_systrap_restorer: u8;
+    static runsc_systrap_gate: u8;
+    static runsc_systrap_gate_switched: u8;
+    static runsc_systrap_gate_stored: u8;
+    static runsc_systrap_gate_saved: u8;
+    static runsc_systrap_over: u8;
+    static runsc_systrap_over_end: u8;
+    static runsc_systrap_stop: u8;
     static runsc_systrap_end: u8;
 }
 
@@ -319,6 +485,50 @@ pub(super) fn handler(layout: Layout) -> u64 {
 /// Where a signal frame says that the handler returns to. The handler does not.
 pub(super) fn restorer(layout: Layout) -> u64 {
     address(layout, &raw const runsc_systrap_restorer)
+}
+
+/// Where rewritten calls go.
+pub(super) fn gate(layout: Layout) -> u64 {
+    address(layout, &raw const runsc_systrap_gate)
+}
+
+/// Where a thread stops that is to have a signal frame.
+pub(super) fn stop(layout: Layout) -> u64 {
+    address(layout, &raw const runsc_systrap_stop)
+}
+
+/// How far a thread has come on its way through the gate, and so where its guest's registers are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// All in registers; the call in rcx.
+    Entered,
+    /// All in registers; the call in rax.
+    Taken,
+    /// The same, but rsp is in the area.
+    Switched,
+    /// In the area; the call in rax.
+    Stored,
+    /// In the area.
+    Saved,
+    /// The Sentry has had its turn.
+    Over,
+}
+
+/// Which place of the gate an address is.
+pub(super) fn place(layout: Layout, rip: u64) -> Option<Place> {
+    let gate = gate(layout);
+    let end = address(layout, &raw const runsc_systrap_over_end);
+    if rip < gate || rip >= end {
+        return None;
+    }
+    Some(match rip {
+        _ if rip == gate => Place::Entered,
+        _ if rip < address(layout, &raw const runsc_systrap_gate_switched) => Place::Taken,
+        _ if rip < address(layout, &raw const runsc_systrap_gate_stored) => Place::Switched,
+        _ if rip < address(layout, &raw const runsc_systrap_gate_saved) => Place::Stored,
+        _ if rip < address(layout, &raw const runsc_systrap_over) => Place::Saved,
+        _ => Place::Over,
+    })
 }
 
 /// The code.

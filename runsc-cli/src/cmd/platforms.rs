@@ -18,7 +18,8 @@ pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{:<10} {:<8} {:<6} NOTE", "PLATFORM", "DEFAULT", "WORKS")?;
     let default = choose_platform::default();
-    for &name in PlatformName::value_variants().iter().filter(|&&name| name != PlatformName::Auto) {
+    let hidden = [PlatformName::Auto, PlatformName::SystrapSignals];
+    for &name in PlatformName::value_variants().iter().filter(|name| !hidden.contains(name)) {
         let chosen = if default == Some(name) { "yes" } else { "no" };
         let (works, note) = match choose_platform::obstacle(name) {
             None => ("yes", String::new()),

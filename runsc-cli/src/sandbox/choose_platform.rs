@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use platform::ptrace::PtracePlatform;
-use platform::systrap::SystrapPlatform;
+use platform::systrap::{Rewriting, SystrapPlatform};
 use platform::{MemoryFile, Platform};
 
 use crate::config::PlatformName;
@@ -33,9 +33,13 @@ pub fn make(name: PlatformName) -> anyhow::Result<(PlatformName, Arc<dyn Platfor
 fn make_one(name: PlatformName) -> anyhow::Result<Arc<dyn Platform>> {
     let memory = MemoryFile::new(None).context("guest memory; the host needs memfd_create")?;
     Ok(match name {
-        PlatformName::Auto | PlatformName::Systrap => Arc::new(
-            SystrapPlatform::new(memory).context("platform systrap; '--platform=ptrace' may work instead")?,
-        ),
+        PlatformName::Auto | PlatformName::Systrap | PlatformName::SystrapSignals => {
+            let rewriting = if name == PlatformName::SystrapSignals { Rewriting::Off } else { Rewriting::On };
+            Arc::new(
+                SystrapPlatform::with(memory, rewriting)
+                    .context("platform systrap; '--platform=ptrace' may work instead")?,
+            )
+        }
         PlatformName::Ptrace => Arc::new(
             PtracePlatform::new(memory)
                 .context("platform ptrace; the host has to allow tracing, see 'runsc platforms'")?,

@@ -233,7 +233,9 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
 
 fn program(platform: PlatformName, asked: Asked, otherwise: Otherwise) -> Vec<Instruction> {
     let of_platform = match platform {
-        PlatformName::Auto | PlatformName::Systrap => platform::systrap::SENTRY_CALLS,
+        PlatformName::Auto | PlatformName::Systrap | PlatformName::SystrapSignals => {
+            platform::systrap::SENTRY_CALLS
+        }
         PlatformName::Ptrace => platform::ptrace::SENTRY_CALLS,
     };
     // The first entry of a call counts.

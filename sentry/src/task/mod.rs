@@ -327,7 +327,7 @@ impl Task {
             parker.unpark();
         }
         if let Some(interrupter) = self.interrupter.get() {
-            interrupter.interrupt();
+            if bits & work::EXIT != 0 { interrupter.give_up() } else { interrupter.interrupt() }
         }
     }
 

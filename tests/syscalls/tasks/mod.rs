@@ -1,5 +1,6 @@
 //! Tasks: how processes and threads begin, live and end.
 
+mod call_sites;
 mod capabilities;
 mod clone;
 mod creds;

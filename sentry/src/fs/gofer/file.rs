@@ -129,6 +129,10 @@ impl FileOps for GoferFile {
     }
 
     fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>> {
+        let shared = self.inode.downcast::<GoferInode>().is_none_or(GoferInode::is_shared);
+        if self.inode.sb.is_read_only() && !shared {
+            self.host.set_fixed();
+        }
         Ok(Arc::new(Pages { inode: Arc::clone(&self.inode), host: Arc::clone(&self.host) }))
     }
 
