@@ -1,8 +1,8 @@
 //! The kernel of one sandbox: what all its tasks share, its start and its end.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use abi::Errno;
@@ -89,6 +89,8 @@ pub struct Kernel {
     pub max_tasks: u64,
     /// CPUs that guests see.
     pub cpus: u32,
+    /// What /proc/sys/kernel/random/boot_id says, the same through every mount; made when first asked for.
+    pub(crate) boot_id: OnceLock<String>,
     /// Process 1, when that is the kernel's own.
     pub own_init: Option<Arc<Pid>>,
     /// Where pipes, sockets and other files without a name live.
@@ -143,6 +145,7 @@ impl Kernel {
             pid_ns,
             max_tasks: config.max_tasks,
             cpus: config.cpus,
+            boot_id: OnceLock::new(),
             own_init,
             internal: InternalFs::new(),
             memfds: MemfdFs::new(config.platform.memory())?,

@@ -93,10 +93,15 @@ fn read(mut file: File) -> Result<String> {
 }
 
 /// Asks again and again until the answer is yes.
-pub fn eventually(what: &str, mut ready: impl FnMut() -> Result<bool>) -> Result<()> {
+pub fn eventually(what: &str, ready: impl FnMut() -> Result<bool>) -> Result<()> {
+    eventually_within(LIMIT, what, ready)
+}
+
+/// The same for what takes its time.
+pub fn eventually_within(limit: Duration, what: &str, mut ready: impl FnMut() -> Result<bool>) -> Result<()> {
     let begun = Instant::now();
     while !ready()? {
-        ensure!(begun.elapsed() < LIMIT, "{what}: not so after {LIMIT:?}");
+        ensure!(begun.elapsed() < limit, "{what}: not so after {limit:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())

@@ -42,18 +42,29 @@ pub fn tree(at: &Path) -> Result<()> {
 pub fn archive(folder: &Path) -> Result<PathBuf> {
     let root = folder.join("rootfs");
     tree(&root)?;
-    archive_of(folder, &root, NAME)
+    archive_of(folder, &root, NAME, &["/bin/sh"])
 }
 
-/// An archive of a tree, under a name.
-pub fn archive_of(folder: &Path, root: &Path, name: &str) -> Result<PathBuf> {
+/// What pods begin with: it waits.
+pub const PAUSE: &str = "docker.io/library/pause:latest";
+
+/// The same tree under that name; its program waits.
+pub fn pause_archive(folder: &Path) -> Result<PathBuf> {
+    let root = folder.join("rootfs");
+    let folder = folder.join("pause");
+    fs::create_dir(&folder)?;
+    archive_of(&folder, &root, PAUSE, &["/bin/sleep", "1000000"])
+}
+
+/// An archive of a tree, under a name, that runs a program.
+fn archive_of(folder: &Path, root: &Path, name: &str, program: &[&str]) -> Result<PathBuf> {
     let layer = folder.join("layer.tar");
     tar(root, &["."], &layer)?;
     let layer_hash = sha256(&layer)?;
     let config = serde_json::json!({
         "architecture": "amd64",
         "os": "linux",
-        "config": { "Cmd": ["/bin/sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
+        "config": { "Cmd": program, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{layer_hash}")] },
         "history": [{ "created_by": "tests" }],
     });

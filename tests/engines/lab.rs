@@ -126,7 +126,7 @@ impl Lab {
              {handlers}",
             root = self.path("containerd-root"),
             state = self.path("containerd-state"),
-            image = image::NAME,
+            image = image::PAUSE,
             cni = self.path("cni"),
         );
         let file = self.folder().join("containerd.toml");
@@ -148,6 +148,8 @@ impl Lab {
             let image = self.image.display().to_string();
             ctr(&["-n", namespace, "image", "import", &image])?.status(0)?;
         }
+        let pause = image::pause_archive(&self.folder().join("image"))?.display().to_string();
+        ctr(&["-n", "k8s.io", "image", "import", &pause])?.status(0)?;
         Ok(socket)
     }
 

@@ -10,6 +10,7 @@
 mod cases;
 mod client;
 mod command;
+mod cri;
 mod image;
 mod lab;
 mod pty;

@@ -306,7 +306,8 @@ fn convert(
     let pids =
         linux.and_then(|linux| linux.resources().as_ref()).and_then(|resources| resources.pids().as_ref());
     let read_only_root = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
-    if read_only_root && writes == RootWrites::Kept {
+    // In a user namespace they have to be made in it, where that is possible.
+    if writes == RootWrites::Kept && (read_only_root || id_maps(spec).is_none()) {
         super::mount_points::make(&rootfs, &mounts.mounts, &mounts.trees);
     }
     let sysctl = linux.and_then(|linux| linux.sysctl().clone()).unwrap_or_default();

@@ -5,6 +5,8 @@ mod files;
 mod lifecycle;
 mod limits;
 mod output;
+mod pods;
+mod services;
 mod terminal;
 mod users;
 
@@ -32,8 +34,11 @@ type ForLab = (&'static str, fn(&mut Lab, &str) -> Result<()>);
 /// All cases, an engine after the other.
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (name, run) in containerd::CASES {
+    for (name, run) in containerd::CASES.iter().chain(pods::CASES) {
         cases.push(Case { engine: "containerd", name, run: Box::new(run) });
+    }
+    for (name, run) in services::CASES {
+        cases.push(Case { engine: "none", name, run: Box::new(run) });
     }
     type Start = fn(&mut Lab, &str) -> Result<Client>;
     let engines: [(&'static str, Start); 3] =

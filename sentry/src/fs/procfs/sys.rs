@@ -72,7 +72,7 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
     let random = dir(
         sb,
         vec![
-            ("boot_id", value(sb, uuid())),
+            ("boot_id", value(sb, kernel.boot_id.get_or_init(uuid).clone())),
             ("entropy_avail", number(256)),
             ("poolsize", number(256)),
             ("uuid", TextFile::fixed(sb, 0o444, || Ok(format!("{}\n", uuid()).into_bytes()))),
