@@ -70,8 +70,8 @@ struct Rare {
     write_hint: AtomicU32,
     /// What other parts of the kernel hang on a file: a FIFO's pipe, a socket's address.
     attachment: Mutex<Option<Arc<dyn Any + Send + Sync>>, sync::levels::Leaf>,
-    /// flock(2) and fcntl(2) locks, made when the first comes.
-    locks: OnceLock<Box<super::lock::FileLocks>>,
+    /// flock(2) and fcntl(2) locks.
+    locks: super::lock::FileLocks,
     /// Who watches it, made when the first comes.
     watches: OnceLock<Box<Watches>>,
 }
@@ -295,12 +295,12 @@ impl Inode {
 
     /// File locks; made on first use.
     pub fn locks(&self) -> &super::lock::FileLocks {
-        self.rare().locks.get_or_init(Box::default)
+        &self.rare().locks
     }
 
     /// File locks, if there ever was one.
     pub fn locks_if_any(&self) -> Option<&super::lock::FileLocks> {
-        self.rare.get()?.locks.get().map(|locks| &**locks)
+        self.rare.get().map(|rare| &rare.locks)
     }
 }
 
