@@ -270,7 +270,7 @@ fn many_at_once(lab: &mut Lab, runtime: &str) -> Result<()> {
         });
         fs::write(bundle.join("config.json"), config.to_string())?;
         let (bundle, id) = (bundle.display().to_string(), format!("c{number}"));
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             runtime.call(&["run", "--bundle", &bundle, &id])?.status(0)?.prints(&text)?;
             return Ok(());
         }
