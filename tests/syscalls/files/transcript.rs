@@ -7,7 +7,9 @@
 
 use std::ffi::CString;
 use std::fmt::Write;
+use std::path::Path;
 
+use crate::kit::files::{open_up, remove_tree};
 use crate::kit::prelude::*;
 
 /// Names in a directory.
@@ -35,6 +37,8 @@ pub fn run(words: &[&str]) -> c_int {
     ok(sys!(umask, 0o22));
     // A FIFO that nobody reads is written to.
     sig::block(sig::bit(SIGPIPE));
+    // Of a run that was cut off.
+    remove_tree(&format!("{directory}/transcript.{seed}"));
     ok(sys!(mkdirat, AT_FDCWD, top.as_c_str(), 0o755));
     ok(sys!(chdir, top.as_c_str()));
     let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -49,6 +53,8 @@ pub fn run(words: &[&str]) -> c_int {
         };
     }
     fuzz.tree(&mut all, ".");
+    // For whoever removes it.
+    open_up(Path::new(&format!("{directory}/transcript.{seed}")));
     write_all(1, all.as_bytes());
     0
 }

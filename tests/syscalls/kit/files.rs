@@ -1,6 +1,8 @@
 //! Files in the scratch directory, pipes, and other users.
 
 use std::ffi::{CStr, CString};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use libc::{AT_FDCWD, O_CLOEXEC, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, c_int};
 
@@ -139,6 +141,24 @@ pub fn absolute(name: &str) -> CString {
     match CString::new(buf) {
         Ok(path) => path,
         Err(e) => fail(e),
+    }
+}
+
+/// Removes a directory with all that is in it, also what an ordinary user has shut himself out of.
+pub fn remove_tree(dir: &str) {
+    if std::fs::remove_dir_all(dir).is_err() {
+        open_up(Path::new(dir));
+        let _ = std::fs::remove_dir_all(dir);
+    }
+}
+
+/// Gives the owner all rights to a directory and to those in it.
+pub fn open_up(dir: &Path) {
+    let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755));
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use libc::{EINTR, O_APPEND, O_CREAT, O_RDWR, O_TRUNC, SIGALRM, SIGKILL, c_int, s
 use super::case::{Run, Scratch};
 use super::check::{SKIPPED, exit_now, say};
 use super::child::describe;
-use super::files::{close, open, read, write_all};
+use super::files::{close, open, read, remove_tree, write_all};
 use super::signal;
 use super::wait::now_ns;
 use crate::sys;
@@ -59,11 +59,11 @@ pub fn run(runs: &[Run], program: &CStr) -> c_int {
         let mut report = format!("\x1ecase {} {status} {micros} {}\n", run.name(), output.len()).into_bytes();
         report.extend(output);
         write_all(1, &report);
-        let _ = std::fs::remove_dir_all(&dir);
+        remove_tree(&dir);
     }
-    let _ = std::fs::remove_dir_all(&memory);
-    let _ = std::fs::remove_dir_all(&disk);
-    [exclusive, shared].iter().flatten().for_each(|base| drop(std::fs::remove_dir_all(base)));
+    remove_tree(&memory);
+    remove_tree(&disk);
+    [exclusive, shared].iter().flatten().for_each(|base| remove_tree(base));
     c_int::from(failed)
 }
 
@@ -174,7 +174,7 @@ fn scratch_base<P: AsRef<str>>(parents: &[P]) -> Option<String> {
     let pid = sys!(getpid).unwrap_or(0);
     for parent in parents {
         let base = format!("{}/cases.{pid}", parent.as_ref());
-        let _ = std::fs::remove_dir_all(&base);
+        remove_tree(&base);
         if sys!(mkdirat, libc::AT_FDCWD, c_string(&base).as_c_str(), 0o755).is_ok() {
             return Some(base);
         }

@@ -4,6 +4,7 @@
 //! compared. All of it happens below a process that can do no harm: in namespaces of its own where those are to be had,
 //! without privileges where not.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -134,8 +135,9 @@ pub fn walk(numbers: &[i64], mut found: impl FnMut(i64, usize, Outcome)) {
     // SAFETY: fresh pages that are never unmapped here; a child that unmaps them does so for itself.
     let shared: &Marks = unsafe { &*(shared as *const Marks) };
     let marks = &shared.lists;
+    let here = super::files::absolute(".");
     for number in numbers {
-        prepare();
+        prepare(&here);
         let mut next = 0;
         marks.iter().for_each(|m| m.store(NOT_YET, Ordering::SeqCst));
         while next < VECTORS {
@@ -173,7 +175,9 @@ pub fn walk(numbers: &[i64], mut found: impl FnMut(i64, usize, Outcome)) {
 }
 
 /// What calls may have spoiled.
-fn prepare() {
+fn prepare(here: &CStr) {
+    // Without rights to the directory an ordinary user could not go on.
+    let _ = sys!(fchmodat, AT_FDCWD, here, 0o777);
     let _ = sys!(unlinkat, AT_FDCWD, c"path", 0);
     let _ = sys!(unlinkat, AT_FDCWD, c"path", libc::AT_REMOVEDIR);
     put(c"path", b"content");
@@ -336,6 +340,6 @@ pub fn record(first: i64, last: i64) -> c_int {
         walk(&numbers, |number, list, outcome| lines.push_str(&format!("{number} {list} {outcome}\n")));
         super::files::write_all(1, lines.as_bytes());
     });
-    let _ = std::fs::remove_dir_all(dir);
+    super::files::remove_tree(&dir);
     0
 }
