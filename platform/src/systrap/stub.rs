@@ -577,19 +577,18 @@ impl Block {
         let code_len = &raw const runsc_systrap_end as usize - code as usize;
         assert!(code_len <= PAGE_SIZE as usize, "the stub fits in its page");
         let page = ptr::without_provenance_mut::<u8>(layout.code() as usize);
-        // SAFETY: the page is part of the new mapping, which nobody else knows; the code lies between the two symbols.
+        // The title's page comes after that of the code, and stays as it is.
+        let both = 2 * PAGE_SIZE as usize;
+        // SAFETY: the pages are part of the new mapping, which nobody else knows; the code lies between the two symbols.
         let done = unsafe {
-            if libc::mprotect(page.cast(), PAGE_SIZE as usize, libc::PROT_READ | libc::PROT_WRITE) == 0 {
+            if libc::mprotect(page.cast(), both, libc::PROT_READ | libc::PROT_WRITE) == 0 {
                 ptr::copy_nonoverlapping(code, page, code_len);
                 libc::mprotect(page.cast(), PAGE_SIZE as usize, libc::PROT_READ | libc::PROT_EXEC)
             } else {
                 -1
             }
         };
-        let title = ptr::without_provenance_mut(layout.title() as usize);
-        // SAFETY: the page is part of the new mapping, which nobody else knows.
-        let titled = unsafe { libc::mprotect(title, PAGE_SIZE as usize, libc::PROT_READ | libc::PROT_WRITE) };
-        if done == 0 && titled == 0 { Ok(Some(block)) } else { Err(io::Error::last_os_error()) }
+        if done == 0 { Ok(Some(block)) } else { Err(io::Error::last_os_error()) }
     }
 }
 
