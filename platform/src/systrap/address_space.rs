@@ -9,7 +9,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,10 @@ pub(super) struct SystrapSpace {
     this: Weak<SystrapSpace>,
     shared: Arc<Shared>,
     state: Mutex<State, SpaceLevel>,
+    /// Its process's id, 0 before it has one: known without the lock, which is held while threads are waited for.
+    pid: AtomicI32,
+    /// Contexts that run here.
+    contexts: Mutex<Vec<Weak<Remote>>, Leaf>,
     /// Rewritten code is, or was, shown: threads want GS for the gate.
     gated: AtomicBool,
     /// Rewritten code that threads may be in.
@@ -57,7 +61,9 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
 }
 
 /// How long the threads of a space may take to leave code that is about to go.
-const MAX_LEAVING: Duration = Duration::from_secs(20);
+const MAX_LEAVING: Duration = Duration::from_secs(5);
+/// The same when nobody wants any of them to run any more.
+const MAX_LEAVING_UNWANTED: Duration = Duration::from_millis(500);
 
 /// Code of a file that nobody writes, mapped as it is or rewritten.
 #[derive(Clone)]
@@ -82,8 +88,6 @@ struct State {
     mapped: Ranges,
     /// What can be rewritten of that.
     shown: Vec<Shown>,
-    /// Contexts that run here.
-    contexts: Vec<Weak<Remote>>,
 }
 
 fn invalid(what: &'static str) -> PlatformError {
@@ -100,6 +104,8 @@ impl SystrapSpace {
         Arc::new_cyclic(|this| SystrapSpace {
             this: this.clone(),
             shared,
+            pid: AtomicI32::new(state.process.as_ref().map_or(0, Process::pid)),
+            contexts: Mutex::new(Vec::new()),
             state: Mutex::new(state),
             gated: AtomicBool::new(!copies.is_empty()),
             copies: Mutex::new(copies),
@@ -140,7 +146,9 @@ impl SystrapSpace {
             return Err(PlatformError::Gone);
         }
         if state.process.is_none() {
-            state.process = Some(self.shared.take_bare()?);
+            let process = self.shared.take_bare()?;
+            self.pid.store(process.pid(), Ordering::Relaxed);
+            state.process = Some(process);
         }
         self.serve(&mut state)?;
         let process = state.process.as_mut().ok_or(PlatformError::Gone)?;
@@ -148,21 +156,25 @@ impl SystrapSpace {
         let entered = thread.map(|thread| (process.pid(), thread));
         let entered = self.seen(&mut state, entered)?;
         // Before it runs, so that whoever takes code away finds it.
-        state.contexts.retain(|context| context.strong_count() > 0);
-        state.contexts.push(Arc::downgrade(remote));
+        let mut contexts = self.contexts.lock();
+        contexts.retain(|context| context.strong_count() > 0);
+        contexts.push(Arc::downgrade(remote));
         Ok(entered)
     }
 
     /// Whether nobody wants any of its contexts to run any more.
     pub(super) fn is_given_up(&self) -> bool {
-        let state = self.state.lock();
-        state.contexts.iter().filter_map(Weak::upgrade).all(|context| context.is_given_up())
+        self.running_here().iter().all(|context| context.is_given_up())
+    }
+
+    fn running_here(&self) -> Vec<Arc<Remote>> {
+        self.contexts.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Takes a thread back.
     pub(super) fn leave(&self, thread: Thread, remote: &Arc<Remote>) {
         let mut state = self.state.lock();
-        state.contexts.retain(|context| !std::ptr::eq(context.as_ptr(), Arc::as_ptr(remote)));
+        self.contexts.lock().retain(|context| !std::ptr::eq(context.as_ptr(), Arc::as_ptr(remote)));
         let dead = state.dead || self.this.strong_count() <= 1;
         // Without a process nobody shows the area any more.
         let Some(process) = &mut state.process else { return };
@@ -349,15 +361,15 @@ impl SystrapSpace {
     /// Makes sure that every thread has been stopped since: none is on its way from a call to the gate.
     fn expel(&self, state: &mut State) -> Result<(), PlatformError> {
         let began = Instant::now();
-        let contexts: Vec<_> = state.contexts.iter().filter_map(Weak::upgrade).collect();
-        for remote in contexts {
+        for remote in self.running_here() {
             let Some(seen) = remote.running() else { continue };
             let mut pause = Duration::from_micros(10);
             while remote.running() == Some(seen) {
                 remote.kick();
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(5));
-                if began.elapsed() > MAX_LEAVING {
+                let waited = began.elapsed();
+                if waited > MAX_LEAVING || (waited > MAX_LEAVING_UNWANTED && self.is_given_up()) {
                     self.fail_locked(state);
                     return Err(PlatformError::Gone);
                 }
@@ -485,15 +497,13 @@ impl AddressSpace for SystrapSpace {
             title: state.title.clone(),
             mapped: state.mapped.clone(),
             shown: state.shown.clone(),
-            contexts: Vec::new(),
         };
         let copies = self.copies.lock().clone();
         Ok(SystrapSpace::with(Arc::clone(&self.shared), state, copies))
     }
 
     fn cpu_time_ns(&self) -> u64 {
-        let state = self.state.lock();
-        state.process.as_ref().and_then(|p| host::process::cpu_time_ns(p.pid()).ok()).unwrap_or(0)
+        self.host_process().and_then(|pid| host::process::cpu_time_ns(pid).ok()).unwrap_or(0)
     }
 
     fn set_title(&self, title: Title) {
@@ -509,7 +519,8 @@ impl AddressSpace for SystrapSpace {
     }
 
     fn host_process(&self) -> Option<i32> {
-        self.state.lock().process.as_ref().map(Process::pid)
+        let pid = self.pid.load(Ordering::Relaxed);
+        (pid != 0).then_some(pid)
     }
 
     fn as_any(&self) -> &dyn Any {

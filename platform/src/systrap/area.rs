@@ -422,7 +422,9 @@ impl Area {
     }
 
     /// For a thread that does not exist yet.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin(&mut self) {
+        // The last one may have ended in the gate.
+        self.in_gate = false;
         self.shm().store(self.at(control::STUB_WAITS), 0);
         self.shm().store(self.at(control::SENTRY_WAITS), 0);
         self.shm().store(self.at(control::TURN), TO_SENTRY);

@@ -174,7 +174,7 @@ impl Process {
         }
         let gone = self.ended.iter().position(|thread| thread.is_gone(self.servant.pid()));
         let (area, made) = if let Some(gone) = gone {
-            let area = self.ended.swap_remove(gone).area;
+            let mut area = self.ended.swap_remove(gone).area;
             area.begin();
             let made = self.servant.obey(&[clone_thread(shared.layout, &area)]);
             (area, made)

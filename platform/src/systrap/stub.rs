@@ -184,6 +184,9 @@ global_asm!(
     "    jg 44f",
     "    cmp dword ptr [rbx + {turn}], {to_gate}",
     "    je 44f",
+    // Nor is it there when its turn is that of the guest: then the guest has jumped there by itself.
+    "    cmp dword ptr [rbx + {turn}], {to_guest}",
+    "    je 44f",
     "    mov dword ptr [rbx + {kicked}], 1",
     "    add rsp, 8",
     "    jmp runsc_systrap_restorer",

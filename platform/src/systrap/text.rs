@@ -23,9 +23,11 @@ pub(super) const PLACE_BITS: u32 = 23;
 
 /// Largest code that is rewritten.
 const MAX_LEN: u64 = 1 << PLACE_BITS;
-/// Most memory for all copies, and most files that are looked at, in a sandbox.
+/// Most memory for all copies, and most of them, in a sandbox.
 const MAX_BYTES: u64 = 64 << 20;
 const MAX_FILES: usize = 256;
+/// Most files that are looked at for that.
+const MAX_LOOKED_AT: usize = 1024;
 
 /// Call numbers that are rewritten are smaller. (Those of x32 are not.)
 const MAX_NUMBER: u32 = 1 << (32 - PLACE_BITS);
@@ -313,7 +315,9 @@ impl Texts {
         }
         {
             let state = self.state.lock();
-            if state.known.len() >= MAX_FILES || state.bytes + key.len > MAX_BYTES {
+            let copies = state.known.iter().filter(|(.., text)| text.is_some()).count();
+            if copies >= MAX_FILES || state.known.len() >= MAX_LOOKED_AT || state.bytes + key.len > MAX_BYTES
+            {
                 return None;
             }
         }

@@ -129,8 +129,7 @@ impl CurrentTask {
         if flags.contains(C::CHILD_CLEARTID) {
             task.clear_child_tid.store(args.child_tid.0, Ordering::Relaxed);
         }
-        task.set_resources(Some(resources.clone()));
-
+        let fpu = self.fpu()?.to_vec();
         let mut regs = self.regs;
         regs.rax = 0;
         if args.stack_pointer != 0 {
@@ -149,13 +148,15 @@ impl CurrentTask {
             .contains(C::VFORK)
             .then(|| Arc::new(VforkDone { done: AtomicBool::new(false), parker: Arc::clone(&self.parker) }));
 
+        // From here on it exists, or is undone.
+        task.set_resources(Some(resources.clone()));
         if let Err(errno) = self.enter_tree(&kernel, &task, args, is_thread) {
+            task.set_resources(None);
             if let Some(fd) = pidfd {
                 drop(self.files().remove(fd));
             }
             return Err(errno.into());
         }
-        let fpu = self.fpu()?.to_vec();
         let rseq = if flags.contains(C::VM) {
             super::rseq::Rseq::default()
         } else {

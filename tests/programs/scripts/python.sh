@@ -10,6 +10,14 @@ def main():
     threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
     [t.start() for t in threads]; [t.join() for t in threads]
     print(len(results), sum(results))
+    made = 0
+    for _ in range(40):
+        batch = [threading.Thread(target=lambda: None) for _ in range(8)]
+        [t.start() for t in batch]; [t.join() for t in batch]; made += len(batch)
+    for _ in range(3):
+        gate = threading.Barrier(9); batch = [threading.Thread(target=gate.wait) for _ in range(8)]
+        [t.start() for t in batch]; gate.wait(); [t.join() for t in batch]; made += len(batch)
+    print(made)
     q = queue.Queue(); threading.Thread(target=lambda: [q.put(i) for i in range(10)]).start(); print(sum(q.get() for _ in range(10)))
     e = threading.Event(); threading.Timer(0.05, e.set).start(); print(e.wait(5))
     for method in ("fork", "spawn"):
