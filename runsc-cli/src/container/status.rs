@@ -1,6 +1,7 @@
 //! What a container is doing, as truly as can be told: its monitor's life first, then what its sandbox says.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::state_file::{Saved, Stage};
 use super::store::Store;
@@ -49,10 +50,26 @@ pub fn status(store: &Store, saved: &Saved) -> Status {
         Ok(State::Running) => Status::Running,
         Ok(State::Paused) => Status::Paused,
         Ok(State::Stopped) => Status::Stopped,
-        // It ends at this moment, or its Sentry is stuck: only the monitor's life tells.
-        Err(_) if saved.monitor.is_some_and(|monitor| monitor.is_alive()) && dir.exists() => Status::Running,
+        // It ends at this moment, and what has been called stopped must not run again; or its Sentry is stuck: only the
+        // monitor's life tells.
+        Err(_) if dir.exists() && outlives(saved, ENDING) => Status::Running,
         Err(_) => Status::Stopped,
     }
+}
+
+/// So long a monitor may take to end after its Sentry.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// Whether the monitor is still there after this time.
+fn outlives(saved: &Saved, time: Duration) -> bool {
+    let deadline = Instant::now() + time;
+    while saved.monitor.is_some_and(|monitor| monitor.is_alive()) {
+        if Instant::now() > deadline {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    false
 }
 
 fn state(dir: &Path, id: &str) -> Result<State, ContainerError> {
