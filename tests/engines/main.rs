@@ -19,7 +19,7 @@ mod skip;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::lab::Lab;
 use crate::skip::Skip;
@@ -47,46 +47,78 @@ fn main() -> ExitCode {
     }
 }
 
+/// Engines that take turns; the groups run at the same time, each with a laboratory of its own.
+const GROUPS: [&[&str]; 2] = [&["containerd", "docker"], &["none", "podman", "podman-rootless"]];
+
+/// How many cases ended how.
+#[derive(Default)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
 fn run(filters: &[String]) -> Result<bool> {
-    let cases = cases::all();
-    let mut lab = Lab::new()?;
-    let names: Vec<&'static str> = lab.runtimes.iter().map(|runtime| runtime.name).collect();
+    // Before the groups would do so both at once.
+    conformance::build::runsc()?;
+    let done: Vec<Result<Counts>> = std::thread::scope(|scope| {
+        let groups: Vec<_> = GROUPS.iter().map(|group| scope.spawn(|| run_group(group, filters))).collect();
+        let join = |group: std::thread::ScopedJoinHandle<'_, Result<Counts>>| {
+            group.join().unwrap_or_else(|_| bail!("a group of engines panicked"))
+        };
+        groups.into_iter().map(join).collect()
+    });
+    let mut sum = Counts::default();
+    for counts in done {
+        let counts = counts?;
+        sum.passed += counts.passed;
+        sum.failed += counts.failed;
+        sum.skipped += counts.skipped;
+    }
+    println!("engines: {} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
+    Ok(sum.failed == 0)
+}
+
+/// The cases of some engines.
+fn run_group(engines: &[&str], filters: &[String]) -> Result<Counts> {
+    let mut counts = Counts::default();
+    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|f| name.contains(f.as_str()));
     let all = std::env::var_os("ENGINES_ALL").is_some();
-    if names.len() < 2 && filters.is_empty() && !all {
+    let mut lab = Lab::new()?;
+    let runtimes: Vec<&'static str> = lab.runtimes.iter().map(|runtime| runtime.name).collect();
+    if runtimes.len() < 2 && filters.is_empty() && !all {
         println!(
             "engines: SKIPPED all with runc: there is nothing to compare it with; ENGINES_ALL=1 runs them"
         );
-        return Ok(true);
+        return Ok(counts);
     }
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for case in &cases {
-        for runtime in &names {
+    for case in cases::all().iter().filter(|case| engines.contains(&case.engine)) {
+        for runtime in &runtimes {
             let name = format!("{}/{runtime}/{}", case.engine, case.name);
-            if !filters.is_empty() && !filters.iter().any(|f| name.contains(f.as_str())) {
+            if !wanted(&name) {
                 continue;
             }
             if let Some((_, why)) = NOT_YET.iter().find(|(start, _)| name.starts_with(start) && !all) {
                 println!("engines: SKIPPED {name}: NOT YET: {why}");
-                skipped += 1;
+                counts.skipped += 1;
                 continue;
             }
             let begun = Instant::now();
             match (case.run)(&mut lab, runtime) {
                 Ok(()) => {
                     println!("engines: pass {name} ({:.1} s)", begun.elapsed().as_secs_f32());
-                    passed += 1;
+                    counts.passed += 1;
                 }
                 Err(error) if error.downcast_ref::<Skip>().is_some() => {
                     println!("engines: SKIPPED {name}: {error:#}");
-                    skipped += 1;
+                    counts.skipped += 1;
                 }
                 Err(error) => {
                     println!("engines: FAILED {name}\n{error:#}");
-                    failed += 1;
+                    counts.failed += 1;
                 }
             }
         }
     }
-    println!("engines: {passed} passed, {failed} failed, {skipped} skipped");
-    Ok(failed == 0)
+    Ok(counts)
 }

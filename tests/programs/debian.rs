@@ -7,24 +7,16 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use conformance::build;
 
-/// Outcome of a script.
-pub enum Outcome {
-    /// Alike in both places.
-    Same,
-    /// How they differ.
-    Differs(String),
-    /// Why it could not run.
-    Skipped(String),
-}
+use crate::Verdict;
 
 /// Runs `programs/debian/packages.sh`.
-pub fn packages(runsc: &Path) -> Result<Outcome> {
+pub fn packages(runsc: &Path) -> Result<Verdict> {
     if !nix::unistd::geteuid().is_root() {
-        return Ok(Outcome::Skipped("making a Debian root needs root".to_owned()));
+        return Ok(Verdict::Skipped("making a Debian root needs root".to_owned()));
     }
     let root = match root()? {
         Ok(root) => root,
-        Err(why) => return Ok(Outcome::Skipped(why)),
+        Err(why) => return Ok(Verdict::Skipped(why)),
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/debian");
     let copy = root.with_extension("native");
@@ -37,9 +29,9 @@ pub fn packages(runsc: &Path) -> Result<Outcome> {
     sandboxed.arg("do").arg("--root").arg(&root).arg(format!("--volume={}:/scripts:ro", scripts.display()));
     let sandbox = said(sandboxed.args(["--", "/bin/bash", "/scripts/packages.sh"]))?;
     if native == sandbox {
-        return Ok(Outcome::Same);
+        return Ok(Verdict::Same);
     }
-    Ok(Outcome::Differs(format!("--- native\n{native}\n--- sandbox\n{sandbox}\n")))
+    Ok(Verdict::Differs(format!("--- native\n{native}\n--- sandbox\n{sandbox}\n")))
 }
 
 /// The root, made once; or why there is none.

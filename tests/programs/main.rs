@@ -2,7 +2,7 @@
 //!
 //! Each script in `scripts/` runs in an empty folder, first natively, then in each sandbox on a volume at the same path.
 //! Natively it must end with status 0: anything else is an error of the script.
-//! Its first line names the programs that it needs; without them it is skipped, loudly.
+//! Its first line names what it needs, programs or `root`; without them it is skipped, loudly.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +26,12 @@ const LIMIT: Duration = Duration::from_secs(300);
 fn limit() -> Duration {
     if std::env::var_os("PROGRAMS_HEAVY").is_some() { LIMIT * 10 } else { LIMIT }
 }
+
+/// Scripts at a time: most of them are one process that waits for another.
+const WORKERS: usize = 2;
+
+/// What takes longest.
+const LONG: [&str; 5] = ["stress_ng_files", "git_many_files", "tar_usr", "debian_packages", "sqlite_kill"];
 
 /// The status of a script that succeeded.
 const SUCCESS: &str = "exit status: 0";
@@ -57,58 +64,99 @@ fn run() -> Result<usize> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/scripts");
     let mut scripts: Vec<PathBuf> = fs::read_dir(&folder)?.map(|e| Ok(e?.path())).collect::<Result<_>>()?;
     scripts.sort();
+    let mut jobs = Vec::new();
+    for script in scripts {
+        let name =
+            script.file_stem().and_then(|n| n.to_str()).context("a script's name is not text")?.to_owned();
+        jobs.push((name, Job::Script(script)));
+    }
+    jobs.push(("debian_packages".to_owned(), Job::DebianPackages));
+    jobs.retain(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(f.as_str())));
+    // The long ones first, so that none of them is left alone at the end.
+    jobs.sort_by_key(|(name, _)| LONG.iter().position(|long| long == name).unwrap_or(LONG.len()));
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for script in &scripts {
-        let name = script.file_stem().and_then(|n| n.to_str()).context("a script's name is not text")?;
-        if !filters.is_empty() && !filters.iter().any(|f| name.contains(f.as_str())) {
-            continue;
+    let queue = Mutex::new(jobs.into_iter());
+    let (sender, verdicts) = mpsc::channel();
+    std::thread::scope(|scope| -> Result<()> {
+        for _ in 0..WORKERS {
+            let (sender, queue, runsc, places) = (sender.clone(), &queue, &runsc, &places);
+            scope.spawn(move || {
+                while let Some((name, job)) = queue.lock().ok().and_then(|mut q| q.next()) {
+                    let begun = Instant::now();
+                    let verdict = job.run(runsc, places, &name);
+                    if sender.send((name, verdict, begun.elapsed())).is_err() {
+                        return;
+                    }
+                }
+            });
         }
-        let text = fs::read_to_string(script)?;
-        if let Some(missing) = missing(&text)? {
-            println!("programs: SKIPPED {name}: {missing} is not installed");
-            skipped += 1;
-            continue;
-        }
-        let begun = Instant::now();
-        match compare(&places, script, name)? {
-            None => {
-                println!("programs: pass {name} ({:.1} s)", begun.elapsed().as_secs_f32());
-                passed += 1;
-            }
-            Some(difference) => {
-                println!("programs: FAILED {name}\n{difference}");
-                failed += 1;
-            }
-        }
-    }
-    if filters.is_empty() || filters.iter().any(|f| "debian_packages".contains(f.as_str())) {
-        let begun = Instant::now();
-        match debian::packages(&runsc)? {
-            debian::Outcome::Same => {
-                println!("programs: pass debian_packages ({:.1} s)", begun.elapsed().as_secs_f32());
-                passed += 1;
-            }
-            debian::Outcome::Differs(how) => {
-                println!("programs: FAILED debian_packages\n{how}");
-                failed += 1;
-            }
-            debian::Outcome::Skipped(why) => {
-                println!("programs: SKIPPED debian_packages: {why}");
-                skipped += 1;
+        drop(sender);
+        for (name, verdict, took) in verdicts {
+            match verdict? {
+                Verdict::Same => {
+                    println!("programs: pass {name} ({:.1} s)", took.as_secs_f32());
+                    passed += 1;
+                }
+                Verdict::Differs(how) => {
+                    println!("programs: FAILED {name}\n{how}");
+                    failed += 1;
+                }
+                Verdict::Skipped(why) => {
+                    println!("programs: SKIPPED {name}: {why}");
+                    skipped += 1;
+                }
             }
         }
-    }
+        Ok(())
+    })?;
     println!("programs: {passed} passed, {failed} failed, {skipped} skipped");
     Ok(failed)
 }
 
-/// A program that the script needs and that is not there.
+/// What one entry of the list does.
+enum Job {
+    Script(PathBuf),
+    DebianPackages,
+}
+
+impl Job {
+    fn run(self, runsc: &Path, places: &[Place], name: &str) -> Result<Verdict> {
+        let script = match self {
+            Job::Script(script) => script,
+            Job::DebianPackages => return debian::packages(runsc),
+        };
+        if let Some(missing) = missing(&fs::read_to_string(&script)?)? {
+            return Ok(Verdict::Skipped(missing));
+        }
+        Ok(compare(places, &script, name)?.map_or(Verdict::Same, Verdict::Differs))
+    }
+}
+
+/// What came of it.
+enum Verdict {
+    /// All runs were alike.
+    Same,
+    /// They were not, and how.
+    Differs(String),
+    /// Why it was not tried.
+    Skipped(String),
+}
+
+/// What the script needs and that is not there, for people: programs, and `root` for the rights to do what it does.
 fn missing(script: &str) -> Result<Option<String>> {
     let needs = script.lines().next().and_then(|l| l.strip_prefix("# needs: "));
     let needs = needs.context("the first line of a script is `# needs: PROGRAM…`")?;
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |name: &str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
-    Ok(needs.split_whitespace().find(|name| !there(name)).map(str::to_owned))
+    let is_root = nix::unistd::geteuid().is_root();
+    let there = |name: &str| match name {
+        "root" => is_root,
+        _ => std::env::split_paths(&path).any(|folder| folder.join(name).is_file()),
+    };
+    let missing = needs.split_whitespace().find(|name| !there(name));
+    Ok(missing.map(|name| match name {
+        "root" => "this is not root".to_owned(),
+        _ => format!("{name} is not installed"),
+    }))
 }
 
 /// `None` when all runs are alike.

@@ -22,6 +22,10 @@ pub struct Fixture {
 pub fn serve(trees: Vec<TreeConfig>) -> (JoinHandle<Result<(), GoferError>>, OwnedFd) {
     // Tests compare modes, so none may get lost.
     rustix::process::umask(rustix::fs::Mode::empty());
+    // As the process of its own does; the tests' threads share one table.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     let parts = Parts::unconfined(&Config::new(trees)).unwrap();

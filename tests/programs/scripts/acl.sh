@@ -1,4 +1,4 @@
-# needs: setfacl getfacl rsync tar setpriv
+# needs: root setfacl getfacl rsync tar setpriv
 # Access control lists here (the Gofer's tree), in memory and on the root (an overlay), and on the way between them.
 umask 027
 places="$PWD/work $(mktemp -d /dev/shm/acl.XXXXXX) $(mktemp -d /var/tmp/acl.XXXXXX)"

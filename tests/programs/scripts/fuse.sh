@@ -1,4 +1,4 @@
-# needs: bindfs sshfs squashfuse mksquashfs fuse-overlayfs fusermount3
+# needs: root bindfs sshfs squashfuse mksquashfs fuse-overlayfs fusermount3
 # File systems that programs serve. The tree is in memory, so that sizes of directories are the same everywhere.
 here=$(mktemp -d /dev/shm/fuse.XXXXXX); cd "$here"; umask 022
 mkdir -p src/d/e m up work; for i in $(seq 50); do echo "file $i" > src/f$i; done; ln -s f1 src/l; seq 200000 > src/big; setfattr -n user.k -v v src/f1

@@ -1,4 +1,4 @@
-# needs: rsync getfattr setfacl
+# needs: root rsync getfattr setfacl
 mkdir -p src/a/b src/empty; for i in $(seq 200); do echo "file $i" > src/a/f$i; done; ln src/a/f1 src/a/b/hard; ln -s ../f2 src/a/b/sym; ln -s /nowhere src/dangling; mkfifo src/a/fifo
 truncate -s 5M src/sparse; echo x >> src/sparse; chmod 0 src/a/f3; chmod 6755 src/a/f4; chmod 1777 src/empty; chown 1000:1001 src/a/f5; chown -h 12:13 src/a/b/sym
 setfattr -n user.k -v v src/a/f6; setfattr -n user.d -v v src/a; setfacl -m u:1000:rw src/a/f7; setfacl -d -m g:1001:rx src/a/b

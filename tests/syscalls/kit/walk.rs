@@ -135,7 +135,8 @@ pub fn walk(numbers: &[i64], mut found: impl FnMut(i64, usize, Outcome)) {
     // SAFETY: fresh pages that are never unmapped here; a child that unmaps them does so for itself.
     let shared: &Marks = unsafe { &*(shared as *const Marks) };
     let marks = &shared.lists;
-    let here = super::files::absolute(".");
+    // Not with a dot at the end: that needs the right to search in it.
+    let here = super::files::absolute("");
     for number in numbers {
         prepare(&here);
         let mut next = 0;
