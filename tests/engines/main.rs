@@ -17,6 +17,7 @@ mod pty;
 mod skip;
 
 use std::process::ExitCode;
+use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
 /// Engines that take turns; the groups run at the same time, each with a laboratory of its own.
 const GROUPS: [&[&str]; 2] = [&["containerd", "docker"], &["none", "podman", "podman-rootless"]];
 
+/// Cases that look at what the whole machine has: nothing else runs beside them.
+const ALONE: &[&str] = &["many_at_once"];
+
 /// How many cases ended how.
 #[derive(Default)]
 struct Counts {
@@ -61,8 +65,10 @@ struct Counts {
 fn run(filters: &[String]) -> Result<bool> {
     // Before the groups would do so both at once.
     conformance::build::runsc()?;
+    let turns = RwLock::new(());
     let done: Vec<Result<Counts>> = std::thread::scope(|scope| {
-        let groups: Vec<_> = GROUPS.iter().map(|group| scope.spawn(|| run_group(group, filters))).collect();
+        let groups: Vec<_> =
+            GROUPS.iter().map(|group| scope.spawn(|| run_group(group, filters, &turns))).collect();
         let join = |group: std::thread::ScopedJoinHandle<'_, Result<Counts>>| {
             group.join().unwrap_or_else(|_| bail!("a group of engines panicked"))
         };
@@ -80,11 +86,14 @@ fn run(filters: &[String]) -> Result<bool> {
 }
 
 /// The cases of some engines.
-fn run_group(engines: &[&str], filters: &[String]) -> Result<Counts> {
+fn run_group(engines: &[&str], filters: &[String], turns: &RwLock<()>) -> Result<Counts> {
     let mut counts = Counts::default();
     let wanted = |name: &str| filters.is_empty() || filters.iter().any(|f| name.contains(f.as_str()));
     let all = std::env::var_os("ENGINES_ALL").is_some();
     let mut lab = Lab::new()?;
+    // Nothing is behind the lock that a panic could spoil.
+    let beside_others = || turns.read().unwrap_or_else(PoisonError::into_inner);
+    let alone = || turns.write().unwrap_or_else(PoisonError::into_inner);
     let runtimes: Vec<&'static str> = lab.runtimes.iter().map(|runtime| runtime.name).collect();
     if runtimes.len() < 2 && filters.is_empty() && !all {
         println!(
@@ -103,6 +112,11 @@ fn run_group(engines: &[&str], filters: &[String]) -> Result<Counts> {
                 counts.skipped += 1;
                 continue;
             }
+            let _turn = if ALONE.contains(&case.name) {
+                (None, Some(alone()))
+            } else {
+                (Some(beside_others()), None)
+            };
             let begun = Instant::now();
             match (case.run)(&mut lab, runtime) {
                 Ok(()) => {
