@@ -18,7 +18,7 @@ use crate::volumes::{self, Volumes};
 /// Cases in one sandbox.
 const BATCH: usize = 24;
 /// Batches at a time.
-const WORKERS: usize = 2;
+const WORKERS: usize = 3;
 /// The runner ends a case after 15 seconds; with nothing for longer than this it is dead itself.
 const SILENCE: Duration = Duration::from_secs(30);
 
