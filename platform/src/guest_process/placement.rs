@@ -10,6 +10,8 @@
 //!   really run. So a pair is spread over two processors while calls are dense and no more pairs are dense than there are
 //!   processors for; and held on one for a while when looking has often been in vain.
 //! - A context looks at the clock every few traps: traps far apart mean that it is let go.
+//! - A pair that is not held makes its traps further apart than it would if it were: each is two threads woken on idle processors. So
+//!   one whose traps would be dense but for that is held to see, less and less often when it was in vain.
 //! - From time to time it lets itself go for a few traps, so that the host's scheduler may find a better place; it
 //!   is held again wherever its tracer is then.
 //! - A guest that computes for long gives its tracer nothing to look at. A thread of the platform's own, which
@@ -29,6 +31,11 @@ const HELD_TRAPS: u32 = 32;
 const FREE_TRAPS: u32 = 4;
 /// Traps are dense when they are closer than this, on average.
 const DENSE: Duration = Duration::from_micros(60);
+/// What a trap costs at most beside that while a pair is not held.
+const FREE_TRAP: Duration = Duration::from_micros(250);
+/// How long a pair is not held after that was in vain: at first, and at most. It doubles each time.
+const NOT_HELD: Duration = Duration::from_millis(2);
+const MAX_NOT_HELD: Duration = Duration::from_millis(500);
 /// How long a pair is held before the host may find a better place.
 const HOLD: Duration = Duration::from_millis(100);
 /// How long a pair is held on one processor after it has been spread in vain: at first, and at most. It doubles each time.
@@ -66,6 +73,8 @@ pub(crate) struct Seat {
     late: u32,
     not_spread_before: Instant,
     not_spread: Duration,
+    not_held_before: Instant,
+    not_held: Duration,
     /// The guest's thread is on another processor.
     wide: bool,
 }
@@ -207,6 +216,8 @@ impl Seat {
             late: 0,
             not_spread_before: now,
             not_spread: NOT_SPREAD,
+            not_held_before: now,
+            not_held: NOT_HELD,
             wide: false,
         }
     }
@@ -261,6 +272,13 @@ impl Seat {
         self.looked_traps = self.traps;
         let held = Placement::is_held(&self.placement.state.lock(), &self.shared);
         let dense = passed < DENSE * traps;
+        if dense {
+            self.not_held = NOT_HELD;
+        } else if held {
+            self.not_held_before = now + self.not_held;
+            self.not_held = (self.not_held * 2).min(MAX_NOT_HELD);
+        }
+        let perhaps = dense || (passed < (DENSE + FREE_TRAP) * traps && now >= self.not_held_before);
         let late = std::mem::take(&mut self.late);
         let spread = self.shared.spread.load(Ordering::Relaxed);
         if spread && late > MAX_LATE {
@@ -278,7 +296,7 @@ impl Seat {
             self.placement.release(&self.shared);
             drop(state);
             self.next_look = self.traps.wrapping_add(FREE_TRAPS);
-        } else if !held && dense {
+        } else if !held && perhaps {
             self.hold(now);
         } else {
             self.next_look = self.traps.wrapping_add(if held { HELD_TRAPS } else { FREE_TRAPS });
