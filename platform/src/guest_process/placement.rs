@@ -5,7 +5,7 @@
 //! held on one processor while its guest makes calls densely, and let go when the guest computes or waits:
 //!
 //! - A pair is held where its tracer is, unless another pair has guest code running there and another processor has
-//!   none. Threads and processes inherit the processor they may use, so a child starts beside a parent that waits for it.
+//!   none; a new one, which may end soon, even then: to move a running thread takes as long as many traps. Threads and processes inherit the processor they may use, so a child starts beside a parent that waits for it.
 //! - Where a pair can have two processors and hand over by looking at memory (`spreads`), that is faster still, as long as both
 //!   really run. So a pair is spread over two processors while calls are dense and no more pairs are dense than there are
 //!   processors for; and held on one for a while when looking has often been in vain.
@@ -57,6 +57,15 @@ pub(crate) struct Spin {
     pub(crate) sentry: u32,
     /// The guest's.
     pub(crate) stub: u32,
+}
+
+/// Where a pair is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    /// On the processor that its tracer is on, even if another pair is there: many threads end before it would pay to move them.
+    Here,
+    /// On one where no other pair runs guest code, if there is one.
+    Best,
 }
 
 /// A context's part.
@@ -225,7 +234,7 @@ impl Seat {
     /// The context has another host thread.
     pub(crate) fn attach(&mut self, tracee: i32) {
         self.shared.tracee.store(tracee, Ordering::Relaxed);
-        self.hold(Instant::now());
+        self.hold(Instant::now(), Where::Here);
     }
 
     /// To be called before guest code runs.
@@ -289,7 +298,7 @@ impl Seat {
         }
         // Also when another pair has taken the processor away.
         if held && dense && self.wide && (late > MAX_LATE || !spread) {
-            self.hold(now);
+            self.hold(now, Where::Best);
         } else if held && (!dense || now - self.held_since > HOLD) {
             let mut state = self.placement.state.lock();
             state.held.retain(|held| !std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared)));
@@ -297,13 +306,13 @@ impl Seat {
             drop(state);
             self.next_look = self.traps.wrapping_add(FREE_TRAPS);
         } else if !held && perhaps {
-            self.hold(now);
+            self.hold(now, Where::Best);
         } else {
             self.next_look = self.traps.wrapping_add(if held { HELD_TRAPS } else { FREE_TRAPS });
         }
     }
 
-    fn hold(&mut self, now: Instant) {
+    fn hold(&mut self, now: Instant, wanted: Where) {
         let placement = &self.placement;
         if placement.cpus < 2 {
             return;
@@ -316,7 +325,8 @@ impl Seat {
             })
         };
         let mut cpu = current_cpu();
-        if crowded(cpu) {
+        let is_crowded = crowded(cpu);
+        if is_crowded && wanted == Where::Best {
             cpu = placement.all.iter().find(|&other| !crowded(other)).unwrap_or(cpu);
         }
         let others =
@@ -330,7 +340,12 @@ impl Seat {
             }
         }
         let second = placement.all.iter().find(|&other| other != cpu && !crowded(other));
-        let second = second.filter(|_| placement.spreads && room >= 2 && now >= self.not_spread_before);
+        let second = second.filter(|_| {
+            placement.spreads
+                && (wanted == Where::Best || !is_crowded)
+                && room >= 2
+                && now >= self.not_spread_before
+        });
         self.wide = second.is_some();
         self.shared.spread.store(self.wide, Ordering::Relaxed);
         let one = CpuSet::single(cpu);
