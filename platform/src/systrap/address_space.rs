@@ -1,7 +1,7 @@
 //! An address space: one host process, which comes to it when first needed.
 //!
 //! What shall change is done by the process's servant, at once and for all threads, whether they run guest code or not.
-//! A space that has no process yet (an exec's loader fills it) keeps its changes until it gets one.
+//! A space that no thread has been in yet (an exec's loader fills it, a fork gives it pages of its own) keeps its changes until one comes.
 //!
 //! Lock level: `PlatformSpace`, held while the servant works.
 
@@ -80,6 +80,8 @@ struct Shown {
 #[derive(Default)]
 struct State {
     process: Option<Process>,
+    /// No thread has been here yet: what shall change can wait for the first, as nobody sees it before.
+    fresh: bool,
     /// The process died, or could not be brought into the state that it should have.
     dead: bool,
     /// Changes to be made.
@@ -90,6 +92,13 @@ struct State {
     mapped: Ranges,
     /// What can be rewritten of that.
     shown: Vec<Shown>,
+}
+
+impl State {
+    /// Whether changes are kept until a thread comes.
+    fn waits(&self) -> bool {
+        self.process.is_none() || self.fresh
+    }
 }
 
 fn invalid(what: &'static str) -> PlatformError {
@@ -166,6 +175,7 @@ impl SystrapSpace {
             state.process = Some(process);
         }
         self.serve(&mut state)?;
+        state.fresh = false;
         let process = state.process.as_mut().ok_or(PlatformError::Gone)?;
         let thread = process.take_thread(&self.shared);
         let entered = thread.map(|thread| (process.pid(), thread));
@@ -363,7 +373,7 @@ impl SystrapSpace {
     fn show_file(&self, state: &mut State, shown: &Shown) -> Result<(), PlatformError> {
         let part = shown.range.clone();
         let change = Change::Map(Source::File(Arc::clone(&shown.file), shown.key.offset()), shown.prot);
-        if state.process.is_none() {
+        if state.waits() {
             state.pending.add(part, change);
             return Ok(());
         }
@@ -458,7 +468,7 @@ impl SystrapSpace {
         }
         self.restore(&mut state, &range, &change)?;
         let shown = self.rewritten(&range, &mut change);
-        if state.process.is_some() {
+        if !state.waits() {
             let mut operations = Vec::new();
             self.operations(&state.mapped, &range, &change, &mut operations);
             let changed = self.order(&mut state, &operations);
@@ -473,7 +483,7 @@ impl SystrapSpace {
             Change::Protect(_) => {}
         }
         state.shown.extend(shown);
-        if state.process.is_none() {
+        if state.waits() {
             state.pending.add(range, change);
         }
         Ok(())
@@ -507,6 +517,7 @@ impl AddressSpace for SystrapSpace {
         };
         let state = State {
             process,
+            fresh: true,
             dead: false,
             pending: state.pending.clone(),
             title: state.title.clone(),
