@@ -205,11 +205,11 @@ extern "C" fn look(_: c_int, _: *mut libc::siginfo_t, context: *mut libc::uconte
     let address = |symbol: *const u8| symbol as u64;
     let program = address(&raw const __executable_start)..address(&raw const etext);
     let whole = site_loop as *const () as u64..address(&raw const site_loop_end);
-    let right = if rip == address(&raw const site_loop_call) {
+    let calls = [&raw const site_loop_call, &raw const site_by_rax_call].map(address);
+    let backs = [&raw const site_loop_back, &raw const site_by_rax_back].map(address);
+    let right = if calls.contains(&rip) {
         rax == 95
-    } else if rip == address(&raw const site_by_rax_call) {
-        rax == 95
-    } else if rip == address(&raw const site_loop_back) || rip == address(&raw const site_by_rax_back) {
+    } else if backs.contains(&rip) {
         rax == 0x12
     } else if rip > address(&raw const site_loop_number) && rip < address(&raw const site_loop_back) {
         false
