@@ -134,6 +134,7 @@ impl Ready {
     /// Serves until the Sentry closes the first channel.
     pub fn run(self) -> Result<(), GoferError> {
         let Ready { server, first, others } = self;
+        host::memory::forget_code();
         let end = connection::serve(&server, &first);
         // So that the Sentry sees the end on every channel, and the threads go.
         drop(server.take_channels());

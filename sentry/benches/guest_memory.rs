@@ -72,13 +72,13 @@ fn main() {
             let at = map(&mm, 16, RW);
             mm.munmap(UserAddr(at), 16 * PAGE).expect("munmap");
         });
-        time("  fork and drop", 2_000, |_| drop(mm.fork().expect("fork")));
+        time("  fork and drop", 2_000, |_| drop(mm.fork(sentry::mm::Threads::One).expect("fork")));
         time("  fork, one copy on write, drop", 2_000, |_| {
-            let child = mm.fork().expect("fork");
+            let child = mm.fork(sentry::mm::Threads::One).expect("fork");
             child.handle_fault(at, Access::Write, 11, 2).expect("fault");
         });
         time("  ownership taken back after a fork", 2_000, |_| {
-            drop(mm.fork().expect("fork"));
+            drop(mm.fork(sentry::mm::Threads::One).expect("fork"));
             mm.handle_fault(at, Access::Write, 11, 2).expect("fault");
         });
     }

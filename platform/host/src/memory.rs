@@ -1,4 +1,4 @@
-//! Shared mappings of files, as address ranges without Rust references.
+//! Shared mappings of files, as address ranges without Rust references; this program's own code.
 
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd};
@@ -72,4 +72,21 @@ impl Drop for SharedMapping {
         // SAFETY: the mapping is ours; borrowers of its addresses (`Pieces`) can't outlive it.
         unsafe { libc::munmap(self.at.as_ptr().cast(), self.len) };
     }
+}
+
+/// Forgets which of this program's code it has used so far: pages of the file that are needed again come back by cheap faults. For
+/// processes that are about to do the same few things for a long time, after a start that took much code.
+pub fn forget_code() {
+    unsafe extern "C" {
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    const PAGE: usize = 4096;
+    let start = &raw const __executable_start as usize / PAGE * PAGE;
+    // The last page is shared with what comes next.
+    let end = &raw const etext as usize / PAGE * PAGE;
+    let at = std::ptr::with_exposed_provenance_mut(start);
+    // An error means that everything stays.
+    // SAFETY: what lies between is only read and executed, and is as the file has it: nothing is lost.
+    unsafe { libc::madvise(at, end.saturating_sub(start), libc::MADV_DONTNEED) };
 }

@@ -5,11 +5,13 @@
 //! held on one processor while its guest makes calls densely, and let go when the guest computes or waits:
 //!
 //! - A pair is held where its tracer is, unless another pair has guest code running there and another processor has
-//!   none. Threads and processes inherit the processor they may use, so a child starts beside a parent that waits for it.
+//!   none; a new one, which may end soon, even then: to move a running thread takes as long as many traps. Threads and processes inherit the processor they may use, so a child starts beside a parent that waits for it.
 //! - Where a pair can have two processors and hand over by looking at memory (`spreads`), that is faster still, as long as both
 //!   really run. So a pair is spread over two processors while calls are dense and no more pairs are dense than there are
 //!   processors for; and held on one for a while when looking has often been in vain.
 //! - A context looks at the clock every few traps: traps far apart mean that it is let go.
+//! - A pair that is not held makes its traps further apart than it would if it were: each is two threads woken on idle processors. So
+//!   one whose traps would be dense but for that is held to see, less and less often when it was in vain.
 //! - From time to time it lets itself go for a few traps, so that the host's scheduler may find a better place; it
 //!   is held again wherever its tracer is then.
 //! - A guest that computes for long gives its tracer nothing to look at. A thread of the platform's own, which
@@ -29,6 +31,11 @@ const HELD_TRAPS: u32 = 32;
 const FREE_TRAPS: u32 = 4;
 /// Traps are dense when they are closer than this, on average.
 const DENSE: Duration = Duration::from_micros(60);
+/// What a trap costs at most beside that while a pair is not held.
+const FREE_TRAP: Duration = Duration::from_micros(250);
+/// How long a pair is not held after that was in vain: at first, and at most. It doubles each time.
+const NOT_HELD: Duration = Duration::from_millis(2);
+const MAX_NOT_HELD: Duration = Duration::from_millis(500);
 /// How long a pair is held before the host may find a better place.
 const HOLD: Duration = Duration::from_millis(100);
 /// How long a pair is held on one processor after it has been spread in vain: at first, and at most. It doubles each time.
@@ -52,6 +59,15 @@ pub(crate) struct Spin {
     pub(crate) stub: u32,
 }
 
+/// Where a pair is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    /// On the processor that its tracer is on, even if another pair is there: many threads end before it would pay to move them.
+    Here,
+    /// On one where no other pair runs guest code, if there is one.
+    Best,
+}
+
 /// A context's part.
 pub(crate) struct Seat {
     placement: Arc<Placement>,
@@ -66,6 +82,8 @@ pub(crate) struct Seat {
     late: u32,
     not_spread_before: Instant,
     not_spread: Duration,
+    not_held_before: Instant,
+    not_held: Duration,
     /// The guest's thread is on another processor.
     wide: bool,
 }
@@ -207,6 +225,8 @@ impl Seat {
             late: 0,
             not_spread_before: now,
             not_spread: NOT_SPREAD,
+            not_held_before: now,
+            not_held: NOT_HELD,
             wide: false,
         }
     }
@@ -214,7 +234,7 @@ impl Seat {
     /// The context has another host thread.
     pub(crate) fn attach(&mut self, tracee: i32) {
         self.shared.tracee.store(tracee, Ordering::Relaxed);
-        self.hold(Instant::now());
+        self.hold(Instant::now(), Where::Here);
     }
 
     /// To be called before guest code runs.
@@ -261,6 +281,13 @@ impl Seat {
         self.looked_traps = self.traps;
         let held = Placement::is_held(&self.placement.state.lock(), &self.shared);
         let dense = passed < DENSE * traps;
+        if dense {
+            self.not_held = NOT_HELD;
+        } else if held {
+            self.not_held_before = now + self.not_held;
+            self.not_held = (self.not_held * 2).min(MAX_NOT_HELD);
+        }
+        let perhaps = dense || (passed < (DENSE + FREE_TRAP) * traps && now >= self.not_held_before);
         let late = std::mem::take(&mut self.late);
         let spread = self.shared.spread.load(Ordering::Relaxed);
         if spread && late > MAX_LATE {
@@ -271,21 +298,21 @@ impl Seat {
         }
         // Also when another pair has taken the processor away.
         if held && dense && self.wide && (late > MAX_LATE || !spread) {
-            self.hold(now);
+            self.hold(now, Where::Best);
         } else if held && (!dense || now - self.held_since > HOLD) {
             let mut state = self.placement.state.lock();
             state.held.retain(|held| !std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared)));
             self.placement.release(&self.shared);
             drop(state);
             self.next_look = self.traps.wrapping_add(FREE_TRAPS);
-        } else if !held && dense {
-            self.hold(now);
+        } else if !held && perhaps {
+            self.hold(now, Where::Best);
         } else {
             self.next_look = self.traps.wrapping_add(if held { HELD_TRAPS } else { FREE_TRAPS });
         }
     }
 
-    fn hold(&mut self, now: Instant) {
+    fn hold(&mut self, now: Instant, wanted: Where) {
         let placement = &self.placement;
         if placement.cpus < 2 {
             return;
@@ -298,7 +325,8 @@ impl Seat {
             })
         };
         let mut cpu = current_cpu();
-        if crowded(cpu) {
+        let is_crowded = crowded(cpu);
+        if is_crowded && wanted == Where::Best {
             cpu = placement.all.iter().find(|&other| !crowded(other)).unwrap_or(cpu);
         }
         let others =
@@ -312,7 +340,12 @@ impl Seat {
             }
         }
         let second = placement.all.iter().find(|&other| other != cpu && !crowded(other));
-        let second = second.filter(|_| placement.spreads && room >= 2 && now >= self.not_spread_before);
+        let second = second.filter(|_| {
+            placement.spreads
+                && (wanted == Where::Best || !is_crowded)
+                && room >= 2
+                && now >= self.not_spread_before
+        });
         self.wide = second.is_some();
         self.shared.spread.store(self.wide, Ordering::Relaxed);
         let one = CpuSet::single(cpu);

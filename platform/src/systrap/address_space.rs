@@ -1,7 +1,7 @@
 //! An address space: one host process, which comes to it when first needed.
 //!
 //! What shall change is done by the process's servant, at once and for all threads, whether they run guest code or not.
-//! A space that has no process yet (an exec's loader fills it) keeps its changes until it gets one.
+//! A space that no thread has been in yet (an exec's loader fills it, a fork gives it pages of its own) keeps its changes until one comes.
 //!
 //! Lock level: `PlatformSpace`, held while the servant works.
 
@@ -21,7 +21,7 @@ use super::pool::{Process, Shared, Thread};
 use super::servant::{MAX_OPERATIONS, Operation};
 use super::text::{Call, Key, Text};
 use crate::HostFile;
-use crate::api::{AddressSpace, Backing, PAGE_SIZE, PlatformError, Prot, Title};
+use crate::api::{AddressSpace, Backing, PAGE_SIZE, PlatformError, Prot, Registers, Title};
 use crate::guest_process::pending::{Change, Pending, Source};
 use crate::guest_process::ranges::Ranges;
 use crate::guest_process::{MAP_FLAGS, user_range};
@@ -50,6 +50,8 @@ pub(super) struct SystrapSpace {
     contexts: Mutex<Vec<Weak<Remote>>, Leaf>,
     /// Rewritten code is, or was, shown: threads want GS for the gate.
     gated: AtomicBool,
+    /// No thread may begin to run guest code: rewritten code is being taken away.
+    closed: AtomicBool,
     /// Rewritten code that threads may be in.
     copies: Mutex<Copies, Leaf>,
 }
@@ -78,6 +80,8 @@ struct Shown {
 #[derive(Default)]
 struct State {
     process: Option<Process>,
+    /// No thread has been here yet: what shall change can wait for the first, as nobody sees it before.
+    fresh: bool,
     /// The process died, or could not be brought into the state that it should have.
     dead: bool,
     /// Changes to be made.
@@ -88,6 +92,13 @@ struct State {
     mapped: Ranges,
     /// What can be rewritten of that.
     shown: Vec<Shown>,
+}
+
+impl State {
+    /// Whether changes are kept until a thread comes.
+    fn waits(&self) -> bool {
+        self.process.is_none() || self.fresh
+    }
 }
 
 fn invalid(what: &'static str) -> PlatformError {
@@ -108,6 +119,7 @@ impl SystrapSpace {
             contexts: Mutex::new(Vec::new()),
             state: Mutex::new(state),
             gated: AtomicBool::new(!copies.is_empty()),
+            closed: AtomicBool::new(false),
             copies: Mutex::new(copies),
         })
     }
@@ -132,6 +144,18 @@ impl SystrapSpace {
         self.gated.load(Ordering::Relaxed)
     }
 
+    /// Whether no thread may begin to run guest code. To be asked when it counts as running: either this is seen, or that is.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Waits until threads may run again.
+    #[cold]
+    pub(super) fn wait_until_open(&self) {
+        // Who has closed it holds the lock until then.
+        drop(self.state.lock());
+    }
+
     /// The space behind the trait.
     pub(super) fn of(space: &Arc<dyn AddressSpace>) -> Result<Arc<SystrapSpace>, PlatformError> {
         let own = space.as_any().downcast_ref::<SystrapSpace>();
@@ -151,6 +175,7 @@ impl SystrapSpace {
             state.process = Some(process);
         }
         self.serve(&mut state)?;
+        state.fresh = false;
         let process = state.process.as_mut().ok_or(PlatformError::Gone)?;
         let thread = process.take_thread(&self.shared);
         let entered = thread.map(|thread| (process.pid(), thread));
@@ -325,31 +350,30 @@ impl SystrapSpace {
         if touches.is_empty() {
             return Ok(());
         }
-        for shown in &touches {
-            let Some(text) = &shown.text else { continue };
+        let goes = |shown: &&Shown| {
             let covers = range.start <= shown.range.start && shown.range.end <= range.end;
-            if covers && matches!(change, Change::Unmap) {
-                continue;
-            }
-            // First the calls, then, when nobody is there any more, what they went to.
-            let border = shown.range.start + text.extra_page();
-            self.show_file(state, shown, shown.range.start..border)?;
-            self.expel(state)?;
-            self.show_file(state, shown, border..shown.range.end)?;
+            shown.text.is_some() && !(covers && matches!(change, Change::Unmap))
+        };
+        let goes: Vec<&Shown> = touches.iter().filter(goes).collect();
+        if !goes.is_empty() {
+            // Nobody may be on the way from a call to the gate meanwhile: who is stopped there is said to be at the call.
+            self.closed.store(true, Ordering::SeqCst);
+            let shown = self
+                .expel(state)
+                .and_then(|()| goes.iter().try_for_each(|shown| self.show_file(state, shown)));
+            self.closed.store(false, Ordering::SeqCst);
+            shown?;
         }
         state.shown.retain(|shown| !touched(shown));
         self.end_copies(range);
         Ok(())
     }
 
-    /// Shows the file itself in a part of where it is mapped.
-    fn show_file(&self, state: &mut State, shown: &Shown, part: Range<u64>) -> Result<(), PlatformError> {
-        if part.is_empty() {
-            return Ok(());
-        }
-        let offset = shown.key.offset() + (part.start - shown.range.start);
-        let change = Change::Map(Source::File(Arc::clone(&shown.file), offset), shown.prot);
-        if state.process.is_none() {
+    /// Shows the file itself where it is mapped.
+    fn show_file(&self, state: &mut State, shown: &Shown) -> Result<(), PlatformError> {
+        let part = shown.range.clone();
+        let change = Change::Map(Source::File(Arc::clone(&shown.file), shown.key.offset()), shown.prot);
+        if state.waits() {
             state.pending.add(part, change);
             return Ok(());
         }
@@ -358,7 +382,7 @@ impl SystrapSpace {
         self.order(state, &operations)
     }
 
-    /// Makes sure that every thread has been stopped since: none is on its way from a call to the gate.
+    /// Makes sure that every thread has been stopped since: in a closed space none runs guest code then.
     fn expel(&self, state: &mut State) -> Result<(), PlatformError> {
         let began = Instant::now();
         for remote in self.running_here() {
@@ -407,7 +431,7 @@ impl SystrapSpace {
         self.operations(&state.mapped, &before.range, &change, &mut operations);
         if self.order(&mut state, &operations).is_err() {
             // It may be gone: then it is the file again, or nothing is.
-            if self.show_file(&mut state, &before, before.range.clone()).is_err() {
+            if self.show_file(&mut state, &before).is_err() {
                 self.fail_locked(&mut state);
             }
             state.shown.retain(|shown| shown.range != before.range);
@@ -417,13 +441,14 @@ impl SystrapSpace {
 
     /// The rewritten call that a thread is on its way from, if it is at such a place. To be asked before the thread counts as
     /// stopped: who takes the code away waits for that, under the lock of the space.
-    pub(super) fn call_at(&self, rip: u64, rcx: u64) -> Option<Call> {
+    pub(super) fn call_at(&self, regs: &Registers) -> Option<Call> {
+        let rip = regs.rip;
         if !self.is_gated() {
             return None;
         }
         let copies = self.copies.lock();
         let (range, text) = copies.iter().find(|(range, _)| range.contains(&rip))?;
-        text.call(range.start, rip - range.start, rcx)
+        text.call(range.start, rip - range.start, regs)
     }
 
     fn change(&self, addr: u64, len: u64, mut change: Change) -> Result<(), PlatformError> {
@@ -443,7 +468,7 @@ impl SystrapSpace {
         }
         self.restore(&mut state, &range, &change)?;
         let shown = self.rewritten(&range, &mut change);
-        if state.process.is_some() {
+        if !state.waits() {
             let mut operations = Vec::new();
             self.operations(&state.mapped, &range, &change, &mut operations);
             let changed = self.order(&mut state, &operations);
@@ -458,7 +483,7 @@ impl SystrapSpace {
             Change::Protect(_) => {}
         }
         state.shown.extend(shown);
-        if state.process.is_none() {
+        if state.waits() {
             state.pending.add(range, change);
         }
         Ok(())
@@ -492,6 +517,7 @@ impl AddressSpace for SystrapSpace {
         };
         let state = State {
             process,
+            fresh: true,
             dead: false,
             pending: state.pending.clone(),
             title: state.title.clone(),

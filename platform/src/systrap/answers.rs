@@ -21,8 +21,10 @@ use crate::api::Answer;
 /// One of so many calls that are signals and could be answered is handed over all the same.
 pub(super) const SELDOM: u32 = 256;
 
-/// What no call number is equal to: numbers are compared with 64 bits.
-const NO_CALL: u32 = u32::MAX;
+/// What no call number that is looked for in a slot is equal to: it belongs into another.
+fn no_call(slot: usize) -> u32 {
+    !(slot as u32)
+}
 
 /// A context's answers, and where they are shown.
 #[derive(Default)]
@@ -51,7 +53,7 @@ impl State {
                     shm.store(at + 4, answer.value);
                     shm.store(at, answer.number);
                 }
-                None => shm.store(at, NO_CALL),
+                None => shm.store(at, no_call(place)),
             }
         }
     }
@@ -62,7 +64,7 @@ impl Answers {
     pub(super) fn give(&self, answers: &[Answer]) {
         let mut state = self.0.lock();
         state.given.clear();
-        state.given.extend(answers.iter().filter(|answer| answer.number != NO_CALL));
+        state.given.extend(answers);
         state.write();
     }
 

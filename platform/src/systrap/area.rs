@@ -222,18 +222,20 @@ impl Area {
             && is_user_address(regs.rip)
     }
 
-    /// Makes a thread that waits in the gate wait in the handler, with a frame that shows its vector registers.
+    /// Makes a thread that waits in the gate wait in the handler, with a frame that shows its vector registers. It is there within
+    /// microseconds, so it is looked for as `spin` says, as for any other hand-over, before the calling thread sleeps.
     pub(super) fn want_frame(
         &mut self,
         layout: Layout,
+        spin: u32,
         look: impl FnMut() -> Result<(), PlatformError>,
     ) -> Result<(), PlatformError> {
         self.turn = TO_FRAME;
         self.pass(TO_FRAME);
-        self.wait(0, look)?;
+        self.wait(spin, look)?;
         let mut regs = Registers::default();
         let stopped = self.fetch(layout, &mut regs)?;
-        let there = stopped.signal == libc::SIGILL && regs.rip == stub::stop(layout) && !self.in_gate;
+        let there = stopped.signal == libc::SIGSEGV && regs.rip == stub::stop(layout) && !self.in_gate;
         if there { Ok(()) } else { Err(tampered()) }
     }
 

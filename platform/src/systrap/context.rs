@@ -55,6 +55,11 @@ impl Remote {
         false
     }
 
+    /// It shall not run yet, after [`begin`](Self::begin). An interrupt stays.
+    fn hold_back(&self) {
+        self.state.fetch_and(!RUNNING, Ordering::SeqCst);
+    }
+
     /// After guest code has stopped; whether an interrupt is waiting.
     fn end(&self) -> bool {
         self.stops.fetch_add(1, Ordering::SeqCst);
@@ -193,7 +198,7 @@ impl SystrapContext {
         self.counts = Counts::default();
         if thread.area.in_gate() {
             let mut watch = Watch::new(pid, thread.tid, &self.remote, &space);
-            let done = thread.area.want_frame(self.shared.layout, || watch.look());
+            let done = thread.area.want_frame(self.shared.layout, 0, || watch.look());
             if let Err(error) = done {
                 let lost = space.fail();
                 space.leave(thread, &self.remote);
@@ -226,10 +231,18 @@ impl SystrapContext {
             // Before it counts as running: what is sent to it from then on finds it where signals wait.
             if thread.area.in_gate() && (self.fpu == Fpu::Buffer || !thread.area.leaves_by_gate(regs)) {
                 let mut watch = Watch::new(*pid, thread.tid, &self.remote, space);
-                thread.area.want_frame(layout, || watch.look()).map_err(|error| lost(space, error))?;
+                thread
+                    .area
+                    .want_frame(layout, self.seat.spin().sentry, || watch.look())
+                    .map_err(|error| lost(space, error))?;
             }
             if !self.remote.begin() {
                 return Ok(Trap::Interrupted);
+            }
+            if space.is_closed() {
+                self.remote.hold_back();
+                space.wait_until_open();
+                continue;
             }
             self.seat.enter();
             let spin = self.seat.spin();
@@ -316,16 +329,22 @@ fn lost(space: &SystrapSpace, error: PlatformError) -> PlatformError {
 fn on_the_way(place: Place, area: &super::area::Area, regs: &mut Registers) -> Result<Call, PlatformError> {
     let (told, start, bases) = (regs.rax as u32, regs.r11, (regs.fs_base, regs.gs_base));
     match place {
-        Place::Entered => return Ok(Call::of(regs.rcx as u32, start)),
+        Place::Entered => return Ok(Call::of(regs.rcx as u32, start, regs.rax)),
+        Place::ByRax => return Ok(Call::by_rax(regs.rax, start)),
+        Place::ByRaxSwitched => {
+            regs.rsp = area.stored_rsp()?;
+            return Ok(Call::by_rax(regs.rax, start));
+        }
         Place::Taken => {}
         Place::Switched => regs.rsp = area.stored_rsp()?,
         Place::Stored | Place::Saved | Place::Over => area.stored(regs)?,
     }
     (regs.fs_base, regs.gs_base) = bases;
     if place == Place::Saved {
-        return Ok(Call { number: regs.rax, back: regs.rip });
+        // Whether the instruction is still there is not known: it may be a jump that leads here again.
+        return Ok(Call::by_rax(regs.rax, regs.rip));
     }
-    Ok(Call::of(told, start))
+    Ok(Call::of(told, start, regs.rax))
 }
 
 /// The same for a thread on its way to the gate. Its instructions touch no memory but themselves.
@@ -336,12 +355,13 @@ fn call_on_the_way(space: &SystrapSpace, stopped: &Stopped, regs: &Registers) ->
         libc::SIGSEGV | libc::SIGBUS => stopped.code <= 0 || stopped.address == regs.rip,
         _ => stopped.code <= 0,
     };
-    if possible { space.call_at(regs.rip, regs.rcx) } else { None }
+    if possible { space.call_at(regs) } else { None }
 }
 
 /// What it means that a thread was stopped right before `call`: when the CPU could not go on there, the call is made.
 fn before_call(stopped: &Stopped, call: Call, regs: &mut Registers) -> Option<Trap> {
-    if stopped.code > 0 && stopped.signal != libc::SIGTRAP {
+    // One who goes step by step would never get beyond a `syscall` that is a jump.
+    if stopped.code > 0 && (stopped.signal != libc::SIGTRAP || !call.stays) {
         *regs = Registers {
             rip: call.back,
             rcx: call.back,
@@ -468,7 +488,8 @@ impl Context for SystrapContext {
             if attachment.thread.area.in_gate() {
                 let mut watch =
                     Watch::new(attachment.pid, attachment.thread.tid, &self.remote, &attachment.space);
-                let done = attachment.thread.area.want_frame(self.shared.layout, || watch.look());
+                let spin = self.seat.spin().sentry;
+                let done = attachment.thread.area.want_frame(self.shared.layout, spin, || watch.look());
                 done.map_err(|error| lost(&attachment.space, error))?;
             }
             attachment.thread.area.read_extended(self.shared.layout, &mut self.buffer)?;

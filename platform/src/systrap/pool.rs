@@ -272,7 +272,7 @@ impl Shared {
         let shows_titles = master.obey(&operations)?.is_ok();
         let placement = Placement::new(true);
         let pool = Mutex::new(Pool { master, next: None, zombies: VecDeque::new() });
-        let texts = rewrites.then(|| Texts::new(&memory, stub::gate(layout)));
+        let texts = rewrites.then(|| Texts::new(&memory, stub::gates(layout)));
         Ok(Shared { memory, layout, extended, shm, sentry, placement, shows_titles, texts, pool })
     }
 

@@ -20,6 +20,7 @@ use super::layout::{
     ORDERS,
 };
 use super::servant::order;
+use super::text::Gates;
 use crate::api::PAGE_SIZE;
 use crate::guest_process::TASK_SIZE;
 
@@ -32,6 +33,7 @@ const _: () = assert!(FILE < i32::MAX as u64 && MAX_ORDERS * ORDER == ORDERS && 
 // `gate`: rcx = number and place of the call, r11 = what the place counts from. Takes the place of a `syscall` instruction: it may
 //   change rcx and r11, and nothing else. Until the registers are stored it uses rax (which the number goes to), rcx, r11 and no
 //   instruction that changes flags. What a signal means there: `Place`.
+// `gate_by_rax`: the same for rax = number of the call, r11 = where it returns to. rcx and r11 may change, rax stays.
 // `wait`: rbx = the area. Waits for the thread's turn.
 global_asm!(
     ".pushsection .rodata.runsc_systrap_stub,\"a\",@progbits",
@@ -228,7 +230,43 @@ global_asm!(
     "    xor eax, eax",
     "    xchg dword ptr [rbx + {turn}], eax",
     "    jmp runsc_systrap_over",
-    // The gate.
+    // The gate for calls with their number in rax.
+    ".balign 64",
+    ".hidden runsc_systrap_gate_by_rax",
+    ".globl runsc_systrap_gate_by_rax",
+    "runsc_systrap_gate_by_rax:",
+    "    mov rcx, qword ptr gs:[{mark}]",
+    "    lea rcx, [rcx + {unmark}]",
+    "    jrcxz 82f",
+    "    hlt",
+    "82: mov qword ptr gs:[{g_rsp}], rsp",
+    "    rdgsbase rcx",
+    "    lea rsp, [rcx + {g_flags} + 8]",
+    ".hidden runsc_systrap_gate_by_rax_switched",
+    ".globl runsc_systrap_gate_by_rax_switched",
+    "runsc_systrap_gate_by_rax_switched:",
+    "    pushfq",
+    "    mov [rcx + {g_r8}], r8",
+    "    mov [rcx + {g_r8} + 8], r9",
+    "    mov [rcx + {g_r8} + 16], r10",
+    "    mov [rcx + {g_r12}], r12",
+    "    mov [rcx + {g_r12} + 8], r13",
+    "    mov [rcx + {g_r12} + 16], r14",
+    "    mov [rcx + {g_r12} + 24], r15",
+    "    mov [rcx + {g_rdi}], rdi",
+    "    mov [rcx + {g_rdi} + 8], rsi",
+    "    mov [rcx + {g_rdi} + 16], rbp",
+    "    mov [rcx + {g_rdi} + 24], rbx",
+    "    mov [rcx + {g_rdi} + 32], rdx",
+    "    mov [rcx + {g_rip}], r11",
+    "    mov [rcx + {g_rax}], rax",
+    ".hidden runsc_systrap_gate_by_rax_saved",
+    ".globl runsc_systrap_gate_by_rax_saved",
+    "runsc_systrap_gate_by_rax_saved:",
+    "    mov rbx, rcx",
+    "    mov rdx, rax",
+    "    jmp runsc_systrap_gate_saved",
+    // The gate for calls that are told.
     ".balign 64",
     ".hidden runsc_systrap_gate",
     ".globl runsc_systrap_gate",
@@ -237,8 +275,8 @@ global_asm!(
     "    mov rcx, qword ptr gs:[{mark}]",
     "    lea rcx, [rcx + {unmark}]",
     "    jrcxz 80f",
-    // The guest has something else in GS.
-    "    ud2",
+    // The guest has something else in GS. (Not `ud2`: many hypervisors intercept that, which takes ten times as long.)
+    "    hlt",
     "80: mov qword ptr gs:[{g_rsp}], rsp",
     "    rdgsbase rcx",
     "    lea rsp, [rcx + {g_flags} + 8]",
@@ -279,7 +317,8 @@ global_asm!(
     "    add rcx, r8",
     "    mov eax, edx",
     "    and eax, {max_known} - 1",
-    "    cmp edx, dword ptr [rcx + rax * 8]",
+    "    mov r8d, dword ptr [rcx + rax * 8]",
+    "    cmp rdx, r8",
     "    jne 81f",
     "    mov eax, dword ptr [rcx + rax * 8 + 4]",
     "    mov rcx, rbx",
@@ -384,7 +423,7 @@ global_asm!(
     ".hidden runsc_systrap_stop",
     ".globl runsc_systrap_stop",
     "runsc_systrap_stop:",
-    "    ud2",
+    "    hlt",
     "70: xor edi, edi",
     "    mov eax, {exit}",
     "    syscall",
@@ -466,6 +505,9 @@ unsafe extern "C" {
     static runsc_systrap_begin: u8;
     static runsc_systrap_handler: u8;
     static runsc_systrap_restorer: u8;
+    static runsc_systrap_gate_by_rax: u8;
+    static runsc_systrap_gate_by_rax_switched: u8;
+    static runsc_systrap_gate_by_rax_saved: u8;
     static runsc_systrap_gate: u8;
     static runsc_systrap_gate_switched: u8;
     static runsc_systrap_gate_stored: u8;
@@ -491,8 +533,11 @@ pub(super) fn restorer(layout: Layout) -> u64 {
 }
 
 /// Where rewritten calls go.
-pub(super) fn gate(layout: Layout) -> u64 {
-    address(layout, &raw const runsc_systrap_gate)
+pub(super) fn gates(layout: Layout) -> Gates {
+    Gates {
+        told: address(layout, &raw const runsc_systrap_gate),
+        by_rax: address(layout, &raw const runsc_systrap_gate_by_rax),
+    }
 }
 
 /// Where a thread stops that is to have a signal frame.
@@ -503,6 +548,10 @@ pub(super) fn stop(layout: Layout) -> u64 {
 /// How far a thread has come on its way through the gate, and so where its guest's registers are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Place {
+    /// All in registers; the number in rax, where it returns to in r11.
+    ByRax,
+    /// The same, but rsp is in the area.
+    ByRaxSwitched,
     /// All in registers; the call in rcx.
     Entered,
     /// All in registers; the call in rax.
@@ -519,12 +568,15 @@ pub(super) enum Place {
 
 /// Which place of the gate an address is.
 pub(super) fn place(layout: Layout, rip: u64) -> Option<Place> {
-    let gate = gate(layout);
+    let Gates { told: gate, by_rax } = gates(layout);
     let end = address(layout, &raw const runsc_systrap_over_end);
-    if rip < gate || rip >= end {
+    if rip < by_rax || rip >= end {
         return None;
     }
     Some(match rip {
+        _ if rip < address(layout, &raw const runsc_systrap_gate_by_rax_switched) => Place::ByRax,
+        _ if rip < address(layout, &raw const runsc_systrap_gate_by_rax_saved) => Place::ByRaxSwitched,
+        _ if rip < gate => Place::Saved,
         _ if rip == gate => Place::Entered,
         _ if rip < address(layout, &raw const runsc_systrap_gate_switched) => Place::Taken,
         _ if rip < address(layout, &raw const runsc_systrap_gate_stored) => Place::Switched,

@@ -5,17 +5,21 @@
 //! stub's gate. The `syscall` itself stays: who jumps there makes the call as ever, and a thread that is stopped anywhere
 //! on the way can be said to be right before it.
 //!
+//! Others have their number in a register (syscall(3), read(2), futex waits of the C library; Go): there the `syscall` itself becomes a short
+//! jump to padding behind the end of a function nearby, and that has a jump to where the others go as well. Two bytes
+//! take the place of two, so nobody returns into the middle; and the padding is run by nobody else.
+//!
 //! A copy is made once per sandbox, of files that nobody can write, when one of their calls has been seen often; address spaces that map the
 //! same part of the file later get it at once. What the kernel reads of a process is the file's own; only a guest that reads its
 //! own code sees the jumps. A program is never changed under the feet of a guest: a copy is complete before it is shown.
 
 use std::sync::Arc;
 
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, OpKind, Register};
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use sync::Mutex;
 use sync::levels::Leaf;
 
-use crate::api::PAGE_SIZE;
+use crate::api::{PAGE_SIZE, Registers};
 use crate::{Frames, HostFile, MemoryFile};
 
 /// A call is told to the gate in 32 bits: its number, and below that where it returns to, counted from the start of the mapping.
@@ -31,6 +35,8 @@ const MAX_LOOKED_AT: usize = 1024;
 
 /// Call numbers that are rewritten are smaller. (Those of x32 are not.)
 const MAX_NUMBER: u32 = 1 << (32 - PLACE_BITS);
+/// What stands for the number of a call that has it in rax.
+const IN_RAX: u32 = 0;
 /// Signal handlers return by it: unwinders know its bytes, and all registers change.
 const RT_SIGRETURN: u32 = libc::SYS_rt_sigreturn as u32;
 
@@ -39,8 +45,12 @@ const MOVE: usize = 5;
 /// Bytes of `syscall`.
 const SYSCALL: usize = 2;
 
-/// Behind the code: `lea r11, [start]`, `mov rax, GATE`, `jmp rax` …
+/// Behind the code: `lea r11, [start]`, `mov rax, GATE`, `jmp rax`; …
 const COMMON: usize = 7 + 10 + 2;
+/// … for calls with their number in rax `lea r11, [start]`, `lea r11, [r11 + rcx]`, `mov rcx, GATE`, `jmp rcx`, …
+const COMMON_BY_RAX: usize = 7 + 4 + 10 + 2;
+/// … the last of which is this far from the first, …
+const JUMP_BY_RAX: usize = COMMON_BY_RAX - 2;
 /// … and for each call `mov ecx, CALL`, and a short jump to a longer one to what is common.
 const ENTRY: usize = 5 + 2;
 const HOP: usize = 5;
@@ -83,8 +93,16 @@ pub(super) struct Text {
     frames: Frames,
     /// Where the code behind the code begins, from the start of the mapping.
     extra: usize,
-    /// Where the entries are there, and the calls they stand for.
+    jumps: Jumps,
+}
+
+/// Where a thread can be on its way to the gate, and the calls that this stands for.
+#[derive(Debug, Default)]
+struct Jumps {
+    /// Behind the code.
     entries: Vec<(usize, u32)>,
+    /// In padding.
+    hops: Vec<(usize, u32)>,
 }
 
 impl Drop for Text {
@@ -99,6 +117,8 @@ pub(super) struct Call {
     pub(super) number: u64,
     /// Where it returns to.
     pub(super) back: u64,
+    /// The instruction itself is still where it was.
+    pub(super) stays: bool,
 }
 
 impl Call {
@@ -108,9 +128,17 @@ impl Call {
     }
 
     /// As the gate is told.
-    pub(super) fn of(told: u32, start: u64) -> Call {
-        let place = told & (MAX_LEN as u32 - 1);
-        Call { number: (told >> PLACE_BITS).into(), back: start.wrapping_add(place.into()) }
+    pub(super) fn of(told: u32, start: u64, rax: u64) -> Call {
+        let back = start.wrapping_add((told & (MAX_LEN as u32 - 1)).into());
+        match told >> PLACE_BITS {
+            IN_RAX => Call::by_rax(rax, back),
+            number => Call { number: number.into(), back, stays: true },
+        }
+    }
+
+    /// With its number in rax.
+    pub(super) fn by_rax(rax: u64, back: u64) -> Call {
+        Call { number: rax, back, stays: false }
     }
 }
 
@@ -120,45 +148,44 @@ impl Text {
         self.frames.offset
     }
 
-    /// Where the pages with the code behind the code begin.
-    pub(super) fn extra_page(&self) -> u64 {
-        self.extra as u64 / PAGE_SIZE * PAGE_SIZE
-    }
-
-    /// Which call a thread is making that is at `at` of the mapping, which begins at `start`, with `rcx`.
-    pub(super) fn call(&self, start: u64, at: u64, rcx: u64) -> Option<Call> {
-        let at = usize::try_from(at).ok().filter(|&at| at >= self.extra)?;
-        let before = self.entries.partition_point(|&(entry, _)| entry <= at);
-        let own = before.checked_sub(1).and_then(|i| self.entries.get(i));
+    /// Which call a thread is making that is at `at` of the mapping, which begins at `start`, with these registers.
+    pub(super) fn call(&self, start: u64, at: u64, regs: &Registers) -> Option<Call> {
+        let at = usize::try_from(at).ok()?;
+        let Jumps { entries, hops } = &self.jumps;
+        if at < self.extra {
+            let hop = hops.binary_search_by_key(&at, |&(hop, _)| hop).ok()?;
+            return hops.get(hop).map(|&(_, told)| Call::of(told, start, regs.rax));
+        }
+        if at == self.extra + COMMON + JUMP_BY_RAX {
+            return Some(Call::by_rax(regs.rax, regs.r11));
+        }
+        let before = entries.partition_point(|&(entry, _)| entry <= at);
+        let own = before.checked_sub(1).and_then(|i| entries.get(i));
         let told = match own {
             Some(&(entry, told)) if at < entry + ENTRY => told,
-            _ => rcx as u32,
+            _ => regs.rcx as u32,
         };
-        Some(Call::of(told, start))
+        Some(Call::of(told, start, regs.rax))
     }
 
     /// Makes one, if there is anything to rewrite.
-    fn make(memory: &Arc<MemoryFile>, file: &HostFile, key: &Key, gate: u64, seen: u64) -> Option<Text> {
+    fn make(memory: &Arc<MemoryFile>, file: &HostFile, key: &Key, gates: Gates, seen: u64) -> Option<Text> {
         let segment = segment(file, key)?;
         let mut code = vec![0; key.len as usize];
         file.read(key.offset, &mut code).ok()?;
         let extra = segment.next_multiple_of(16);
-        // Calls on the last page stay: that page is the last to go when the copy is taken away.
-        let rewritable = extra / PAGE_SIZE as usize * PAGE_SIZE as usize;
-        let mut found = sites(&code[..segment]);
-        found.retain(|site| site.at + MOVE + SYSCALL <= rewritable);
+        let mut found = sites(&code[..segment], seen as usize);
         // Where there is not room for all, the one that was seen often comes first.
-        found.sort_by_key(|site| (site.at + MOVE + SYSCALL) as u64 != seen);
-        let room = code.len().checked_sub(extra + COMMON)?;
-        let groups = room / (GROUP * ENTRY + HOP);
-        let rest = (room % (GROUP * ENTRY + HOP)).saturating_sub(HOP) / ENTRY;
-        found.truncate(groups * GROUP + rest);
+        found.sort_by_key(|site| (site.back as u64 != seen, site.number != IN_RAX));
+        // The last group of each kind need not be full.
+        let room = code.len().checked_sub(extra + COMMON + COMMON_BY_RAX + 2 * HOP)?;
+        found.truncate(room * GROUP / (GROUP * ENTRY + HOP));
         if found.is_empty() {
             return None;
         }
-        let entries = rewrite(&mut code, extra, &found, gate)?;
+        let jumps = rewrite(&mut code, extra, &found, gates)?;
         let frames = memory.allocate(key.len).ok()?;
-        let text = Text { memory: Arc::clone(memory), frames, extra, entries };
+        let text = Text { memory: Arc::clone(memory), frames, extra, jumps };
         memory.write(frames.offset, &code).ok()?;
         Some(text)
     }
@@ -206,47 +233,146 @@ fn segment(file: &HostFile, key: &Key) -> Option<usize> {
 /// A call that can be rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Site {
-    /// Where its `mov` is.
+    /// What becomes a jump: its `mov`, or its `syscall`.
     at: usize,
+    /// Where it returns to.
+    back: usize,
+    /// Or [`IN_RAX`].
     number: u32,
+    /// Padding that a `syscall` jumps to.
+    hop: Option<usize>,
 }
 
-/// Finds calls whose number is loaded by the instruction right before. None that a jump leads into the middle of.
-fn sites(code: &[u8]) -> Vec<Site> {
+/// Bits for the bytes of some code.
+struct Marks(Vec<u64>);
+
+impl Marks {
+    fn new(len: usize) -> Marks {
+        Marks(vec![0; len / 64 + 1])
+    }
+
+    fn set(&mut self, at: u64) {
+        if let Some(word) = self.0.get_mut((at / 64) as usize) {
+            *word |= 1 << (at % 64);
+        }
+    }
+
+    fn any(&self, mut within: std::ops::Range<usize>) -> bool {
+        within.any(|at| self.0.get(at / 64).is_some_and(|word| word & 1 << (at % 64) != 0))
+    }
+}
+
+/// What is before an instruction.
+#[derive(Clone, Copy)]
+enum Before {
+    /// The number of a call.
+    Load(Site),
+    /// The number of a call that stays.
+    Sigreturn,
+    Other,
+}
+
+/// Finds calls whose number is loaded by the instruction right before, and others that test for an error right after, or were `seen` (where
+/// that one returns to). None that a jump leads into the middle of.
+fn sites(code: &[u8], seen: usize) -> Vec<Site> {
     let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
-    let mut targets = vec![0u64; code.len() / 64 + 1];
-    let mut found = Vec::new();
-    let mut before: Option<Site> = None;
+    let mut targets = Marks::new(code.len());
+    let (mut found, mut plain, mut holes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut before = Before::Other;
+    // Where nobody comes to but by a jump, and padding from there on.
+    let mut unreached: Option<usize> = None;
     let mut instruction = Instruction::default();
     while decoder.can_decode() {
         decoder.decode_out(&mut instruction);
         let at = instruction.ip() as usize;
         if instruction.op_count() == 1
             && matches!(instruction.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32)
-            && let Some(word) = targets.get_mut(instruction.near_branch_target() as usize / 64)
         {
-            *word |= 1 << (instruction.near_branch_target() % 64);
+            targets.set(instruction.near_branch_target());
         }
-        if instruction.code() == Code::Syscall {
-            // Two bytes, not a prefix more.
-            found.extend(before.filter(|site| site.at + MOVE == at && instruction.len() == SYSCALL));
+        let back = at + instruction.len();
+        // Two bytes, not a prefix more.
+        if instruction.code() == Code::Syscall && instruction.len() == SYSCALL {
+            match before {
+                Before::Load(site) if site.back == back => found.push(site),
+                Before::Load(_) | Before::Other if back == seen || tests_for_error(code, back) => {
+                    plain.push(Site { at, back, number: IN_RAX, hop: None });
+                }
+                _ => {}
+            }
         }
-        let loads = instruction.code() == Code::Mov_r32_imm32
-            && instruction.op0_register() == Register::EAX
-            && instruction.len() == MOVE
-            && instruction.immediate32() < MAX_NUMBER
-            && instruction.immediate32() != RT_SIGRETURN
-            // Were the decoder out of step, a prefix would make it another register.
-            && at.checked_sub(1).and_then(|at| code.get(at)).is_none_or(|byte| byte & 0xf0 != 0x40);
-        before = loads.then(|| Site { at, number: instruction.immediate32() });
+        before = load(code, &instruction);
+        let ends = instruction.flow_control();
+        if let FlowControl::Return | FlowControl::UnconditionalBranch | FlowControl::IndirectBranch = ends {
+            unreached = Some(back);
+        } else if instruction.mnemonic() != Mnemonic::Nop
+            && let Some(start) = unreached.take()
+            && at.is_multiple_of(ALIGNMENT)
+        {
+            holes.push(start..at);
+        }
     }
-    let is_target = |at: usize| targets.get(at / 64).is_some_and(|word| word & 1 << (at % 64) != 0);
-    found.retain(|site| !(site.at + 1..site.at + MOVE).any(is_target));
+    found.retain(|site| !targets.any(site.at + 1..site.at + MOVE));
+    holes.retain(|hole| hole.len() >= HOP && !targets.any(hole.clone()));
+    // A short jump adds this to where it ends.
+    let reach = i8::MIN as isize..=i8::MAX as isize;
+    for mut site in plain {
+        let first = holes.partition_point(|hole| hole.end + 128 < site.back);
+        let near = holes.iter_mut().skip(first).take_while(|hole| hole.start <= site.back + 127);
+        let hole = near
+            .filter(|hole| hole.len() >= HOP)
+            .find(|hole| reach.contains(&(hole.start as isize - site.back as isize)));
+        if let Some(hole) = hole
+            && !targets.any(site.at + 1..site.back)
+        {
+            site.hop = Some(hole.start);
+            hole.start += HOP;
+            found.push(site);
+        }
+    }
     found
 }
 
-/// Writes the jumps, and what they lead to at `extra`. Where the entries are, and the calls they stand for.
-fn rewrite(code: &mut [u8], extra: usize, sites: &[Site], gate: u64) -> Option<Vec<(usize, u32)>> {
+/// What functions begin at multiples of, and padding leads up to.
+const ALIGNMENT: usize = 16;
+
+/// Whether an instruction says which call is made by the next one.
+fn load(code: &[u8], instruction: &Instruction) -> Before {
+    let at = instruction.ip() as usize;
+    let (number, register) = (instruction.immediate32(), instruction.op0_register());
+    match instruction.code() {
+        Code::Mov_r32_imm32 if register == Register::EAX && number == RT_SIGRETURN => Before::Sigreturn,
+        Code::Mov_rm64_imm32 if register == Register::RAX && number == RT_SIGRETURN => Before::Sigreturn,
+        Code::Mov_r32_imm32
+            if register == Register::EAX
+                && instruction.len() == MOVE
+                && (IN_RAX + 1..MAX_NUMBER).contains(&number)
+                // Were the decoder out of step, a prefix would make it another register.
+                && at.checked_sub(1).and_then(|at| code.get(at)).is_none_or(|byte| byte & 0xf0 != 0x40) =>
+        {
+            Before::Load(Site { at, back: at + MOVE + SYSCALL, number, hop: None })
+        }
+        _ => Before::Other,
+    }
+}
+
+/// Whether rax is compared with the lowest error there (`cmp rax, -4095`, or -4096): so that was a call.
+fn tests_for_error(code: &[u8], at: usize) -> bool {
+    let errors = [[0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff], [0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff]];
+    code.get(at..at + 6).is_some_and(|next| errors.iter().any(|test| test == next))
+}
+
+/// Where rewritten calls go in the stub.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gates {
+    /// Calls that are told.
+    pub(super) told: u64,
+    /// Those with their number in rax.
+    pub(super) by_rax: u64,
+}
+
+/// Writes the jumps, and what they lead to at `extra`.
+fn rewrite(code: &mut [u8], extra: usize, sites: &[Site], gates: Gates) -> Option<Jumps> {
     let mut write = |at: usize, bytes: &[u8]| -> Option<()> {
         code.get_mut(at..at + bytes.len())?.copy_from_slice(bytes);
         Some(())
@@ -258,33 +384,51 @@ fn rewrite(code: &mut [u8], extra: usize, sites: &[Site], gate: u64) -> Option<V
     write(extra, &[0x4c, 0x8d, 0x1d])?;
     write(extra + 3, &distance(extra + 7, 0))?;
     write(extra + 7, &[0x48, 0xb8])?;
-    write(extra + 9, &gate.to_le_bytes())?;
+    write(extra + 9, &gates.told.to_le_bytes())?;
     write(extra + 17, &[0xff, 0xe0])?;
-    let mut at = extra + COMMON;
-    let mut entries = Vec::with_capacity(sites.len());
-    for group in sites.chunks(GROUP) {
-        let hop = at + group.len() * ENTRY;
-        for site in group {
-            let told = site.number << PLACE_BITS | (site.at + MOVE + SYSCALL) as u32;
-            write(at, &[0xb9])?;
-            write(at + 1, &told.to_le_bytes())?;
-            write(at + 5, &[0xeb, (hop - at - ENTRY) as u8])?;
-            write(site.at, &[0xe9])?;
-            write(site.at + 1, &distance(site.at + MOVE, at))?;
-            entries.push((at, told));
-            at += ENTRY;
+    let by_rax = extra + COMMON;
+    write(by_rax, &[0x4c, 0x8d, 0x1d])?;
+    write(by_rax + 3, &distance(by_rax + 7, 0))?;
+    write(by_rax + 7, &[0x4d, 0x8d, 0x1c, 0x0b, 0x48, 0xb9])?;
+    write(by_rax + 13, &gates.by_rax.to_le_bytes())?;
+    write(by_rax + JUMP_BY_RAX, &[0xff, 0xe1])?;
+    let mut at = by_rax + COMMON_BY_RAX;
+    let mut jumps = Jumps::default();
+    let (plain, told): (Vec<Site>, Vec<Site>) = sites.iter().partition(|site| site.number == IN_RAX);
+    for (common, sites) in [(by_rax, plain), (extra, told)] {
+        for group in sites.chunks(GROUP) {
+            let out = at + group.len() * ENTRY;
+            for site in group {
+                let told = site.number << PLACE_BITS | site.back as u32;
+                write(at, &[0xb9])?;
+                write(at + 1, &told.to_le_bytes())?;
+                write(at + 5, &[0xeb, (out - at - ENTRY) as u8])?;
+                let jump = if let Some(hop) = site.hop {
+                    let distance = i8::try_from(hop as isize - site.back as isize).ok()?;
+                    write(site.at, &[0xeb, distance as u8])?;
+                    jumps.hops.push((hop, told));
+                    hop
+                } else {
+                    site.at
+                };
+                write(jump, &[0xe9])?;
+                write(jump + 1, &distance(jump + HOP, at))?;
+                jumps.entries.push((at, told));
+                at += ENTRY;
+            }
+            write(out, &[0xe9])?;
+            write(out + 1, &distance(out + HOP, common))?;
+            at = out + HOP;
         }
-        write(hop, &[0xe9])?;
-        write(hop + 1, &distance(hop + HOP, extra))?;
-        at = hop + HOP;
     }
-    Some(entries)
+    jumps.hops.sort_unstable();
+    Some(jumps)
 }
 
 /// All copies of a sandbox.
 pub(super) struct Texts {
     memory: Arc<MemoryFile>,
-    gate: u64,
+    gates: Gates,
     state: Mutex<State, Leaf>,
 }
 
@@ -296,9 +440,8 @@ struct State {
 }
 
 impl Texts {
-    /// `gate`: where the calls are to go.
-    pub(super) fn new(memory: &Arc<MemoryFile>, gate: u64) -> Texts {
-        Texts { memory: Arc::clone(memory), gate, state: Mutex::default() }
+    pub(super) fn new(memory: &Arc<MemoryFile>, gates: Gates) -> Texts {
+        Texts { memory: Arc::clone(memory), gates, state: Mutex::default() }
     }
 
     /// What is known: `None` if the file has not been looked at, `Some(None)` if there is no copy.
@@ -322,8 +465,8 @@ impl Texts {
             }
         }
         let began = std::time::Instant::now();
-        let text = Text::make(&self.memory, file, key, self.gate, seen).map(Arc::new);
-        let calls = text.as_ref().map_or(0, |text| text.entries.len());
+        let text = Text::make(&self.memory, file, key, self.gates, seen).map(Arc::new);
+        let calls = text.as_ref().map_or(0, |text| text.jumps.entries.len());
         tracing::debug!(ino = key.ino, len = key.len, calls, took = ?began.elapsed(), "program rewritten");
         let mut state = self.state.lock();
         // Another thread may have made one meanwhile: all get the same.
@@ -354,7 +497,7 @@ mod tests {
             &[0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xfc],    // jumps to the `syscall`
         ]
         .concat();
-        let found: Vec<_> = sites(&code).iter().map(|site| site.number).collect();
+        let found: Vec<_> = sites(&code, 0).iter().map(|site| site.number).collect();
         assert_eq!(found, [95, 39]);
     }
 
@@ -365,9 +508,10 @@ mod tests {
             let at = usize::from(i) * 16;
             code[at..at + 7].copy_from_slice(&[0xb8, i + 100, 0, 0, 0, 0x0f, 0x05]);
         }
-        let found = sites(&code[..8000]);
+        let found = sites(&code[..8000], 0);
         assert_eq!(found.len(), 60);
-        let entries = rewrite(&mut code, 8192, &found, 0x7fff_1234_5678).expect("room");
+        let gates = Gates { told: 0x7fff_1234_5678, by_rax: 1 };
+        let entries = rewrite(&mut code, 8192, &found, gates).expect("room").entries;
         // Runs what has become of each call, up to the gate.
         for (i, site) in found.iter().enumerate() {
             assert_eq!(code[site.at + 5..site.at + 7], [0x0f, 0x05], "the instruction stays");
@@ -388,9 +532,62 @@ mod tests {
                 assert!(steps < 8);
             }
             assert_eq!((r11, rax, entries[i].1), (0, 0x7fff_1234_5678, rcx));
-            let call = Call::of(rcx, 0x1000);
+            let call = Call::of(rcx, 0x1000, 1);
             assert_eq!(call.number, i as u64 + 100);
             assert_eq!(call.instruction(), 0x1000 + site.at as u64 + 5);
+        }
+    }
+
+    #[test]
+    fn calls_with_their_number_in_a_register_jump_to_padding() {
+        const TEST: [u8; 6] = [0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff];
+        let mut code = vec![0xcc; PAGE_SIZE as usize * 2];
+        let put = |code: &mut Vec<u8>, at: usize, parts: &[&[u8]]| {
+            let bytes = parts.concat();
+            code[at..at + bytes.len()].copy_from_slice(&bytes);
+        };
+        // xor eax, eax; syscall; cmp; ret; 12 bytes of padding.
+        put(&mut code, 0, &[&[0x31, 0xc0, 0x0f, 0x05], &TEST, &[0xc3]]);
+        put(&mut code, 11, &[&[0x0f, 0x1f, 0x44, 0, 0]]);
+        // Another.
+        put(&mut code, 16, &[&[0x0f, 0x05], &TEST, &[0xc3], &[0x90; 23]]);
+        // Nothing that tests for an error, unless it was seen; and the return from signals.
+        put(&mut code, 48, &[&[0x0f, 0x05, 0xc3, 0xb8, 15, 0, 0, 0, 0x0f, 0x05], &TEST]);
+        // Too far away from all.
+        put(&mut code, 400, &[&[0x0f, 0x05], &TEST]);
+        // Padding that something jumps to.
+        put(&mut code, 800, &[&[0x0f, 0x05], &TEST, &[0xc3], &[0x90; 7], &[0xeb, 0xfd - 4]]);
+        let places =
+            |seen| sites(&code[..4000], seen).iter().map(|site| (site.at, site.hop)).collect::<Vec<_>>();
+        assert_eq!(places(0), [(2, Some(11)), (16, Some(25))]);
+        assert_eq!(places(50), [(2, Some(11)), (16, Some(25)), (48, Some(30))]);
+        let found = sites(&code[..4000], 50);
+        let gates = Gates { told: 1, by_rax: 0x7fff_1234_5678 };
+        let jumps = rewrite(&mut code, 4096, &found, gates).expect("room");
+        assert_eq!((jumps.hops.len(), jumps.entries.len()), (3, 3));
+        for (site, &(_, told)) in found.iter().zip(&jumps.entries) {
+            let (mut at, mut rcx, mut r11) = (site.at as u64, 0, 0);
+            let mut steps = 0;
+            while rcx != gates.by_rax {
+                let code = &code[at as usize..];
+                let instruction = Decoder::with_ip(64, code, at, DecoderOptions::NONE).decode();
+                at = instruction.next_ip();
+                match instruction.code() {
+                    Code::Jmp_rel32_64 | Code::Jmp_rel8_64 => at = instruction.near_branch_target(),
+                    Code::Mov_r32_imm32 => rcx = instruction.immediate32().into(),
+                    Code::Lea_r64_m if instruction.is_ip_rel_memory_operand() => {
+                        r11 = instruction.ip_rel_memory_address()
+                    }
+                    Code::Lea_r64_m => r11 += rcx,
+                    Code::Mov_r64_imm64 => rcx = instruction.immediate64(),
+                    other => panic!("{other:?}"),
+                }
+                steps += 1;
+                assert!(steps < 10);
+            }
+            assert_eq!(r11, site.back as u64);
+            let call = Call::of(told, 0x1000, 700);
+            assert_eq!((call.number, call.instruction()), (700, 0x1000 + site.at as u64));
         }
     }
 }

@@ -10,11 +10,47 @@ use crate::{Backing, HostFile, PAGE_SIZE, Prot, Registers, Trap};
 
 guest_code! {
     /// Makes calls 95 and 96 in turn, rdi times each, then call 97; all registers are used. The stack pointer is rbp.
-    rewritable: "2: mov eax, 95" "syscall" "mov eax, 96" "syscall" "dec rdi" "jnz 2b" "mov eax, 97" "syscall" "ud2"
+    rewritable:
+        "2: mov eax, 95" "syscall" "cmp rax, -4095"
+        "mov eax, 96" "syscall" "cmp rax, -4095"
+        "dec rdi" "jnz 2b" "mov eax, 97" "syscall" "ud2"
+}
+guest_code! {
+    /// The same, with numbers that the instruction before does not tell; then padding, up to a multiple of 16.
+    by_rax:
+        "2: mov al, 95" "movzx eax, al" "syscall" "cmp rax, -4095"
+        "mov al, 96" "movzx eax, al" "syscall" "cmp rax, -4095"
+        "dec rdi" "jnz 2b" "mov eax, 97" "syscall" "jmp 2b"
+        ".fill 24, 1, 0x90"
 }
 
+/// Tests that are done with both.
+macro_rules! both {
+    ($($name:ident)*) => {
+        mod told { $(#[test] fn $name() { super::$name(super::rewritable()) })* }
+        mod in_rax { $(#[test] fn $name() { super::$name(super::by_rax()) })* }
+    };
+}
+
+both! {
+    calls_through_the_gate_look_like_others
+    registers_can_be_read_and_changed_at_a_call_through_the_gate
+    a_jump_to_the_instruction_itself_is_a_call
+    interrupts_on_the_way_show_guest_code
+    answers_and_interrupts_through_the_gate
+    places_of_answered_calls_are_rewritten
+    a_guest_may_use_gs
+    single_steps_go_over_a_call
+    rewritten_code_can_go_at_any_time
+    files_that_may_change_are_left_alone
+    threads_in_the_gate_are_used_again
+}
+
+/// Bytes of their code.
+const LEN: u64 = 40;
+
 /// Where the calls above return to.
-const BACK: [u64; 2] = [CODE + 7, CODE + 14];
+const BACK: [u64; 2] = [CODE + 7, CODE + 20];
 
 /// A program with that code in the first of two pages.
 fn program(code: &[u8]) -> Arc<HostFile> {
@@ -49,13 +85,13 @@ struct Program {
 }
 
 impl Program {
-    fn new(rewriting: Rewriting) -> Program {
+    fn new(rewriting: Rewriting, code: &[u8]) -> Program {
         let memory = MemoryFile::new(None).expect("memory file");
         let platform = SystrapPlatform::with(memory, rewriting).expect("platform");
         let space = platform.new_address_space().expect("space");
         let data = platform.memory().allocate(PAGE_SIZE).expect("data");
         space.map(DATA, PAGE_SIZE, Prot::READ | Prot::WRITE, Backing::Memory(data.offset)).expect("map");
-        let program = Program { platform, space, file: program(rewritable()), data };
+        let program = Program { platform, space, file: program(code), data };
         program.map();
         program
     }
@@ -143,7 +179,7 @@ fn calls(
                 match context.run(space, regs).expect("run") {
                     Trap::Syscall => break,
                     Trap::Interrupted => {
-                        let code = CODE..CODE + rewritable().len() as u64;
+                        let code = CODE..CODE + LEN;
                         assert!(code.contains(&regs.rip), "{regs:x?}");
                     }
                     other => panic!("{other:?} {regs:x?}"),
@@ -165,10 +201,9 @@ fn calls(
     *regs = before;
 }
 
-#[test]
-fn calls_through_the_gate_look_like_others() {
+fn calls_through_the_gate_look_like_others(code: &'static [u8]) {
     for rewriting in [Rewriting::Off, Rewriting::On] {
-        let program = Program::new(rewriting);
+        let program = Program::new(rewriting, code);
         let mut context = program.context();
         let mut gate = 0;
         calls(&mut context, &program.space, &mut begin(0), 300, |context, _| {
@@ -190,9 +225,8 @@ fn calls_through_the_gate_look_like_others() {
     }
 }
 
-#[test]
-fn registers_can_be_read_and_changed_at_a_call_through_the_gate() {
-    let program = Program::new(Rewriting::On);
+fn registers_can_be_read_and_changed_at_a_call_through_the_gate(code: &'static [u8]) {
+    let program = Program::new(Rewriting::On, code);
     let mut context = program.context();
     program.warm_up(&mut context);
     let (mut step, mut given) = (0u8, 0u8);
@@ -213,7 +247,7 @@ fn registers_can_be_read_and_changed_at_a_call_through_the_gate() {
     let mut regs = begin(5);
     run_to_call(&mut context, &program.space, &mut regs);
     assert!(context.is_in_gate());
-    let mut other = Registers { rip: CODE + 7, rcx: 77, r11: 78, rax: 79, rsp: DATA, ..begin(9) };
+    let mut other = Registers { rip: BACK[0], rcx: 77, r11: 78, rax: 79, rsp: DATA, ..begin(9) };
     run_to_call(&mut context, &program.space, &mut other);
     assert_eq!((other.orig_rax, other.rsp, other.rdi), (96, DATA, 9));
     // A call that is to be made again.
@@ -223,9 +257,8 @@ fn registers_can_be_read_and_changed_at_a_call_through_the_gate() {
     assert_eq!((other.orig_rax, other.rip), (400, BACK[1]));
 }
 
-#[test]
-fn a_jump_to_the_instruction_itself_is_a_call() {
-    let program = Program::new(Rewriting::On);
+fn a_jump_to_the_instruction_itself_is_a_call(code: &'static [u8]) {
+    let program = Program::new(Rewriting::On, code);
     let mut context = program.context();
     program.warm_up(&mut context);
     let mut regs = Registers { rip: CODE + 5, rax: 200, ..begin(9) };
@@ -233,9 +266,8 @@ fn a_jump_to_the_instruction_itself_is_a_call() {
     assert_eq!((regs.orig_rax, regs.rip, regs.rdi), (200, CODE + 7, 9));
 }
 
-#[test]
-fn interrupts_on_the_way_show_guest_code() {
-    let program = Program::new(Rewriting::On);
+fn interrupts_on_the_way_show_guest_code(code: &'static [u8]) {
+    let program = Program::new(Rewriting::On, code);
     let mut context = program.context();
     program.warm_up(&mut context);
     let interrupter = context.interrupter();
@@ -258,9 +290,8 @@ fn interrupts_on_the_way_show_guest_code() {
     });
 }
 
-#[test]
-fn answers_and_interrupts_through_the_gate() {
-    let program = Program::new(Rewriting::On);
+fn answers_and_interrupts_through_the_gate(code: &'static [u8]) {
+    let program = Program::new(Rewriting::On, code);
     let mut context = program.context();
     program.warm_up(&mut context);
     context.set_answers(&[crate::Answer { number: 95, value: 4711 }]);
@@ -280,7 +311,7 @@ fn answers_and_interrupts_through_the_gate() {
         loop {
             let trap = context.run(&program.space, &mut regs).expect("run");
             if trap == Trap::Interrupted {
-                assert!((CODE..CODE + rewritable().len() as u64).contains(&regs.rip), "{regs:x?}");
+                assert!((CODE..CODE + LEN).contains(&regs.rip), "{regs:x?}");
                 assert!(regs.rip != BACK[0] || regs.rax == 4711, "{regs:x?}");
                 continue;
             }
@@ -296,9 +327,8 @@ fn answers_and_interrupts_through_the_gate() {
     });
 }
 
-#[test]
-fn places_of_answered_calls_are_rewritten() {
-    let program = Program::new(Rewriting::On);
+fn places_of_answered_calls_are_rewritten(code: &'static [u8]) {
+    let program = Program::new(Rewriting::On, code);
     let mut context = program.context();
     let answers = [(95, 1), (96, 2)].map(|(number, value)| crate::Answer { number, value });
     context.set_answers(&answers);
@@ -308,9 +338,8 @@ fn places_of_answered_calls_are_rewritten() {
     assert!(program.own().is_gated());
 }
 
-#[test]
-fn a_guest_may_use_gs() {
-    let program = Program::new(Rewriting::On);
+fn a_guest_may_use_gs(code: &'static [u8]) {
+    let program = Program::new(Rewriting::On, code);
     let mut context = program.context();
     program.warm_up(&mut context);
     let zeros = vec![0; PAGE_SIZE as usize];
@@ -326,10 +355,9 @@ fn a_guest_may_use_gs() {
     assert!(context.is_in_gate());
 }
 
-#[test]
-fn single_steps_go_over_a_call() {
+fn single_steps_go_over_a_call(code: &'static [u8]) {
     const TRAP_FLAG: u64 = 1 << 8;
-    let program = Program::new(Rewriting::On);
+    let program = Program::new(Rewriting::On, code);
     let mut context = program.context();
     program.warm_up(&mut context);
     let mut regs = Registers { eflags: TRAP_FLAG, ..begin(2) };
@@ -351,39 +379,38 @@ fn single_steps_go_over_a_call() {
     let mut calls: Vec<_> = seen.iter().filter(|&&at| at >= 1000).collect();
     calls.dedup();
     assert_eq!(calls, [&1095, &1096, &1095, &1096, &1097], "{seen:?}");
-    let len = rewritable().len() as u64;
-    assert!(seen.iter().all(|&at| at >= 1000 || at < len), "{seen:?}");
+    assert!(seen.iter().all(|at| !(LEN..1000).contains(at)), "{seen:?}");
 }
 
 /// One thread makes calls while another takes the rewritten code away, and gives it back.
-#[test]
-fn rewritten_code_can_go_at_any_time() {
-    let program = Program::new(Rewriting::On);
+fn rewritten_code_can_go_at_any_time(code: &'static [u8]) {
+    let program = Program::new(Rewriting::On, code);
     let mut context = program.context();
     program.warm_up(&mut context);
     let own = program.own();
     let over = AtomicBool::new(false);
     let copy = program.platform.memory().allocate(PAGE_SIZE).expect("copy");
-    program.platform.memory().write(copy.offset, rewritable()).expect("write");
+    program.platform.memory().write(copy.offset, code).expect("write");
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let began = Instant::now();
+            let at = Registers { rip: CODE + PAGE_SIZE + 200, ..begin(0) };
             let mut changes = 0;
             while began.elapsed() < Duration::from_secs(1) || changes < 8 {
-                let code = Prot::READ | Prot::EXEC;
+                let prot = Prot::READ | Prot::EXEC;
                 match changes % 4 {
                     // A page of its own, as after a write.
-                    0 => program.space.map(CODE, PAGE_SIZE, code, Backing::Memory(copy.offset)),
-                    1 => program.space.protect(CODE, PAGE_SIZE, code),
+                    0 => program.space.map(CODE, PAGE_SIZE, prot, Backing::Memory(copy.offset)),
+                    1 => program.space.protect(CODE, PAGE_SIZE, prot),
                     // What the calls go to.
                     2 => program.space.unmap(CODE + PAGE_SIZE, PAGE_SIZE),
-                    _ => program.space.protect(CODE, 2 * PAGE_SIZE, code),
+                    _ => program.space.protect(CODE, 2 * PAGE_SIZE, prot),
                 }
                 .expect("change");
-                assert!(own.call_at(CODE + PAGE_SIZE + 200, 0).is_none(), "the copy is gone");
+                assert!(own.call_at(&at).is_none(), "the copy is gone");
                 std::thread::sleep(Duration::from_millis(1));
                 program.map();
-                assert!(own.call_at(CODE + PAGE_SIZE + 200, 0).is_some(), "the copy is back");
+                assert!(own.call_at(&at).is_some(), "the copy is back");
                 std::thread::sleep(Duration::from_millis(1));
                 changes += 1;
             }
@@ -395,9 +422,8 @@ fn rewritten_code_can_go_at_any_time() {
     });
 }
 
-#[test]
-fn files_that_may_change_are_left_alone() {
-    let program = Program::new(Rewriting::On);
+fn files_that_may_change_are_left_alone(code: &'static [u8]) {
+    let program = Program::new(Rewriting::On, code);
     // A space of its own, as the file is known here only later.
     let space = program.platform.new_address_space().expect("space");
     let fd = program.file.fd().try_clone().expect("clone");
@@ -413,9 +439,8 @@ fn files_that_may_change_are_left_alone() {
 }
 
 /// Threads that were left in the gate are used again by others.
-#[test]
-fn threads_in_the_gate_are_used_again() {
-    let program = Program::new(Rewriting::On);
+fn threads_in_the_gate_are_used_again(code: &'static [u8]) {
+    let program = Program::new(Rewriting::On, code);
     program.warm_up(&mut program.context());
     for round in 0..20 {
         let mut context = program.context();

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi::Errno;
 use abi::signal::Signal;
@@ -26,6 +27,9 @@ use crate::sandbox::program::{self, NotStarted, Surroundings};
 
 /// Tasks of one sandbox at most; the host's own limits may be lower.
 const MAX_TASKS: u64 = 32 * 1024;
+
+/// After this the code that the start of a program took is seldom needed again.
+const STARTED: Duration = Duration::from_secs(1);
 
 /// A kernel with its program running.
 pub struct Running {
@@ -139,6 +143,9 @@ pub fn start(
 impl Running {
     /// Carries out the command line's orders until it goes away.
     pub fn obey(&self, control: &SentryEnd) -> anyhow::Result<()> {
+        if !host::event::wait_readable(control, STARTED)? {
+            host::memory::forget_code();
+        }
         while let Some(order) = control.receive()? {
             match order {
                 Order::Start => {}

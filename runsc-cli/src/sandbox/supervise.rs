@@ -40,6 +40,8 @@ pub const LAST_WORD: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 pub fn supervise(sandbox: &Sandbox, terminal: Option<&Terminal>) -> io::Result<Outcome> {
     let signals = signal::signalfd(&SignalSet::all())?;
     let mut gofer_lost = false;
+    // From here on there is little to do.
+    host::memory::forget_code();
     loop {
         // A Gofer that is known to have ended would always be ready.
         let gofer = if gofer_lost { signals.as_fd() } else { sandbox.gofer.process.pidfd().as_fd() };

@@ -46,6 +46,10 @@ impl Inner {
         let start = page / size * size;
         let window = clip(&(start..start + size), &(whole.start..shared.end));
         let window = if pma.private { self.shared_part(&whole, &pma, window, page) } else { window };
+        if pma.private && self.learning.0 > 0 {
+            self.learning.0 -= 1;
+            self.learning.1.note(&window);
+        }
         if self.copy_window(&window).is_ok() {
             return Ok(());
         }

@@ -9,6 +9,7 @@ use abi::Errno;
 use super::arena::Growth;
 use super::cpu_table::CpuTable;
 use super::fault::FaultError;
+use super::hot::LOOKED_AT;
 use super::map::prepared_run;
 use super::mappable::Mappable;
 use super::pages::share;
@@ -19,15 +20,27 @@ use super::{Inner, MemoryManager, Trash, host_errno};
 /// A file that the child maps, with its generation when the pages were copied.
 type Mapped = (Arc<dyn Mappable>, u64);
 
+/// How many threads an address space has at a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// The one that forks.
+    One,
+    /// Others might write while pages are copied, and the child see one write and not one before it.
+    Several,
+}
+
 impl MemoryManager {
     /// The child's address space.
-    pub fn fork(&self) -> Result<Arc<Self>, Errno> {
+    pub fn fork(&self, threads: Threads) -> Result<Arc<Self>, Errno> {
         let mut files = Vec::new();
         let table = self.cpu_table().map(|_| CpuTable::new(&self.memory)).transpose()?;
         let child = {
             let mut inner = self.inner.write();
-            let pinned = self.write_pins.lock().clone();
-            let mut child = inner.fork(&mut files, &pinned)?;
+            let mut copied = self.write_pins.lock().clone();
+            if threads == Threads::One {
+                copied.extend(inner.hot.for_child());
+            }
+            let mut child = inner.fork(&mut files, &copied)?;
             if let (Some(old), Some(new)) = (self.cpu_table(), &table) {
                 child.show_instead(old.page(), new.page())?;
             }
@@ -58,8 +71,10 @@ impl MemoryManager {
 }
 
 impl Inner {
-    fn fork(&mut self, files: &mut Vec<Mapped>, pinned: &[Range<u64>]) -> Result<Inner, Errno> {
-        self.share_private_pages(pinned)?;
+    /// `copied`: what is not to be shared. Host I/O may write to it at this moment: then it stays the parent's, or the bytes still to come
+    /// would be lost to it when it writes to its side.
+    fn fork(&mut self, files: &mut Vec<Mapped>, copied: &[Range<u64>]) -> Result<Inner, Errno> {
+        self.share_private_pages(copied)?;
         let space = self.space.fork().map_err(host_errno)?;
         let mut child = Inner::new(Arc::clone(&self.pages.memory), space, self.user_range.clone());
         child.layout = self.layout.clone();
@@ -95,9 +110,9 @@ impl Inner {
                 child.fill_with_zero_pages(range, prot, Growth::Down)?;
             }
         }
-        // Host I/O writes to these at this moment. They stay the parent's, or the bytes still to come would be lost to
-        // it when it writes to its side.
-        for range in pinned {
+        self.learning = (LOOKED_AT, Arc::clone(&self.hot));
+        child.learning = (LOOKED_AT, Arc::clone(&self.hot));
+        for range in copied {
             child.copy_shared(range.clone()).map_err(|_| Errno::ENOMEM)?;
         }
         Ok(child)
@@ -118,9 +133,9 @@ impl Inner {
     }
 
     /// Makes private pages read-only until somebody copies them or takes them back.
-    fn share_private_pages(&mut self, pinned: &[Range<u64>]) -> Result<(), Errno> {
+    fn share_private_pages(&mut self, copied: &[Range<u64>]) -> Result<(), Errno> {
         let stays = self.vmas.iter().filter(|(_, vma)| vma.flags.contains(VmaFlags::DONTFORK));
-        let stays: Vec<Range<u64>> = stays.map(|(range, _)| range).chain(pinned.iter().cloned()).collect();
+        let stays: Vec<Range<u64>> = stays.map(|(range, _)| range).chain(copied.iter().cloned()).collect();
         let all = self.user_range.clone();
         if stays.is_empty() {
             return self.change_pages(all, |_, pma| pma.cow |= pma.private);

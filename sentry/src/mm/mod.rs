@@ -19,6 +19,7 @@ mod cpu_table;
 mod fault;
 mod fork;
 mod held_run;
+mod hot;
 mod kept;
 mod limbo;
 mod lock;
@@ -60,6 +61,7 @@ pub use copy::{CStrError, UserString};
 pub(crate) use cpu_table::{CpuTable, Who};
 pub use fault::FaultSignal;
 pub use file_mappings::FileMappings;
+pub use fork::Threads;
 pub use futex_key::FutexKey;
 pub use layout::Layout;
 pub use limits::{MmLimits, Usage, set_total_memory, total_memory};
@@ -75,6 +77,7 @@ pub use user_io::{UserSink, UserSource};
 pub use vma::{MapName, MappedFile, VmaFlags};
 pub use word::NotThere;
 
+use hot::Hot;
 use pages::Pages;
 use placement::HolesHint;
 use ranges::Ranges;
@@ -132,6 +135,10 @@ struct Inner {
     /// Flags of mappings to come (mlockall with MCL_FUTURE).
     future_flags: VmaFlags,
     holes_hint: Option<HolesHint>,
+    /// What its children are likely to write.
+    hot: Arc<Hot>,
+    /// Copies on write since the last fork that are still looked at, and who wants to know: its parent if it is the child, or itself.
+    learning: (u32, Arc<Hot>),
     pages: Pages,
 }
 
@@ -248,9 +255,12 @@ impl MemoryManager {
 
 impl Inner {
     fn new(memory: Arc<MemoryFile>, space: Arc<dyn AddressSpace>, user_range: Range<u64>) -> Inner {
+        let hot = Arc::<Hot>::default();
         Inner {
             space,
             user_range,
+            learning: (0, Arc::clone(&hot)),
+            hot,
             vmas: Ranges::default(),
             layout: Layout::default(),
             usage: Usage::default(),

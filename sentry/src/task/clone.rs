@@ -18,7 +18,7 @@ use super::{
 };
 use crate::Kernel;
 use crate::error::SysResult;
-use crate::mm::{UserAddr, UserRef};
+use crate::mm::{Threads, UserAddr, UserRef};
 use crate::signal::{AltStack, TaskSignals};
 use crate::vfs::FsContext;
 use crate::vfs::namespace::MountMap;
@@ -98,7 +98,9 @@ impl CurrentTask {
             self.space.prepare_thread().map_err(|_| Errno::EAGAIN)?;
             Arc::clone(self.mm())
         } else {
-            self.mm().fork()?
+            // Its own reference, and that of its task.
+            let alone = Arc::strong_count(self.mm()) <= 2;
+            self.mm().fork(if alone { Threads::One } else { Threads::Several })?
         };
         let files = if flags.contains(C::FILES) { Arc::clone(self.files()) } else { self.files().fork() };
         let fs = if flags.contains(C::FS) { Arc::clone(self.fs()) } else { FsContext::fork(self.fs()) };

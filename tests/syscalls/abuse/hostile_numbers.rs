@@ -4,9 +4,14 @@ use crate::kit::prelude::*;
 
 case!(numbers_without_a_call: getpid);
 fn numbers_without_a_call() {
-    for number in
-        (337..387).chain(388..424).chain(480..600).chain([1000, 4095, 4096, 65_535, i64::from(i32::MAX)])
-    {
+    for number in (337..387).chain(388..424).chain(480..600).chain([
+        1000,
+        4095,
+        4096,
+        65_535,
+        i64::from(i32::MAX),
+        u32::MAX.into(),
+    ]) {
         match sys_number!(number, -1, -1, -1, -1, -1, -1) {
             Err(e) if e.0 == ENOSYS => {}
             other => fail(format_args!("call {number}: expected ENOSYS, got {other:?}")),

@@ -1,4 +1,5 @@
-//! Calls as C libraries make them: the number is loaded right before the instruction. A sandbox may rewrite such places when
+//! Calls as C libraries make them: the number is loaded right before the instruction, or comes in a register and the result is compared
+//! with the lowest error right after. A sandbox may rewrite such places when
 //! they are used often; a program can't tell, but by reading its own code.
 
 use std::arch::{asm, global_asm};
@@ -58,6 +59,63 @@ global_asm!(
     ".globl site_loop_end",
     "site_loop_end:",
     ".balign 64",
+    // The same with the number in a register.
+    ".globl site_by_rax_loop",
+    "site_by_rax_loop:",
+    "    push rbx",
+    "    push r12",
+    "    push r13",
+    "    mov rbx, rdi",
+    "    xor r12d, r12d",
+    "    mov r13, rsp",
+    "2:  mov qword ptr [rsp - 8], 0x1234567",
+    "    mov [rsp - 128], rbx",
+    "    mov edi, 0x12",
+    "    mov ecx, 95",
+    "    stc",
+    "    mov eax, ecx",
+    ".globl site_by_rax_call",
+    "site_by_rax_call:",
+    "    syscall",
+    ".globl site_by_rax_back",
+    "site_by_rax_back:",
+    "    cmp rax, -4095",
+    "    jae 3f",
+    "    cmp rax, 0x12",
+    "    jne 3f",
+    "    lea rax, [rip + site_by_rax_back]",
+    "    cmp rax, rcx",
+    "    jne 3f",
+    "    test r11, 1",
+    "    jz 3f",
+    "    cmp qword ptr [rsp - 8], 0x1234567",
+    "    jne 3f",
+    "    cmp [rsp - 128], rbx",
+    "    jne 3f",
+    "    cmp rsp, r13",
+    "    jne 3f",
+    "    cmp edi, 0x12",
+    "    je 4f",
+    "3:  inc r12",
+    "4:  dec rbx",
+    "    jnz 2b",
+    "    mov rax, r12",
+    "    pop r13",
+    "    pop r12",
+    "    pop rbx",
+    "    ret",
+    ".balign 16",
+    "    nop",
+    ".balign 64",
+    // `site_by_rax(number)`: the call without arguments.
+    ".globl site_by_rax",
+    "site_by_rax:",
+    "    mov rax, rdi",
+    "    syscall",
+    "    cmp rax, -4095",
+    "    jae 5f",
+    "5:  ret",
+    ".balign 64",
     ".globl site",
     "site:",
     "    mov eax, 110",
@@ -74,12 +132,16 @@ global_asm!(
 
 unsafe extern "C" {
     fn site_loop(rounds: u64) -> u64;
+    fn site_by_rax_loop(rounds: u64) -> u64;
+    fn site_by_rax(number: i64) -> i64;
     fn site() -> i64;
     fn site_jump() -> i64;
     static site_loop_number: u8;
     static site_loop_call: u8;
     static site_loop_back: u8;
     static site_loop_end: u8;
+    static site_by_rax_call: u8;
+    static site_by_rax_back: u8;
     static site_back: u8;
     static __executable_start: u8;
     static etext: u8;
@@ -92,7 +154,7 @@ const OFTEN: u64 = 200;
 #[track_caller]
 fn calls(rounds: u64) {
     // SAFETY: keeps the rules of the C ABI and makes calls that do no harm.
-    eq(unsafe { site_loop(rounds) }, 0);
+    eq(unsafe { [site_loop(rounds), site_by_rax_loop(rounds)] }, [0, 0]);
 }
 
 fn parent_by_site() -> i64 {
@@ -143,9 +205,11 @@ extern "C" fn look(_: c_int, _: *mut libc::siginfo_t, context: *mut libc::uconte
     let address = |symbol: *const u8| symbol as u64;
     let program = address(&raw const __executable_start)..address(&raw const etext);
     let whole = site_loop as *const () as u64..address(&raw const site_loop_end);
-    let right = if rip == address(&raw const site_loop_call) {
+    let calls = [&raw const site_loop_call, &raw const site_by_rax_call].map(address);
+    let backs = [&raw const site_loop_back, &raw const site_by_rax_back].map(address);
+    let right = if calls.contains(&rip) {
         rax == 95
-    } else if rip == address(&raw const site_loop_back) {
+    } else if backs.contains(&rip) {
         rax == 0x12
     } else if rip > address(&raw const site_loop_number) && rip < address(&raw const site_loop_back) {
         false
@@ -203,6 +267,22 @@ fn signals_find_the_program_itself() {
     thread::join(sender);
     check(SIGNALS.load(Ordering::Relaxed) > 10, "signals came");
     eq(STRANGE.load(Ordering::Relaxed), 0);
+}
+
+case!(take_any_number: getpid, getppid);
+fn take_any_number() {
+    let (own, parent) = (ok(sys!(getpid)), ok(sys!(getppid)));
+    // SAFETY: the calls take no arguments, or do not exist.
+    let call = |number| unsafe { site_by_rax(number) };
+    for _ in 0..OFTEN {
+        eq(call(nr::getpid), own);
+        eq(call(nr::getppid), parent);
+        // The upper half is not looked at.
+        eq(call(nr::getppid | 1 << 32), parent);
+        for number in [-1, u32::MAX.into(), 0xffff_fff0, 1 << 20, i64::MIN + 999] {
+            eq(call(number), -i64::from(ENOSYS));
+        }
+    }
 }
 
 case!(may_be_jumped_into: getpid, getppid);

@@ -1,7 +1,11 @@
 //! Regular files of a Gofer's tree: reads and writes go to the donated descriptor.
+//!
+//! A file that nobody writes, and of which small parts are read again and again, is read through the window that the Sentry has on it: a host
+//! call costs more than the copy of a few pages.
 
 use std::any::Any;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
@@ -10,7 +14,7 @@ use platform::HostFile;
 
 use super::inode::GoferInode;
 use crate::Result;
-use crate::mm::{FileMappings, Mappable, Place, Run};
+use crate::mm::{FileMappings, Mappable, PAGE, Place, Run};
 use crate::vfs::io::host_errno;
 use crate::vfs::{Blocking, File, FileOps, Inode, InodeOps, IoSink, IoSource, SeekFrom, SetAttr};
 
@@ -24,11 +28,26 @@ pub(super) struct GoferFile {
     /// In a tree that others write to as well: a description that the host appends to, made when it is needed. Whoever
     /// asks for the length first and writes there would overwrite what came in between.
     appender: OnceLock<HostFile>,
+    /// Short reads so far, up to [`OFTEN`].
+    short_reads: AtomicU32,
+    /// Its length, where nobody changes that and it was read often.
+    length: OnceLock<u64>,
 }
+
+/// Reads of at most this many bytes are short.
+const SHORT: usize = 16 << 10;
+/// Short reads after which a file is read through its window.
+const OFTEN: u32 = 16;
 
 impl GoferFile {
     pub fn new(inode: &Arc<Inode>, host: Arc<HostFile>) -> GoferFile {
-        GoferFile { inode: Arc::clone(inode), host, appender: OnceLock::new() }
+        GoferFile {
+            inode: Arc::clone(inode),
+            host,
+            appender: OnceLock::new(),
+            short_reads: AtomicU32::new(0),
+            length: OnceLock::new(),
+        }
     }
 
     /// See the field; `None` where nobody else writes.
@@ -67,6 +86,54 @@ impl GoferFile {
         }
     }
 
+    /// Whether nobody writes it.
+    fn is_fixed(&self) -> bool {
+        self.inode.sb.is_read_only() && !self.inode.downcast::<GoferInode>().is_none_or(GoferInode::is_shared)
+    }
+
+    /// Whether a read of `len` bytes goes through the window.
+    fn reads_window(&self, len: usize) -> bool {
+        if len > SHORT {
+            return false;
+        }
+        let before = self.short_reads.load(Ordering::Relaxed);
+        if before < OFTEN {
+            // Two at a time may count as one.
+            self.short_reads.store(before + 1, Ordering::Relaxed);
+            return false;
+        }
+        self.is_fixed()
+    }
+
+    /// Reads through the window; `None` when nothing could be, and the host has to say why.
+    fn read_window(&self, dst: &mut dyn IoSink, offset: u64) -> Option<Result<usize>> {
+        let length = match self.length.get() {
+            Some(&length) => length,
+            None => *self.length.get_or_init(|| self.size().unwrap_or(0)),
+        };
+        let mut buffer = [0; PAGE as usize];
+        let mut done = 0;
+        while dst.remaining() > 0 {
+            let at = offset + done as u64;
+            let part = dst.remaining().min(buffer.len()).min(length.saturating_sub(at) as usize);
+            if part == 0 {
+                break;
+            }
+            let part = &mut buffer[..part];
+            if self.host.read(at, part).is_err() {
+                break;
+            }
+            match dst.put(part) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(errno) if done == 0 => return Some(Err(errno)),
+                Err(_) => break,
+            }
+        }
+        // At the end, or where others have cut the file off all the same.
+        (done > 0).then_some(Ok(done))
+    }
+
     fn size(&self) -> Result<u64> {
         Ok(host::file::stat(self.host.fd()).map_err(host_errno)?.size)
     }
@@ -83,6 +150,11 @@ impl FileOps for GoferFile {
 
     fn read(&self, _file: &File, dst: &mut dyn IoSink, offset: u64) -> Result<usize> {
         let len = dst.remaining();
+        if self.reads_window(len)
+            && let Some(read) = self.read_window(dst, offset)
+        {
+            return read;
+        }
         dst.put_from_host(self.host.fd().as_fd(), Some(offset), len)
     }
 
@@ -129,8 +201,7 @@ impl FileOps for GoferFile {
     }
 
     fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>> {
-        let shared = self.inode.downcast::<GoferInode>().is_none_or(GoferInode::is_shared);
-        if self.inode.sb.is_read_only() && !shared {
+        if self.is_fixed() {
             self.host.set_fixed();
         }
         Ok(Arc::new(Pages { inode: Arc::clone(&self.inode), host: Arc::clone(&self.host) }))

@@ -103,7 +103,7 @@ fn everything_is_given_back() {
     let mm = MemoryManager::new(&platform).expect("address space");
     let at = anonymous(&mm, 100, RW);
     guest_write(&mm, at, 1, true).expect("write");
-    let child = mm.fork().expect("fork");
+    let child = mm.fork(crate::mm::Threads::One).expect("fork");
     guest_write(&child, at, 2, true).expect("write");
     drop(mm);
     guest_write(&child, at + 50 * PAGE, 2, true).expect("write");
@@ -121,7 +121,7 @@ fn fork_shares_until_somebody_writes() {
         for page in 0..64 {
             guest_write(&mm, at + page * PAGE, page as u8, known).expect("write");
         }
-        let child = mm.fork().expect("fork");
+        let child = mm.fork(crate::mm::Threads::One).expect("fork");
         guest_write(&child, at + 20 * PAGE, 99, known).expect("write");
         guest_write(&mm, at + 40 * PAGE, 98, known).expect("write");
         child.copy_out(UserAddr(at), &[77]).expect("the kernel's writes copy too");
@@ -190,7 +190,7 @@ fn shared_file_pages_are_the_file() {
     let mm = new_mm();
     let file = TestFile::new(4);
     let at = map_file(&mm, &file, 4, RW, MapFlags::SHARED);
-    let child = mm.fork().expect("fork");
+    let child = mm.fork(crate::mm::Threads::One).expect("fork");
     guest_write(&child, at, 50, false).expect("write");
     assert_eq!(guest_read(&mm, at, false), Ok(50));
     let mut byte = [0];
@@ -202,7 +202,7 @@ fn shared_file_pages_are_the_file() {
 fn shared_anonymous_memory_is_seen_by_children() {
     let mm = new_mm();
     let at = mm.mmap(request(3 * PAGE, RW, MapFlags::SHARED | MapFlags::ANONYMOUS)).expect("mmap").0;
-    let child = mm.fork().expect("fork");
+    let child = mm.fork(crate::mm::Threads::One).expect("fork");
     guest_write(&child, at + PAGE, 4, false).expect("write");
     assert_eq!(guest_read(&mm, at + PAGE, false), Ok(4));
     assert_eq!(mm.compare_exchange_u32(UserAddr(at + PAGE), 4, 6), Ok(Ok(4)));
@@ -260,7 +260,7 @@ fn neighbours_in_memory_share_a_host_mapping() {
         assert_eq!(anonymous(&mm, 10, RW), first - step * 10 * PAGE, "top down");
     }
     assert_eq!(host_mappings(&mm), 1);
-    let child = mm.fork().expect("fork");
+    let child = mm.fork(crate::mm::Threads::One).expect("fork");
     // Scattered copies end as one mapping when they meet.
     for page in (0..1000).step_by(48).chain((0..1000).step_by(16)).chain([999]) {
         guest_write(&child, first - 990 * PAGE + page * PAGE, 1, true).expect("write");
@@ -340,7 +340,7 @@ fn scattered_writes_after_a_fork_stay_below_the_hosts_limit() {
     let mm = new_mm();
     let pages = 1 << 20;
     let at = anonymous(&mm, pages, RW);
-    let child = mm.fork().expect("fork");
+    let child = mm.fork(crate::mm::Threads::One).expect("fork");
     let mut page = 1;
     for _ in 0..6000 {
         // A walk that visits pages in no order.

@@ -78,7 +78,7 @@ fn madvise_gives_pages_back() {
     for page in 0..8 {
         guest_write(&mm, at + page * PAGE, 9, true).expect("write");
     }
-    let child = mm.fork().expect("fork");
+    let child = mm.fork(crate::mm::Threads::One).expect("fork");
     advise(at, 4, MADV_DONTNEED).expect("madvise");
     assert_eq!((guest_read(&mm, at, true), guest_read(&child, at, true)), (Ok(0), Ok(9)));
     drop(child);
@@ -124,7 +124,7 @@ fn locks_are_counted() {
     mm.mlockall(MlockallFlags::CURRENT | MlockallFlags::FUTURE, &UNLIMITED).expect("mlockall");
     anonymous(&mm, 2, RW);
     assert_eq!(mm.usage().locked, 10 * PAGE);
-    assert_eq!(mm.fork().expect("fork").usage().locked, 0);
+    assert_eq!(mm.fork(crate::mm::Threads::One).expect("fork").usage().locked, 0);
     mm.munlockall();
     assert_eq!(mm.usage().locked, 0);
     let none = MmLimits { memlock: 0, may_lock: false, ..UNLIMITED };
@@ -161,7 +161,7 @@ fn the_host_reads_and_writes_guest_memory_in_place() {
     let at = anonymous(&mm, 100, RW);
     let file = TestFile::new(64);
     let fd = file.host.fd().as_fd();
-    let child = mm.fork().expect("fork");
+    let child = mm.fork(crate::mm::Threads::One).expect("fork");
     for len in [10, 5000, 64 * PAGE as usize] {
         let mut sink = UserSink::at(&mm, UserAddr(at + 100), len);
         assert_eq!(sink.put_from_host(fd, Some(PAGE - 5), len), Ok(len.min(63 * PAGE as usize + 5)));
@@ -198,7 +198,7 @@ fn fork_leaves_pages_that_the_host_fills_to_the_parent() {
     guest_write(&mm, at + PAGE, 1, true).expect("write");
     let mut pins = mm.pins(true);
     assert_eq!(pins.add(UserAddr(at + PAGE), 2 * PAGE), 2 * PAGE);
-    let child = mm.fork().expect("fork");
+    let child = mm.fork(crate::mm::Threads::One).expect("fork");
     // The host writes now: the parent sees it although both write to their side first.
     guest_write(&mm, at + PAGE + 1, 2, true).expect("write");
     guest_write(&child, at + PAGE + 1, 3, true).expect("write");

@@ -233,7 +233,7 @@ impl World {
     }
 
     fn fork(&mut self, p: &Process) -> Process {
-        let mm = p.mm.fork().expect("fork");
+        let mm = p.mm.fork(crate::mm::Threads::One).expect("fork");
         let mut pages = p.pages.clone();
         pages.retain(|_, page| !page.dont_fork);
         for page in pages.values_mut() {

@@ -46,7 +46,7 @@ fn write_while_another_thread_forks(platform: &Arc<dyn Platform>) {
             while !stop.load(Ordering::Relaxed) {
                 // As a guest that forks: the caller's context was here last.
                 guest_read(&mm, at, true).expect("read");
-                let child = mm.fork().expect("fork");
+                let child = mm.fork(crate::mm::Threads::Several).expect("fork");
                 guest_write(&child, at, 255, true).expect("write");
             }
         });
