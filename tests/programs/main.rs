@@ -11,12 +11,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use conformance::build;
 use conformance::place::{Place, sandboxes};
+use conformance::{build, parallel};
 
 mod debian;
 
@@ -74,41 +73,24 @@ fn run() -> Result<usize> {
     jobs.retain(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(f.as_str())));
     // The long ones first, so that none of them is left alone at the end.
     jobs.sort_by_key(|(name, _)| LONG.iter().position(|long| long == name).unwrap_or(LONG.len()));
+    let verdicts = parallel::map(WORKERS, jobs.into_iter(), |(name, job)| -> Result<Verdict> {
+        let begun = Instant::now();
+        let verdict = job.run(&runsc, &places, &name)?;
+        match &verdict {
+            Verdict::Same => println!("programs: pass {name} ({:.1} s)", begun.elapsed().as_secs_f32()),
+            Verdict::Differs(how) => println!("programs: FAILED {name}\n{how}"),
+            Verdict::Skipped(why) => println!("programs: SKIPPED {name}: {why}"),
+        }
+        Ok(verdict)
+    });
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    let queue = Mutex::new(jobs.into_iter());
-    let (sender, verdicts) = mpsc::channel();
-    std::thread::scope(|scope| -> Result<()> {
-        for _ in 0..WORKERS {
-            let (sender, queue, runsc, places) = (sender.clone(), &queue, &runsc, &places);
-            scope.spawn(move || {
-                while let Some((name, job)) = queue.lock().ok().and_then(|mut q| q.next()) {
-                    let begun = Instant::now();
-                    let verdict = job.run(runsc, places, &name);
-                    if sender.send((name, verdict, begun.elapsed())).is_err() {
-                        return;
-                    }
-                }
-            });
+    for verdict in verdicts {
+        match verdict? {
+            Verdict::Same => passed += 1,
+            Verdict::Differs(_) => failed += 1,
+            Verdict::Skipped(_) => skipped += 1,
         }
-        drop(sender);
-        for (name, verdict, took) in verdicts {
-            match verdict? {
-                Verdict::Same => {
-                    println!("programs: pass {name} ({:.1} s)", took.as_secs_f32());
-                    passed += 1;
-                }
-                Verdict::Differs(how) => {
-                    println!("programs: FAILED {name}\n{how}");
-                    failed += 1;
-                }
-                Verdict::Skipped(why) => {
-                    println!("programs: SKIPPED {name}: {why}");
-                    skipped += 1;
-                }
-            }
-        }
-        Ok(())
-    })?;
+    }
     println!("programs: {passed} passed, {failed} failed, {skipped} skipped");
     Ok(failed)
 }

@@ -4,7 +4,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::parallel;
 use crate::place::Place;
 use crate::volumes::{self, Volumes};
 
@@ -62,22 +62,8 @@ pub struct Report {
 /// Runs the cases at a place; reports come in the order of `names`. With `isolated` each has a sandbox to itself.
 pub fn run(place: &Place, program: &Path, names: &[String], isolated: bool) -> Vec<Report> {
     let size = if isolated { 1 } else { BATCH };
-    let queue = Mutex::new(names.chunks(size));
-    let reports = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| {
-                loop {
-                    let Some(chunk) = queue.lock().ok().and_then(|mut q| q.next()) else { return };
-                    let done = run_chunk(place, program, chunk);
-                    if let Ok(mut all) = reports.lock() {
-                        all.extend(done);
-                    }
-                }
-            });
-        }
-    });
-    let mut reports = reports.into_inner().unwrap_or_default();
+    let reports = parallel::map(WORKERS, names.chunks(size), |chunk| run_chunk(place, program, chunk));
+    let mut reports = reports.concat();
     reports.sort_by_key(|r: &Report| names.iter().position(|n| *n == r.name));
     reports
 }

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod build;
 pub mod catalog;
+pub mod parallel;
 pub mod place;
 pub mod results;
 pub mod session;

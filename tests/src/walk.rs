@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::batch::wait_or_kill;
+use crate::parallel;
 use crate::place::Place;
 
 /// Numbers that go to one process. (335 and 336 answer with signals, and differently from kernel to kernel.)
@@ -56,21 +57,10 @@ pub struct Difference {
 
 /// Makes all the calls at a place.
 pub fn record(place: &Place, program: &Path) -> Result<Record> {
-    let parts = std::sync::Mutex::new(PARTS.iter());
-    let work = || -> Result<Record> {
-        let mut record = Record::new();
-        loop {
-            let next = parts.lock().ok().and_then(|mut p| p.next().copied());
-            let Some((first, last)) = next else { return Ok(record) };
-            record.extend(record_part(place, program, first, last)?);
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
-        let mut record = Record::new();
-        for worker in workers {
-            record.extend(worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??);
-        }
+    let parts =
+        parallel::map(WORKERS, PARTS.iter(), |(first, last)| record_part(place, program, *first, *last));
+    parts.into_iter().try_fold(Record::new(), |mut record, part| {
+        record.extend(part?);
         Ok(record)
     })
 }
