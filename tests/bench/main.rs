@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod containers;
 mod deadline;
 mod host_calls;
 mod measure;
@@ -61,8 +62,11 @@ fn run(options: Options) -> Result<()> {
     let runsc = build::runsc()?;
     let guest = build::bench_guest()?;
     let guest = guest.canonicalize().context("the guest program has no path")?;
-    let mut subjects = vec![Subject::native()];
-    subjects.extend(Subject::own(&runsc)?);
+    let mut subjects = if options.of_runtimes {
+        [vec![Subject::runc()], Subject::own_runtimes(&runsc)?].concat()
+    } else {
+        [vec![Subject::native()], Subject::own(&runsc)?].concat()
+    };
     subjects.extend(options.peers);
     let mut metrics = Vec::new();
     for metric in options.metrics {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::metric::{How, Metric};
 use crate::subject::Subject;
-use crate::{deadline, host_calls, memory, programs};
+use crate::{containers, deadline, host_calls, memory, programs};
 
 /// A value in the metric's unit, and what else is worth saying.
 pub struct Measured {
@@ -23,6 +23,7 @@ pub fn obstacle(metric: &Metric) -> Option<String> {
     let needs = match metric.how {
         How::Start(program) | How::Inside(_, program) => &program[..1],
         How::Script(name) => programs::script(name).map_or(&[][..], |script| script.needs),
+        How::ContainerRun | How::ContainerExec | How::ContainersPss(_) => return containers::obstacle(),
         How::HostCalls(..) => return host_calls::obstacle(),
         _ => &[],
     };
@@ -57,6 +58,9 @@ pub fn measure(subject: &Subject, metric: &Metric, guest: &str) -> Result<Measur
             let with = |count: u64| held(subject, guest, kind, count);
             (with(count)? - with(0)?) / count as f64
         }
+        How::ContainerRun => containers::run(subject)?,
+        How::ContainerExec => containers::exec(subject)?,
+        How::ContainersPss(count) => containers::idle_pss(subject, count)?,
         How::HostCalls(operation, times) => return host_calls::count(subject, guest, operation, times),
     };
     Ok(Measured { value, note: None })

@@ -26,11 +26,24 @@ pub fn settled(root: u32) -> Result<Tree> {
     added_up(root)
 }
 
+/// The same without the process itself.
+pub fn settled_below(root: u32) -> Result<Tree> {
+    std::thread::sleep(SETTLE);
+    let all = descendants(root)?;
+    sum(all.into_iter().filter(|pid| *pid != root))
+}
+
 fn added_up(root: u32) -> Result<Tree> {
+    sum(descendants(root)?)
+}
+
+fn sum(pids: impl IntoIterator<Item = u32>) -> Result<Tree> {
     let mut tree = Tree { pss_kib: 0, processes: 0 };
-    for pid in descendants(root)? {
+    for pid in pids {
+        // What has ended, and nobody has waited for yet, has no memory.
+        let Some(kib) = pss_kib(pid).with_context(|| format!("Pss of process {pid}"))? else { continue };
         tree.processes += 1;
-        tree.pss_kib += pss_kib(pid).with_context(|| format!("Pss of process {pid}"))?;
+        tree.pss_kib += kib;
     }
     Ok(tree)
 }
@@ -99,9 +112,12 @@ fn parents() -> Result<HashMap<u32, u32>> {
     Ok(parents)
 }
 
-fn pss_kib(pid: u32) -> Result<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    kib_of(&rollup, "Pss:").context("no Pss line")
+fn pss_kib(pid: u32) -> Result<Option<u64>> {
+    let rollup = match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => return Ok(None),
+        read => read?,
+    };
+    kib_of(&rollup, "Pss:").context("no Pss line").map(Some)
 }
 
 fn kib_of(text: &str, name: &str) -> Option<u64> {

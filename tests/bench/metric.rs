@@ -31,6 +31,12 @@ pub enum How {
     ManyPss(usize),
     /// What each more of so many processes or threads of a guest takes.
     PssOf(&'static str, u64),
+    /// A runtime's `run` of `true`.
+    ContainerRun,
+    /// A runtime's `exec` of `true`.
+    ContainerExec,
+    /// Pss for each of so many containers of a runtime.
+    ContainersPss(usize),
     /// Host calls of all processes of a sandbox for one operation.
     HostCalls(&'static str, u32),
 }
@@ -58,6 +64,9 @@ const fn script(name: &'static str) -> Metric {
 const fn host_calls(name: &'static str, operation: &'static str, times: u32) -> Metric {
     metric("host-calls", "calls", name, How::HostCalls(operation, times))
 }
+
+/// The group of what is measured on OCI runtimes: `runc` is what others are compared with, and peers are runtimes.
+pub const CONTAINERS: &str = "containers";
 
 /// All figures, in the order of the report.
 pub const METRICS: &[Metric] = &[
@@ -113,6 +122,10 @@ pub const METRICS: &[Metric] = &[
     metric("memory", "KiB", "pss_each_of_100", How::ManyPss(100)),
     metric("memory", "KiB", "pss_per_process", How::PssOf("processes", 40)),
     metric("memory", "KiB", "pss_per_thread", How::PssOf("threads", 40)),
+    metric(CONTAINERS, "ms", "container_run", How::ContainerRun),
+    metric(CONTAINERS, "ms", "container_exec", How::ContainerExec),
+    metric(CONTAINERS, "KiB", "container_idle_pss", How::ContainersPss(1)),
+    metric(CONTAINERS, "KiB", "pss_each_of_100_containers", How::ContainersPss(100)),
     host_calls("calls_umask", "umask", 1000),
     host_calls("calls_open_close", "open_close", 500),
     host_calls("calls_stat", "stat", 500),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::metric::{METRICS, Metric, asked};
+use crate::metric::{CONTAINERS, METRICS, Metric, asked};
 use crate::subject::Subject;
 
 const USAGE: &str = "\
@@ -10,10 +10,12 @@ usage: bench [--rounds N] [--peer NAME=COMMAND PREFIX]... [--only WORD[,WORD]...
        bench --show FILE       print the table of an earlier --json FILE
        bench --list            print all groups and figures
 
-A WORD is a figure, the beginning of figures, or a group: micro, start, macro, memory, host-calls.
+A WORD is a figure, the beginning of figures, or a group: micro, start, macro, memory, host-calls, containers.
+The containers are those of OCI runtimes: measured in a run of their own, beside runc; a peer is a runtime's command.
 Figures are compared within one run only, never with those of another.
 
-example: cargo run --release -p conformance --bin bench -- --peer 'gvisor=/usr/bin/runsc --network=none do' micro";
+example: cargo run --release -p conformance --bin bench -- --peer 'gvisor=/usr/bin/runsc --network=none do' micro
+         cargo run --release -p conformance --bin bench -- --peer 'gvisor=/usr/bin/runsc' containers";
 
 /// What to do.
 pub enum Action {
@@ -35,13 +37,22 @@ pub struct Options {
     pub json: Option<String>,
     /// Where they go as a picture.
     pub svg: Option<String>,
+    /// Whether all of it is measured on runtimes; otherwise nothing is.
+    pub of_runtimes: bool,
     /// What is measured, in the order of the report.
     pub metrics: Vec<&'static Metric>,
 }
 
 /// Understands the arguments.
 pub fn parse(args: impl Iterator<Item = String>) -> Result<Action> {
-    let mut options = Options { rounds: 5, peers: Vec::new(), json: None, svg: None, metrics: Vec::new() };
+    let mut options = Options {
+        rounds: 5,
+        peers: Vec::new(),
+        json: None,
+        svg: None,
+        of_runtimes: false,
+        metrics: Vec::new(),
+    };
     let mut words: Vec<String> = Vec::new();
     let mut show: Vec<String> = Vec::new();
     let mut args = args;
@@ -78,7 +89,14 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Action> {
         }
         wanted.extend(found.iter().map(|metric| metric.name));
     }
-    let is_wanted = |metric: &&Metric| words.is_empty() || wanted.contains(&metric.name);
+    let is_wanted = |metric: &&Metric| match words.is_empty() {
+        true => metric.group != CONTAINERS,
+        false => wanted.contains(&metric.name),
+    };
     options.metrics = METRICS.iter().filter(is_wanted).collect();
+    options.of_runtimes = options.metrics.iter().any(|metric| metric.group == CONTAINERS);
+    if options.of_runtimes && options.metrics.iter().any(|metric| metric.group != CONTAINERS) {
+        bail!("containers are compared with runc's: measure them in a run of their own");
+    }
     Ok(Action::Run(options))
 }

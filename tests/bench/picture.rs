@@ -9,26 +9,31 @@ const LEFT: usize = 300;
 const WIDTH: f64 = 480.0;
 const COLOURS: [&str; 6] = ["#777", "#2a6fdb", "#d9822b", "#3a9d5d", "#a34bc4", "#b8a100"];
 
-/// Bars of the medians, on a logarithmic scale, as multiples of the native run (SVG).
+/// Bars of the medians, on a logarithmic scale, as multiples of the first subject's (SVG).
 pub fn svg(results: &Results) -> String {
     let (metrics, subjects) = (results.metrics().count(), results.subjects().len());
     let height = metrics * (subjects + 1) * BAR + 30;
-    let highest = (0..metrics)
+    let ratios: Vec<f64> = (0..metrics)
         .flat_map(|m| (0..subjects).map(move |s| (m, s)))
         .filter_map(|(m, s)| results.ratio(m, s))
-        .fold(10.0f64, f64::max);
+        .filter(|ratio| *ratio > 0.0)
+        .collect();
+    let lowest = ratios.iter().copied().fold(0.5, f64::min);
+    let highest = ratios.iter().copied().fold(10.0, f64::max);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"4\" y=\"14\">median as a multiple of the native run (logarithmic)</text>\n",
-        LEFT as f64 + WIDTH + 80.0
+         <text x=\"4\" y=\"14\">median as a multiple of that of {} (logarithmic)</text>\n",
+        LEFT as f64 + WIDTH + 80.0,
+        escaped(&results.subjects()[0])
     );
     let mut y = 22;
     for (m, name) in results.metrics().enumerate() {
         for (s, subject) in results.subjects().iter().enumerate() {
             let ratio = results.ratio(m, s);
-            let length = ratio.map_or(0.0, |r| (r.max(1.0).ln() / highest.ln() * WIDTH).max(1.0));
-            let label = ratio.map_or("not measured".to_owned(), |r| format!("{r:.1}"));
+            let length =
+                ratio.map_or(0.0, |r| ((r / lowest).ln() / (highest / lowest).ln() * WIDTH).max(1.0));
+            let label = ratio.map_or("not measured".to_owned(), |r| format!("{r:.2}"));
             let _ = writeln!(
                 out,
                 "<text x=\"4\" y=\"{text}\">{name} {}</text><rect x=\"{LEFT}\" y=\"{y}\" width=\"{length:.0}\" \

@@ -74,7 +74,7 @@ impl Results {
         self.cells[metric][subject].error.is_some()
     }
 
-    /// Names of the subjects, the native run first.
+    /// Names of the subjects, that which others are compared with first.
     pub fn subjects(&self) -> &[String] {
         &self.subjects
     }
@@ -84,7 +84,7 @@ impl Results {
         self.metrics.iter().map(|(name, _)| name.as_str())
     }
 
-    /// How often the first subject's (the native run's) median fits into another's.
+    /// How often the first subject's (the native run's, or runc's) median fits into another's.
     pub fn ratio(&self, metric: usize, subject: usize) -> Option<f64> {
         let native = self.cells[metric][0].spread()?.median;
         let own = self.cells[metric][subject].spread()?.median;
@@ -94,7 +94,12 @@ impl Results {
     pub fn table(&self) -> String {
         let mut out = format!(
             "{:<24} {:<16} {:>10} {:>10} {:>10}  {:>9}\n",
-            "figure", "subject", "median", "low", "high", "x native"
+            "figure",
+            "subject",
+            "median",
+            "low",
+            "high",
+            format!("x {}", self.subjects[0])
         );
         for (m, (name, unit)) in self.metrics.iter().enumerate() {
             for (s, subject) in self.subjects.iter().enumerate() {

@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// A name and the words in front of the program.
+/// A name and the words in front of the program; for a runtime, in front of its command.
+#[derive(Clone)]
 pub struct Subject {
     /// Name, as in the report.
     pub name: String,
@@ -18,6 +19,11 @@ impl Subject {
         Subject { name: "native".to_owned(), prefix: Vec::new() }
     }
 
+    /// The runtime that all engines come with.
+    pub fn runc() -> Subject {
+        Subject { name: "runc".to_owned(), prefix: vec!["runc".to_owned()] }
+    }
+
     /// The `NAME=COMMAND PREFIX` of a `--peer`.
     pub fn peer(text: &str) -> Result<Subject> {
         let (name, prefix) = text.split_once('=').context("--peer takes NAME=COMMAND PREFIX")?;
@@ -28,8 +34,19 @@ impl Subject {
         Ok(Subject { name: name.to_owned(), prefix })
     }
 
-    /// This sandbox on each platform that works here.
+    /// `runsc do` on each platform that works here.
     pub fn own(runsc: &Path) -> Result<Vec<Subject>> {
+        Subject::on_platforms(runsc, |platform| {
+            ["do", &format!("--platform={platform}"), "--"].map(str::to_owned).to_vec()
+        })
+    }
+
+    /// `runsc` as an OCI runtime on each platform that works here.
+    pub fn own_runtimes(runsc: &Path) -> Result<Vec<Subject>> {
+        Subject::on_platforms(runsc, |platform| vec![format!("--platform={platform}")])
+    }
+
+    fn on_platforms(runsc: &Path, flags: impl Fn(&str) -> Vec<String>) -> Result<Vec<Subject>> {
         let output = Command::new(runsc).arg("platforms").stdin(Stdio::null()).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut found = Vec::new();
@@ -37,9 +54,8 @@ impl Subject {
             let mut words = line.split_whitespace();
             let (Some(platform), _, works) = (words.next(), words.next(), words.next()) else { continue };
             if works == Some("yes") {
-                let flag = format!("--platform={platform}");
-                let prefix = [runsc.to_string_lossy().as_ref(), "do", &flag, "--"].map(str::to_owned);
-                found.push(Subject { name: format!("runsc-{platform}"), prefix: prefix.to_vec() });
+                let prefix = [vec![runsc.to_string_lossy().into_owned()], flags(platform)].concat();
+                found.push(Subject { name: format!("runsc-{platform}"), prefix });
             } else {
                 eprintln!("bench: platform {platform} does not work here: {line}");
             }

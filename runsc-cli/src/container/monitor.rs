@@ -312,6 +312,8 @@ impl Held {
     fn follow(&self) -> anyhow::Result<Ended> {
         let signals = signal::signalfd(&SignalSet::all())?;
         let gofer = self.gofer();
+        // From here on there is little to do.
+        host::memory::forget_code();
         loop {
             // Without a Gofer the third is one that never ends before the first.
             let third = gofer.map_or(self.control().as_fd(), |gofer| gofer.process.pidfd().as_fd());

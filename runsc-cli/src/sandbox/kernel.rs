@@ -29,7 +29,7 @@ use crate::sandbox::program::{self, NotStarted, Surroundings};
 const MAX_TASKS: u64 = 32 * 1024;
 
 /// After this the code that the start of a program took is seldom needed again.
-const STARTED: Duration = Duration::from_secs(1);
+pub const STARTED: Duration = Duration::from_secs(1);
 
 /// A kernel with its program running.
 pub struct Running {

@@ -39,12 +39,18 @@ impl Pod {
     fn answer(self: &Arc<Self>, connection: AnsweringEnd) -> anyhow::Result<()> {
         let Some((request, fds)) = connection.receive_with()? else { return Ok(()) };
         tracing::debug!(?request, "asked");
+        let starts = matches!(request, Request::Start { .. });
         let answer = match request {
             Request::Create => return self.create_asked(connection.into_other(), fds),
             Request::Exec { container } => return self.exec_asked(&container, connection.into_other(), fds),
             other => self.act(other).unwrap_or_else(|error| Answer::Refused(format!("{error:#}"))),
         };
-        Ok(connection.send_with(&answer, &[])?)
+        connection.send_with(&answer, &[])?;
+        if starts {
+            std::thread::sleep(kernel::STARTED);
+            host::memory::forget_code();
+        }
+        Ok(())
     }
 
     fn act(&self, request: Request) -> anyhow::Result<Answer> {
