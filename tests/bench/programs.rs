@@ -4,6 +4,7 @@
 //! its own, in the same place on all subjects.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -33,6 +34,18 @@ const SCRIPTS: &[Script] = &[
         name: "tar",
         needs: &["tar"],
         text: "exec $GUEST run 1 sh -c 'tar cf - -C repo . | cat >/dev/null'",
+    },
+    // GNU tar reads no data for this output.
+    Script { name: "tar_usr", needs: &["tar"], text: "exec $GUEST run 1 tar cf /dev/null /usr" },
+    Script {
+        name: "read_1g",
+        needs: &["dd"],
+        text: "exec $GUEST run 1 dd if=big of=/dev/null bs=1M status=none",
+    },
+    Script {
+        name: "write_1g",
+        needs: &["dd"],
+        text: in_own_folder!("$GUEST run 1 dd if=/dev/zero of=$D/big bs=1M count=1024 status=none"),
     },
     Script { name: "find_usr", needs: &["find"], text: "exec $GUEST run 1 find /usr -xdev -name nothing" },
     Script { name: "git_status", needs: &["git"], text: "exec $GUEST run 1 git -C repo status --short" },
@@ -87,7 +100,7 @@ pub fn missing<'a>(programs: &[&'a str]) -> Option<&'a str> {
 /// The folder with the files that scripts work on, made when it is not there.
 pub fn folder() -> Result<PathBuf> {
     let folder = build::target_dir()?.join("bench");
-    let finished = folder.join("finished-1");
+    let finished = folder.join("finished-2");
     if !finished.exists() {
         progress("preparing files for the programs");
         let _ = fs::remove_dir_all(&folder);
@@ -95,6 +108,7 @@ pub fn folder() -> Result<PathBuf> {
         repository(&folder.join("repo"))?;
         c_sources(&folder.join("c"))?;
         python_sources(&folder.join("py"))?;
+        big(&folder.join("big"))?;
         inserts(&folder.join("inserts.sql"))?;
         fs::write(&finished, "")?;
     }
@@ -152,6 +166,15 @@ fn c_sources(dir: &Path) -> Result<()> {
     fs::write(dir.join("main.c"), main)?;
     fs::write(dir.join("Makefile"), format!("CFLAGS = -O2\nprogram: {objects}\n\tgcc -o $@ $^\n"))?;
     Ok(())
+}
+
+/// 1 GiB, none of it holes.
+fn big(path: &Path) -> Result<()> {
+    let mut file = fs::File::create(path)?;
+    let piece: Vec<u8> = (0..1 << 20).map(|i: u32| i as u8).collect();
+    (0..1024)
+        .try_for_each(|_| file.write_all(&piece))
+        .with_context(|| format!("can't write {}", path.display()))
 }
 
 /// A hundred modules.
