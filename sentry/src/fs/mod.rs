@@ -30,6 +30,7 @@ pub fn register(kernel: &Arc<Kernel>) {
     vfs.register_type(Arc::new(devtmpfs::DevTmpfs));
     devpts::DevPts::register(kernel);
     vfs.register_type(Arc::new(erofs::ErofsType));
+    vfs.register_type(cgroupfs::Cgroup1::new(kernel));
     vfs.register_type(cgroupfs::Cgroup2::new(kernel));
     vfs.register_type(mqueue::MqueueFs::new(kernel));
     fuse::register(vfs);

@@ -235,7 +235,7 @@ impl CurrentTask {
         };
         let limits = parent.limits.lock().clone();
         let group = ThreadGroup::new(kernel, &parent.container, pid, actions, limits);
-        group.set_cgroup(self.thread_group().cgroup(kernel));
+        group.inherit_cgroups(parent);
         group.oom_score_adj.store(parent.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
         group.note_uid(self.creds.uid);
         if flags.contains(C::VM) {
@@ -257,6 +257,7 @@ impl CurrentTask {
     ) -> Result<(), Errno> {
         let own = self.thread_group();
         let mut tree = kernel.tree.lock();
+        crate::fs::cgroupfs::pids::may_have_one_more(&tree, own)?;
         if is_thread {
             let mut state = own.signals.lock();
             if state.group_exit.is_some() || state.exec_by.is_some() {

@@ -7,10 +7,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use abi::signal::{SI_USER, SigInfo, Signal};
+use sync::Mutex;
 
 use super::{CurrentTask, RunState, ThreadGroup, Usage, work};
 use crate::Kernel;
 use crate::signal::send_to_group;
+
+/// What the host's control groups grant a container, as far as the runtime was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Microseconds of processor time in a period.
+    pub cpu_quota_us: Option<u64>,
+    /// Length of a period.
+    pub cpu_period_us: Option<u64>,
+    /// Part of the processors when others want them, 2 to 262144.
+    pub cpu_shares: Option<u64>,
+}
 
 /// A container.
 #[derive(Debug)]
@@ -20,6 +34,7 @@ pub struct Container {
     frozen: AtomicBool,
     threads: AtomicU64,
     max_threads: AtomicU64,
+    grants: Mutex<Grants, sync::levels::Leaf>,
     ended_user_ns: AtomicU64,
     ended_system_ns: AtomicU64,
 }
@@ -32,6 +47,7 @@ impl Container {
             frozen: AtomicBool::new(false),
             threads: AtomicU64::new(0),
             max_threads: AtomicU64::new(u64::MAX),
+            grants: Mutex::default(),
             ended_user_ns: AtomicU64::new(0),
             ended_system_ns: AtomicU64::new(0),
         })
@@ -40,6 +56,16 @@ impl Container {
     /// Threads at most.
     pub fn set_max_threads(&self, max: u64) {
         self.max_threads.store(max, Ordering::Relaxed);
+    }
+
+    /// What it is granted.
+    pub fn grants(&self) -> Grants {
+        *self.grants.lock()
+    }
+
+    /// It is granted something else.
+    pub fn set_grants(&self, grants: Grants) {
+        *self.grants.lock() = grants;
     }
 
     /// Threads now.
@@ -99,6 +125,17 @@ impl Kernel {
         drop(tree);
         groups.sort_by_key(|group| group.id());
         groups
+    }
+
+    /// Processor time of a container's threads, nanoseconds: in programs, in the kernel.
+    pub fn time_of(&self, container: &Arc<Container>) -> (u64, u64) {
+        let (mut user, mut system) = container.time_of_ended();
+        for thread in self.processes_of(container).into_iter().flat_map(|group| group.threads()) {
+            let usage = thread.usage();
+            user += usage.user_ns;
+            system += usage.system_ns;
+        }
+        (user, system)
     }
 
     /// Stops all threads of a container where they are, as the freezer of cgroups does: nobody in it sees that.

@@ -52,7 +52,7 @@ pub use access::Access;
 pub use block::{RestartBlock, WaitEnd};
 pub use clone::CloneArgs;
 pub(crate) use clone::{new_task, reserve_pid};
-pub use container::Container;
+pub use container::{Container, Grants};
 pub use creds::Credentials;
 pub use current::CurrentTask;
 pub use exec::ExecArgs;

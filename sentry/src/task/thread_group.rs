@@ -43,8 +43,8 @@ pub struct ThreadGroup {
     pub oom_score_adj: std::sync::atomic::AtomicI32,
     /// Timers of the process: alarm, setitimer, timer_create.
     pub timers: crate::time::ProcessTimers,
-    /// Its cgroup; `None` is the root.
-    cgroup: Mutex<Option<Arc<Cgroup>>, sync::levels::Leaf>,
+    /// Its cgroups, of those hierarchies where it is not in the root; one for each.
+    cgroups: Mutex<Vec<Arc<Cgroup>>, sync::levels::Leaf>,
     exiting: AtomicBool,
     /// It has given up the session's terminal (TIOCNOTTY), and so did those it was forked from.
     gave_up_tty: AtomicBool,
@@ -77,7 +77,7 @@ impl ThreadGroup {
             reading: Mutex::default(),
             oom_score_adj: std::sync::atomic::AtomicI32::new(0),
             timers: crate::time::ProcessTimers::default(),
-            cgroup: Mutex::default(),
+            cgroups: Mutex::default(),
             exiting: AtomicBool::new(false),
             gave_up_tty: AtomicBool::new(false),
             dead_leader: Mutex::default(),
@@ -104,15 +104,39 @@ impl ThreadGroup {
         leader.or(signals.threads.first()).cloned()
     }
 
-    /// Its cgroup.
-    pub fn cgroup(&self, kernel: &Kernel) -> Arc<Cgroup> {
-        self.cgroup.lock().as_ref().map_or_else(|| Arc::clone(kernel.cgroups.root()), Arc::clone)
+    /// Its cgroup in the hierarchy that has this root.
+    pub fn cgroup(&self, root: &Arc<Cgroup>) -> Arc<Cgroup> {
+        self.cgroup_in(root.hierarchy()).unwrap_or_else(|| Arc::clone(root))
     }
 
-    /// Puts it into a cgroup.
-    pub fn set_cgroup(&self, cgroup: Arc<Cgroup>) {
-        let old = self.cgroup.lock().replace(cgroup);
-        drop(old);
+    /// Its cgroup in a hierarchy; `None` is the root.
+    pub fn cgroup_in(&self, hierarchy: u32) -> Option<Arc<Cgroup>> {
+        self.cgroups.lock().iter().find(|own| own.hierarchy() == hierarchy).cloned()
+    }
+
+    /// All its cgroups that are no roots.
+    pub fn cgroups(&self) -> Vec<Arc<Cgroup>> {
+        self.cgroups.lock().clone()
+    }
+
+    /// A new process is where its parent is.
+    pub fn inherit_cgroups(&self, parent: &ThreadGroup) {
+        let cgroups = parent.cgroups();
+        if !cgroups.is_empty() {
+            *self.cgroups.lock() = cgroups;
+        }
+    }
+
+    /// Puts it into a cgroup of one hierarchy.
+    pub fn enter_cgroup(&self, cgroup: &Arc<Cgroup>) {
+        let mut own = self.cgroups.lock();
+        let mut old: Vec<Arc<Cgroup>> =
+            own.extract_if(.., |known| known.hierarchy() == cgroup.hierarchy()).collect();
+        if !cgroup.is_root() {
+            own.push(Arc::clone(cgroup));
+        }
+        drop(own);
+        old.clear();
     }
 
     /// Signal dispositions.

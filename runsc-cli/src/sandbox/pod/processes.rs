@@ -68,14 +68,9 @@ impl Pod {
             memory: self.kernel.platform.memory().resident_bytes(),
             ..Stats::default()
         };
-        (stats.user_ns, stats.system_ns) = entry.tag.time_of_ended();
+        (stats.user_ns, stats.system_ns) = self.kernel.time_of(&entry.tag);
         if stats.max_threads == u64::MAX {
             stats.max_threads = 0;
-        }
-        let threads = self.kernel.processes_of(&entry.tag).into_iter().flat_map(|group| group.threads());
-        for usage in threads.map(|thread| thread.usage()) {
-            stats.user_ns += usage.user_ns;
-            stats.system_ns += usage.system_ns;
         }
         stats
     }

@@ -7,6 +7,8 @@ use abi::Errno;
 use abi::signal::{SigInfo, Signal};
 
 use super::Cgroup;
+use super::grants::{self, Value};
+use super::hierarchy::{Controllers, Hierarchy, Version};
 use crate::fs::pseudo::{StaticDir, Text, TextFile};
 use crate::signal::send_to_group;
 use crate::task::{ThreadGroup, current_task};
@@ -16,46 +18,95 @@ use crate::{Kernel, Result};
 /// Which file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
+    CloneChildren,
     Controllers,
     Events,
     Kill,
     MaxDepth,
     MaxDescendants,
+    NotifyOnRelease,
+    PidsCurrent,
+    PidsEvents,
+    PidsMax,
     Procs,
+    SaneBehavior,
     Stat,
     SubtreeControl,
+    Tasks,
     Threads,
     Type,
+    /// Of the root alone.
+    Granted(Value),
 }
 
-/// Name, whether the root has it too, mode.
-const FILES: [(&str, bool, u32, What); 10] = [
-    ("cgroup.controllers", true, 0o444, What::Controllers),
-    ("cgroup.events", false, 0o444, What::Events),
-    ("cgroup.kill", false, 0o200, What::Kill),
-    ("cgroup.max.depth", true, 0o644, What::MaxDepth),
-    ("cgroup.max.descendants", true, 0o644, What::MaxDescendants),
-    ("cgroup.procs", true, 0o644, What::Procs),
-    ("cgroup.stat", true, 0o444, What::Stat),
-    ("cgroup.subtree_control", true, 0o644, What::SubtreeControl),
-    ("cgroup.threads", true, 0o644, What::Threads),
-    ("cgroup.type", false, 0o644, What::Type),
+/// Where a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum In {
+    Root,
+    All,
+    /// All but the root.
+    Groups,
+    /// All but the root, of hierarchies with the controller.
+    GroupsWith(Controllers),
+}
+
+/// Version, name, where it is, mode.
+const FILES: [(Version, &str, In, u32, What); 18] = [
+    (Version::One, "cgroup.clone_children", In::All, 0o644, What::CloneChildren),
+    (Version::One, "cgroup.procs", In::All, 0o644, What::Procs),
+    (Version::One, "cgroup.sane_behavior", In::Root, 0o444, What::SaneBehavior),
+    (Version::One, "notify_on_release", In::All, 0o644, What::NotifyOnRelease),
+    (Version::One, "tasks", In::All, 0o644, What::Tasks),
+    (Version::One, "pids.current", In::GroupsWith(Controllers::PIDS), 0o444, What::PidsCurrent),
+    (Version::One, "pids.events", In::GroupsWith(Controllers::PIDS), 0o444, What::PidsEvents),
+    (Version::One, "pids.max", In::GroupsWith(Controllers::PIDS), 0o644, What::PidsMax),
+    (Version::Two, "cgroup.controllers", In::All, 0o444, What::Controllers),
+    (Version::Two, "cgroup.events", In::Groups, 0o444, What::Events),
+    (Version::Two, "cgroup.kill", In::Groups, 0o200, What::Kill),
+    (Version::Two, "cgroup.max.depth", In::All, 0o644, What::MaxDepth),
+    (Version::Two, "cgroup.max.descendants", In::All, 0o644, What::MaxDescendants),
+    (Version::Two, "cgroup.procs", In::All, 0o644, What::Procs),
+    (Version::Two, "cgroup.stat", In::All, 0o444, What::Stat),
+    (Version::Two, "cgroup.subtree_control", In::All, 0o644, What::SubtreeControl),
+    (Version::Two, "cgroup.threads", In::All, 0o644, What::Threads),
+    (Version::Two, "cgroup.type", In::Groups, 0o644, What::Type),
 ];
 
 struct Control {
     kernel: Weak<Kernel>,
+    hierarchy: Arc<Hierarchy>,
     cgroup: Arc<Cgroup>,
     what: What,
     mode: u32,
 }
 
 /// The files of `cgroup`.
-pub(super) fn files(sb: &Arc<SuperBlock>, kernel: &Weak<Kernel>, cgroup: &Arc<Cgroup>) -> StaticDir {
+pub(super) fn files(
+    sb: &Arc<SuperBlock>,
+    kernel: &Weak<Kernel>,
+    hierarchy: &Arc<Hierarchy>,
+    cgroup: &Arc<Cgroup>,
+) -> StaticDir {
     let mut files = StaticDir::default();
-    for (name, in_root, mode, what) in FILES {
-        if in_root || cgroup.parent.is_some() {
-            let control = Control { kernel: Weak::clone(kernel), cgroup: Arc::clone(cgroup), what, mode };
-            files.add(name, TextFile::inode(sb, control));
+    let mut add = |name: &str, mode: u32, what: What| {
+        let (kernel, hierarchy, cgroup) = (Weak::clone(kernel), Arc::clone(hierarchy), Arc::clone(cgroup));
+        files.add(name, TextFile::inode(sb, Control { kernel, hierarchy, cgroup, what, mode }));
+    };
+    for (version, name, place, mode, what) in FILES {
+        let is_here = match place {
+            In::All => true,
+            In::Root => cgroup.is_root(),
+            In::Groups => !cgroup.is_root(),
+            In::GroupsWith(controller) => !cgroup.is_root() && hierarchy.has(controller),
+        };
+        if version == hierarchy.version && is_here {
+            add(name, mode, what);
+        }
+    }
+    for (version, controller, name, value) in grants::FILES {
+        let is_here = version == Version::Two || hierarchy.has(controller);
+        if version == hierarchy.version && cgroup.is_root() && is_here {
+            add(name, 0o444, What::Granted(value));
         }
     }
     files
@@ -70,8 +121,24 @@ impl Control {
     }
 
     fn members(&self) -> Result<Vec<Arc<ThreadGroup>>> {
-        let kernel = self.kernel()?;
-        Ok(kernel.cgroups.members(&kernel, &self.cgroup))
+        Ok(self.kernel()?.members_of(&self.cgroup, false))
+    }
+
+    /// A controller is to be on (`+pids`) or off for the groups below.
+    fn switch(&self, word: &str) -> Result<()> {
+        let (on, name) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
+            (Some(name), _) => (true, name),
+            (_, Some(name)) => (false, name),
+            _ => return Err(Errno::EINVAL),
+        };
+        let controller = Controllers::named(name.as_bytes()).ok_or(Errno::EINVAL)?;
+        let is_here =
+            self.cgroup.is_root() && self.kernel()?.cgroups.controllers(&self.hierarchy).contains(controller);
+        match (on, is_here) {
+            (false, _) => Ok(()),
+            (true, false) => Err(Errno::ENOENT),
+            (true, true) => Err(Errno::EOPNOTSUPP),
+        }
     }
 
     /// Numbers as the reader's PID namespace has them.
@@ -126,21 +193,33 @@ impl Text for Control {
     fn read(&self, _file: &File) -> Result<Vec<u8>> {
         let kernel = self.kernel()?;
         let text = match self.what {
-            // No group limits anything.
+            What::CloneChildren => match self.cgroup.clone_children.load(Ordering::Relaxed) {
+                true => "1\n".to_owned(),
+                false => "0\n".to_owned(),
+            },
+            // What the container was granted; no group gets a part of it.
+            What::Controllers if self.cgroup.is_root() => {
+                let names: Vec<&str> = kernel.cgroups.controllers(&self.hierarchy).names().collect();
+                format!("{}\n", names.join(" "))
+            }
             What::Controllers | What::SubtreeControl => "\n".to_owned(),
             What::Events => {
-                let groups: Vec<Arc<ThreadGroup>> =
-                    kernel.tree.lock().iter().map(|node| Arc::clone(&node.group)).collect();
-                let populated = groups.iter().filter(|group| group.any_thread().is_some()).any(|group| {
-                    group.cgroup(&kernel).upwards().any(|above| Arc::ptr_eq(&above, &self.cgroup))
-                });
+                let populated = !kernel.members_of(&self.cgroup, true).is_empty();
                 format!("populated {}\nfrozen 0\n", i32::from(populated))
             }
+            What::Granted(value) => {
+                let task = current_task().ok_or(Errno::ESRCH)?;
+                value.text(&kernel, &task.thread_group().container)
+            }
+            What::NotifyOnRelease | What::SaneBehavior => "0\n".to_owned(),
+            What::PidsCurrent => format!("{}\n", kernel.threads_in(&self.cgroup)),
+            What::PidsEvents => self.cgroup.pids.events(),
+            What::PidsMax => self.cgroup.pids.max(),
             What::Kill => return Err(Errno::EINVAL),
             What::MaxDepth => limit(&self.cgroup.max_depth),
             What::MaxDescendants => limit(&self.cgroup.max_descendants),
             What::Procs => self.numbers(false)?,
-            What::Threads => self.numbers(true)?,
+            What::Tasks | What::Threads => self.numbers(true)?,
             What::Stat => {
                 let below = self.cgroup.descendants.load(Ordering::Relaxed);
                 format!("nr_descendants {below}\nnr_dying_descendants 0\n")
@@ -154,7 +233,26 @@ impl Text for Control {
         let kernel = self.kernel()?;
         let text = std::str::from_utf8(text).map_err(|_| Errno::EINVAL)?.trim();
         match self.what {
+            What::CloneChildren | What::NotifyOnRelease => {
+                let on = match text.parse::<i64>().map_err(|_| Errno::EINVAL)? {
+                    0 => false,
+                    _ => true,
+                };
+                match self.what {
+                    What::CloneChildren => self.cgroup.clone_children.store(on, Ordering::Relaxed),
+                    // There is no process that an agent could be a child of.
+                    _ if on => return Err(Errno::EOPNOTSUPP),
+                    _ => {}
+                }
+                Ok(())
+            }
+            What::PidsMax => self.cgroup.pids.set(text),
             What::Procs => kernel.cgroups.enter(&Self::named(text)?, &self.cgroup),
+            // A process is in one group with all its threads.
+            What::Tasks => match Self::named(text)? {
+                group if group.threads().len() > 1 => Err(Errno::EOPNOTSUPP),
+                group => kernel.cgroups.enter(&group, &self.cgroup),
+            },
             What::MaxDepth => set_limit(&self.cgroup.max_depth, text),
             What::MaxDescendants => set_limit(&self.cgroup.max_descendants, text),
             What::Kill => {
@@ -168,8 +266,7 @@ impl Text for Control {
                 }
                 Ok(())
             }
-            // There is none to be switched on.
-            What::SubtreeControl if text.is_empty() => Ok(()),
+            What::SubtreeControl => text.split_ascii_whitespace().try_for_each(|word| self.switch(word)),
             What::Threads => Err(Errno::EOPNOTSUPP),
             _ => Err(Errno::EINVAL),
         }

@@ -11,21 +11,49 @@ use abi::open::OpenFlags;
 use abi::stat::S_IFDIR;
 use sync::Mutex;
 
+use super::hierarchy::{Hierarchy, Version};
 use super::{Cgroup, control};
-use crate::fs::pseudo::{PseudoSuper, StaticDir};
+use crate::fs::pseudo::StaticDir;
 use crate::vfs::{
     Attr, Blocking, Caller, Dentry, File, FileOps, Inode, InodeOps, IoSink, NewKind, NewNode, SeekFrom,
-    SetAttr, SuperBlock,
+    SetAttr, StatFs, SuperBlock, SuperBlockOps,
 };
 use crate::{Kernel, Result};
 
-const MAGIC: i64 = 0x6367_7270;
+/// What statfs says of versions 1 and 2.
+const MAGICS: [i64; 2] = [0x0027_e0eb, 0x6367_7270];
 /// Positions: groups come behind all files.
 const FIRST_GROUP: u64 = 1 << 20;
 const FIRST: u64 = 2;
 
+/// The super block of a hierarchy.
+struct Super {
+    version: Version,
+    options: String,
+}
+
+impl SuperBlockOps for Super {
+    fn kind(&self) -> &'static str {
+        if self.version == Version::One { "cgroup" } else { "cgroup2" }
+    }
+
+    fn statfs(&self) -> Result<StatFs> {
+        Ok(StatFs::uncounted(MAGICS[usize::from(self.version == Version::Two)]))
+    }
+
+    fn options(&self) -> String {
+        self.options.clone()
+    }
+
+    /// A hierarchy goes when nobody uses it.
+    fn keeps_unused(&self) -> bool {
+        self.version == Version::Two
+    }
+}
+
 struct Dir {
     kernel: Weak<Kernel>,
+    hierarchy: Arc<Hierarchy>,
     cgroup: Arc<Cgroup>,
     files: StaticDir,
     groups: Mutex<BTreeMap<Box<[u8]>, Arc<Inode>>, sync::levels::InodeData>,
@@ -33,21 +61,23 @@ struct Dir {
 }
 
 /// The root of the hierarchy.
-pub(super) fn new_root(kernel: &Arc<Kernel>, cgroup: &Arc<Cgroup>) -> Arc<Dentry> {
-    let sb = SuperBlock::new(Box::new(PseudoSuper { kind: "cgroup2", magic: MAGIC, revalidate: false }));
-    Dentry::new_root(inode(&sb, &Arc::downgrade(kernel), cgroup, (0o755, 0, 0)))
+pub(super) fn new_root(kernel: &Arc<Kernel>, hierarchy: &Arc<Hierarchy>) -> Arc<Dentry> {
+    let sb = SuperBlock::new(Box::new(Super { version: hierarchy.version, options: hierarchy.options() }));
+    Dentry::new_root(inode(&sb, &Arc::downgrade(kernel), hierarchy, &hierarchy.root, (0o755, 0, 0)))
 }
 
 fn inode(
     sb: &Arc<SuperBlock>,
     kernel: &Weak<Kernel>,
+    hierarchy: &Arc<Hierarchy>,
     cgroup: &Arc<Cgroup>,
     (mode, uid, gid): (u32, u32, u32),
 ) -> Arc<Inode> {
     let attr = Attr { nlink: 2, ..Attr::new(sb.next_ino(), S_IFDIR | mode, uid, gid) };
-    let files = control::files(sb, kernel, cgroup);
+    let files = control::files(sb, kernel, hierarchy, cgroup);
     let ops = Dir {
         kernel: Weak::clone(kernel),
+        hierarchy: Arc::clone(hierarchy),
         cgroup: Arc::clone(cgroup),
         files,
         groups: Mutex::default(),
@@ -88,16 +118,16 @@ impl InodeOps for Dir {
         if self.cgroup.removed.load(Ordering::Acquire) {
             return Err(Errno::ENODEV);
         }
-        self.cgroup.may_grow(kernel.cgroups.root.descendants.load(Ordering::Relaxed))?;
+        self.cgroup.may_grow(kernel.cgroups.count())?;
         if self.groups.lock().contains_key(name) {
             return Err(Errno::EEXIST);
         }
-        let cgroup = Cgroup::new(Some(Arc::clone(&self.cgroup)), name);
+        let cgroup = Cgroup::new(self.hierarchy.id, Some(Arc::clone(&self.cgroup)), name);
         for above in self.cgroup.upwards() {
             above.descendants.fetch_add(1, Ordering::Relaxed);
         }
         let owner = (node.masked_permissions(), node.uid, node.gid);
-        let made = inode(&dir.sb, &self.kernel, &cgroup, owner);
+        let made = inode(&dir.sb, &self.kernel, &self.hierarchy, &cgroup, owner);
         self.groups.lock().insert(name.into(), Arc::clone(&made));
         Ok(made)
     }

@@ -1,21 +1,29 @@
-//! cgroup2: groups of processes (cgroups(7), version 2), as a kernel without controllers has them.
+//! Control groups (cgroups(7)): groups of processes in hierarchies of version 1 and 2.
 //!
-//! There is one hierarchy, and every mount shows it. A process is in one group ([`ThreadGroup::cgroup`]), a child where its
-//! parent is. Nothing is limited by a group: `cgroup.controllers` is empty, so that nobody is promised it.
+//! A process is in one group of each hierarchy ([`ThreadGroup::cgroup`]), a child where its parent is. The one of version 2
+//! is always there; those of version 1 come with their mounts, and take their controllers from it.
+//!
+//! What limits a container is outside: the host's groups. The *root* of a hierarchy tells what the container of the reader
+//! was granted there (`memory.max`, `cpu.cfs_quota_us` and so on), and can't change it. In groups that guests make there is
+//! what is true of them: the controller `pids`, which this kernel does itself.
 //!
 //! Locks: `Kernel` for changes of who is in which group and of groups that go, `InodeData` for names, `Leaf` elsewhere.
 
 mod control;
 mod dir;
+mod grants;
+mod hierarchy;
+mod mount;
+pub mod pids;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
-use sync::Mutex;
 
+pub use self::hierarchy::{Cgroups, Hierarchy};
+pub use self::mount::{Cgroup1, Cgroup2};
 use crate::task::ThreadGroup;
-use crate::vfs::{Caller, Dentry, FileSystemType, Mount, MountFlags, MountRequest};
 use crate::{Kernel, Result};
 
 /// Groups at most, in all: each is memory of the Sentry's.
@@ -23,6 +31,7 @@ const MOST: u32 = 4096;
 
 /// A group.
 pub struct Cgroup {
+    hierarchy: u32,
     parent: Option<Arc<Cgroup>>,
     name: Box<[u8]>,
     depth: u32,
@@ -31,20 +40,38 @@ pub struct Cgroup {
     /// cgroup.max.descendants and cgroup.max.depth; `u32::MAX` is `max`.
     max_descendants: AtomicU32,
     max_depth: AtomicU32,
+    /// cgroup.clone_children: stored, and what groups below begin with.
+    clone_children: AtomicBool,
+    pids: pids::Limit,
     removed: AtomicBool,
 }
 
 impl Cgroup {
-    fn new(parent: Option<Arc<Cgroup>>, name: &[u8]) -> Arc<Cgroup> {
+    fn new(hierarchy: u32, parent: Option<Arc<Cgroup>>, name: &[u8]) -> Arc<Cgroup> {
+        let clone_children =
+            parent.as_ref().is_some_and(|parent| parent.clone_children.load(Ordering::Relaxed));
         Arc::new(Cgroup {
+            hierarchy,
             depth: parent.as_ref().map_or(0, |parent| parent.depth + 1),
             parent,
             name: name.into(),
             descendants: AtomicU32::new(0),
             max_descendants: AtomicU32::new(u32::MAX),
             max_depth: AtomicU32::new(u32::MAX),
+            clone_children: AtomicBool::new(clone_children),
+            pids: pids::Limit::default(),
             removed: AtomicBool::new(false),
         })
+    }
+
+    /// The number of the hierarchy that it is in, unique for ever.
+    pub fn hierarchy(&self) -> u32 {
+        self.hierarchy
+    }
+
+    /// Whether it is the root of its hierarchy.
+    pub fn is_root(&self) -> bool {
+        self.parent.is_none()
     }
 
     /// It and those above it.
@@ -54,7 +81,7 @@ impl Cgroup {
 
     /// Its path from the root.
     pub fn path(self: &Arc<Cgroup>) -> Vec<u8> {
-        let mut groups: Vec<Arc<Cgroup>> = self.upwards().filter(|group| group.parent.is_some()).collect();
+        let mut groups: Vec<Arc<Cgroup>> = self.upwards().filter(|group| !group.is_root()).collect();
         groups.reverse();
         let mut path: Vec<u8> = groups.iter().flat_map(|group| [b"/", &*group.name].concat()).collect();
         if path.is_empty() {
@@ -76,49 +103,40 @@ impl Cgroup {
     }
 }
 
-/// The hierarchy.
-pub struct Cgroups {
-    root: Arc<Cgroup>,
-    /// Held while processes change groups, and groups go.
-    changing: Mutex<(), sync::levels::Kernel>,
-    mount: OnceLock<Arc<Mount>>,
-}
-
-impl Cgroups {
-    /// With the root alone.
-    pub fn new() -> Cgroups {
-        Cgroups { root: Cgroup::new(None, b""), changing: Mutex::new(()), mount: OnceLock::new() }
-    }
-
-    /// The group that holds all that are in no other.
-    pub fn root(&self) -> &Arc<Cgroup> {
-        &self.root
-    }
-
-    /// The processes of a group that live.
-    fn members(&self, kernel: &Kernel, cgroup: &Arc<Cgroup>) -> Vec<Arc<ThreadGroup>> {
+impl Kernel {
+    /// The processes of a group that live; with `below` those of the groups in it as well.
+    fn members_of(&self, cgroup: &Arc<Cgroup>, below: bool) -> Vec<Arc<ThreadGroup>> {
         let groups: Vec<Arc<ThreadGroup>> =
-            kernel.tree.lock().iter().map(|node| Arc::clone(&node.group)).collect();
+            self.tree.lock().iter().map(|node| Arc::clone(&node.group)).collect();
         let is_in = |group: &Arc<ThreadGroup>| {
-            group.any_thread().is_some() && Arc::ptr_eq(&group.cgroup(kernel), cgroup)
+            let own = group.cgroup_in(cgroup.hierarchy);
+            let found = match &own {
+                // In none but the root.
+                None => cgroup.is_root(),
+                Some(own) if below => own.upwards().any(|above| Arc::ptr_eq(&above, cgroup)),
+                Some(own) => Arc::ptr_eq(own, cgroup),
+            };
+            found && group.any_thread().is_some()
         };
         groups.into_iter().filter(is_in).collect()
     }
+}
 
+impl Cgroups {
     /// Puts a process into a group: ENODEV when that has gone.
     fn enter(&self, group: &Arc<ThreadGroup>, cgroup: &Arc<Cgroup>) -> Result<()> {
         let _changing = self.changing.lock();
         if cgroup.removed.load(Ordering::Acquire) {
             return Err(Errno::ENODEV);
         }
-        group.set_cgroup(Arc::clone(cgroup));
+        group.enter_cgroup(cgroup);
         Ok(())
     }
 
     /// Takes a group away: EBUSY while a process is in it.
     fn remove(&self, kernel: &Kernel, cgroup: &Arc<Cgroup>) -> Result<()> {
         let _changing = self.changing.lock();
-        if !self.members(kernel, cgroup).is_empty() {
+        if !kernel.members_of(cgroup, false).is_empty() {
             return Err(Errno::EBUSY);
         }
         cgroup.removed.store(true, Ordering::Release);
@@ -126,48 +144,5 @@ impl Cgroups {
             above.descendants.fetch_sub(1, Ordering::Relaxed);
         }
         Ok(())
-    }
-}
-
-impl Default for Cgroups {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The kind of file system.
-pub struct Cgroup2 {
-    kernel: Weak<Kernel>,
-}
-
-impl Cgroup2 {
-    /// For this kernel.
-    pub fn new(kernel: &Arc<Kernel>) -> Arc<Cgroup2> {
-        Arc::new(Cgroup2 { kernel: Arc::downgrade(kernel) })
-    }
-}
-
-impl FileSystemType for Cgroup2 {
-    fn name(&self) -> &'static str {
-        "cgroup2"
-    }
-
-    fn allowed_in_user_ns(&self) -> bool {
-        true
-    }
-
-    fn mount(&self, request: &MountRequest<'_>, _caller: &Caller<'_>) -> Result<Arc<Dentry>> {
-        for option in request.options.split(|b| *b == b',').filter(|option| !option.is_empty()) {
-            // Hints that change nothing where nothing is limited.
-            if !matches!(option, b"nsdelegate" | b"favordynmods" | b"memory_recursiveprot") {
-                return Err(Errno::EINVAL);
-            }
-        }
-        let kernel = self.kernel.upgrade().ok_or(Errno::ENODEV)?;
-        let mount = kernel.cgroups.mount.get_or_init(|| {
-            let root = dir::new_root(&kernel, &kernel.cgroups.root);
-            Mount::new(root, b"cgroup2", MountFlags::empty())
-        });
-        Ok(Arc::clone(&mount.root))
     }
 }

@@ -49,7 +49,7 @@ impl Root {
         text("interrupts", interrupts);
         text("modules", |_| String::new());
         text("misc", |_| String::new());
-        text("cgroups", |_| "#subsys_name\thierarchy\tnum_cgroups\tenabled\n".to_owned());
+        text("cgroups", |kernel| kernel.cgroups.summary());
         let own = Arc::clone(ns);
         let own_pid = move |caller: &Caller<'_>| -> Result<Vec<u8>> {
             let task = caller.task.ok_or(Errno::ENOENT)?;

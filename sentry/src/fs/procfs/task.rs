@@ -76,7 +76,7 @@ impl TaskDir {
         text("auxv", 0o400, |task, _, _| Ok(auxv(task)));
         text("cgroup", 0o444, |task, _, _| {
             let group = task.thread_group();
-            Ok([b"0::", &*group.cgroup(&group.kernel).path(), b"\n"].concat())
+            Ok(group.kernel.cgroups.of(group))
         });
         text("cmdline", 0o444, |task, _, _| status::cmdline(task));
         text("environ", 0o400, |task, _, _| environ(task));
