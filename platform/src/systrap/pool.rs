@@ -30,6 +30,9 @@ const MAX_ENDED: usize = 32;
 /// Name of processes that show nothing.
 const SPARE: &[u8] = b"[runsc-spare]";
 
+/// The Sentry's exit status without its master: EX_OSERR of sysexits.h.
+const MASTER_LOST: i32 = 71;
+
 /// No thread's id, and none that the host takes for one.
 const NOBODY: i32 = 0;
 
@@ -234,6 +237,12 @@ fn unsupported(what: &'static str) -> PlatformError {
     PlatformError::Host { what, source: io::Error::from_raw_os_error(libc::EOPNOTSUPP) }
 }
 
+/// Somebody on the host has killed the master. A sandbox that can't execute programs any more must not seem to run: it ends.
+fn master_lost() -> ! {
+    tracing::error!("the process that guest processes are forked from is gone: was it killed?");
+    host::process::exit_now(MASTER_LOST)
+}
+
 /// Bytes that the host needs for a signal frame, as far as it says.
 fn frame_size() -> u64 {
     const AT_MINSIGSTKSZ: libc::c_ulong = 51;
@@ -292,6 +301,7 @@ impl Shared {
         let pid = match master.answer() {
             Ok(Ok(pid)) => pid,
             Ok(Err(_)) => return Err(PlatformError::Exhausted("host processes")),
+            Err(PlatformError::Gone) => master_lost(),
             Err(error) => {
                 this.abandon();
                 return Err(error);

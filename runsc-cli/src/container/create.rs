@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use host::process::Child;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 
-use super::monitor::{self, Go, Job, MakerEnd, Plan, Word};
+use super::monitor::{self, End, Go, Job, MakerEnd, Plan, Word};
 use super::namespaces::{self, Network};
 use super::state_file::{self, HostProcess, Saved, Stage};
 use super::store::{Locked, Store};
@@ -63,8 +63,8 @@ impl Drop for Undo<'_> {
         if let Err(error) = delete::destroy(self.store, &self.saved) {
             report::warn(&format!("cleaning up: {error}"));
         }
-        if let Err(error) = std::fs::remove_dir_all(&self.locked.dir) {
-            report::warn(&format!("cleaning up {}: {error}", self.locked.dir.display()));
+        if let Err(error) = self.locked.remove() {
+            report::warn(&format!("cleaning up: {error}"));
         }
     }
 }
@@ -102,6 +102,7 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
     let saved = Saved {
         oci_version: spec.version().clone(),
         id: wanted.id.clone(),
+        maker: HostProcess::of(std::process::id() as i32),
         monitor: None,
         helpers: Vec::new(),
         stage: Stage::Creating,
@@ -138,7 +139,7 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
         .then(|| console::open(console_size(spec), container.process.user.uid))
         .transpose()
         .context("a terminal")?;
-    let mut not_kept = vec![locked.number()];
+    let mut not_kept = Vec::new();
     let mut master = None;
     let mut slave = None;
     if let Some(console) = console {
@@ -175,21 +176,23 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
         network,
         hooks: has_hooks,
         view,
-        dir: Some(dir),
+        lock: locked.number(),
         log,
         started_ns,
         not_kept,
     };
-    let (monitor, line) = monitor::start(plan).context("starting the monitor")?;
+    let (monitor, line) = monitor::start(plan, End::Noted(dir)).context("starting the monitor")?;
     undo.saved.monitor = HostProcess::of(monitor.pid());
     undo.saved.write(&locked.dir)?;
+    // An error: it has ended, and says why.
+    let _ = line.send(&Go::Begin);
     let program = process_name(spec);
     if has_hooks {
         match line.receive()? {
             Some(Word::Ready) => {}
             other => return Err(failure(other, &program)),
         }
-        run_hooks(spec, &undo.saved, monitor.pid())?;
+        run_hooks(spec, &undo.saved, monitor.pid(), &locked.dir)?;
         line.send(&Go::On)?;
     }
     undo.saved.helpers = created(&line, &program)?;
@@ -205,7 +208,7 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
 
 /// Writes a pid where the engine looks for it.
 pub fn write_pid(path: &Path, pid: i32) -> anyhow::Result<()> {
-    state_file::write_whole(path, pid.to_string().as_bytes())
+    state_file::write_new(path, pid.to_string().as_bytes())
         .with_context(|| format!("pid file {}", path.display()))
 }
 
@@ -245,12 +248,12 @@ fn prestart(all: &oci_spec::runtime::Hooks) -> &Option<Vec<oci_spec::runtime::Ho
     all.prestart()
 }
 
-fn run_hooks(spec: &Spec, saved: &Saved, pid: i32) -> anyhow::Result<()> {
+fn run_hooks(spec: &Spec, saved: &Saved, pid: i32, dir: &Path) -> anyhow::Result<()> {
     let Some(all) = spec.hooks() else { return Ok(()) };
     let state = hooks::state(saved, pid, "creating");
-    hooks::run("prestart", prestart(all), &state)?;
-    hooks::run("createRuntime", all.create_runtime(), &state)?;
-    hooks::run("createContainer", all.create_container(), &state)?;
+    hooks::run("prestart", prestart(all), &state, dir)?;
+    hooks::run("createRuntime", all.create_runtime(), &state, dir)?;
+    hooks::run("createContainer", all.create_container(), &state, dir)?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::state_file::{self, HostProcess, Saved};
 use super::status::{Status, status};
 use super::store::Store;
-use super::{ContainerError, ask, disk, hooks};
+use super::{ContainerError, ask, disk, hooks, notes};
 use crate::report;
 use crate::sandbox::control::Request;
 use crate::spec;
@@ -48,22 +48,29 @@ pub fn delete(store: &Store, id: &str, force: Force) -> anyhow::Result<()> {
         }
         destroy(store, saved)?;
     }
-    let spec = spec::read(&locked.dir.join(state_file::CONFIG)).ok();
-    remove_dir(&locked.dir)?;
-    if let (Some(saved), Some(text)) = (&saved, spec)
+    // What can be told of it is there until they have run: if this is killed, they run when it is deleted again.
+    if let (Some(saved), Ok(text)) = (&saved, spec::read(&locked.dir.join(state_file::CONFIG)))
         && let Ok((spec, _)) = spec::parse(Path::new(state_file::CONFIG), &text)
         && let Some(all) = spec.hooks()
-        && let Err(error) = hooks::run("poststop", all.poststop(), &hooks::state(saved, 0, "stopped"))
+        && let Err(error) =
+            hooks::run("poststop", all.poststop(), &hooks::state(saved, 0, "stopped"), &locked.dir)
     {
         report::warn(&error.to_string());
     }
-    Ok(())
+    Ok(locked.remove()?)
 }
 
 /// Ends what a container has on the host: its processes and its cgroups.
 pub fn destroy(store: &Store, saved: &Saved) -> Result<(), ContainerError> {
     for process in saved.monitor.iter().chain(&saved.helpers) {
         kill(*process)?;
+    }
+    for note in notes::all(&store.dir(&saved.id)?) {
+        if note.leads_group && note.process.is_alive() {
+            // An error: it has just ended. Of the others in the group the host lets none be waited for.
+            let _ = host::signal::kill(-note.process.pid, libc::SIGKILL);
+        }
+        kill(note.process)?;
     }
     if !saved.began_sandbox()
         && let Ok(dir) = store.dir(&saved.sandbox)
@@ -103,9 +110,4 @@ fn kill(process: HostProcess) -> Result<(), ContainerError> {
         std::thread::sleep(Duration::from_micros(500));
     }
     Ok(())
-}
-
-/// Takes the directory away, the state last, so that whoever is killed meanwhile leaves something to delete.
-fn remove_dir(dir: &Path) -> Result<(), ContainerError> {
-    std::fs::remove_dir_all(dir).map_err(disk(dir, "removing it"))
 }

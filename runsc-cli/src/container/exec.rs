@@ -7,9 +7,10 @@ use anyhow::{Context, bail};
 use host::process::Child;
 
 use super::create::{created, write_pid};
-use super::monitor::{self, Go, Job, Plan};
+use super::monitor::{self, End, Go, Job, Plan};
 use super::namespaces::Network;
-use super::state_file;
+use super::notes::{Note, NotePlace};
+use super::state_file::{self, HostProcess};
 use super::status::{Status, status};
 use super::store::Store;
 use super::{Settings, console};
@@ -116,6 +117,11 @@ pub fn exec(settings: &Settings, wanted: &Wanted) -> anyhow::Result<(Child, Opti
         container: wanted.id.clone(),
         sandbox: store.dir(&saved.sandbox)?,
     };
+    // Until its monitor is noted, the container can't be deleted.
+    let locked = store.lock_shared(&wanted.id)?;
+    let noted = |error| super::disk(&dir, "noting a process")(error);
+    let note = NotePlace::new(&dir).map_err(noted)?;
+    let place = note.try_clone().map_err(noted)?;
     let plan = Plan {
         job,
         stdio,
@@ -124,12 +130,18 @@ pub fn exec(settings: &Settings, wanted: &Wanted) -> anyhow::Result<(Child, Opti
         network: Network::Host,
         hooks: false,
         view: None,
-        dir: None,
+        lock: locked.number(),
         log: None,
         started_ns: config::monotonic_ns(),
         not_kept,
     };
-    let (monitor, line) = monitor::start(plan).context("starting the monitor")?;
+    let (monitor, line) = monitor::start(plan, End::Forgotten(note)).context("starting the monitor")?;
+    if let Some(process) = HostProcess::of(monitor.pid()) {
+        place.write(&Note { process, leads_group: false }).map_err(noted)?;
+    }
+    // An error: it has ended, and says why.
+    let _ = line.send(&Go::Begin);
+    drop(locked);
     if let Err(error) = created(&line, &program) {
         // It ends by itself.
         let _ = monitor.wait();

@@ -1,14 +1,22 @@
 //! Hooks of the specification that run on the host: with the container's state on standard input, in order, and stopped when
 //! they take longer than they may.
 
-use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use host::namespace::Namespaces;
+use host::process::{Child, Status};
+use host::signal::SignalSet;
 use oci_spec::runtime::Hook;
+use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::state_file::Saved;
+use super::notes::{Note, NotePlace};
+use super::state_file::{HostProcess, Saved};
 
 /// Why a hook counts as failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +41,10 @@ pub fn state(saved: &Saved, pid: i32, status: &str) -> String {
     state.to_string()
 }
 
-/// Runs hooks of one kind; the first that fails ends it.
-pub fn run(kind: &'static str, hooks: &Option<Vec<Hook>>, state: &str) -> Result<(), HookError> {
+/// Runs hooks of one kind; the first that fails ends it. While one runs it is noted in the container's directory `dir`.
+pub fn run(kind: &'static str, hooks: &Option<Vec<Hook>>, state: &str, dir: &Path) -> Result<(), HookError> {
     for (number, hook) in hooks.iter().flatten().enumerate() {
-        run_one(hook, state).map_err(|why| HookError {
+        run_one(hook, state, dir).map_err(|why| HookError {
             kind,
             number,
             path: hook.path().display().to_string(),
@@ -46,44 +54,102 @@ pub fn run(kind: &'static str, hooks: &Option<Vec<Hook>>, state: &str) -> Result
     Ok(())
 }
 
-fn run_one(hook: &Hook, state: &str) -> Result<(), String> {
-    let mut command = Command::new(hook.path());
-    if let Some((name, args)) = hook.args().as_deref().and_then(<[String]>::split_first) {
-        command.arg0(name).args(args);
+fn run_one(hook: &Hook, state: &str, dir: &Path) -> Result<(), String> {
+    let prepare = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+    let output = tempfile().map_err(prepare("a file for its output"))?;
+    let place = NotePlace::new(dir).map_err(prepare("a note of it"))?;
+    let (stdin, state_end) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| error.to_string())?;
+    let (gate, opener) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| error.to_string())?;
+    let opener_number = opener.as_raw_fd();
+    let child = host::process::fork(Namespaces::empty(), || {
+        // With it open here, the end of the other side would not be seen. An error: it is not open.
+        let _ = host::process::close_range(opener_number, opener_number);
+        let error = become_hook(hook, &stdin, &output, &gate);
+        // An error: nobody reads it then.
+        let _ = writeln!(&output, "{error}");
+        NOT_EXECUTED
+    })
+    .map_err(prepare("starting it"))?;
+    let process = HostProcess::of(child.pid());
+    let noted = process.map_or(Ok(()), |process| place.write(&Note { process, leads_group: true }));
+    if let Err(error) = noted {
+        drop(opener);
+        // An error: it has been collected.
+        let _ = child.wait();
+        return Err(format!("a note of it: {error}"));
     }
-    command.env_clear();
-    for entry in hook.env().iter().flatten() {
-        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        command.env(name, value);
+    let ran = attend(hook, state, &child, [opener, state_end], [gate, stdin]);
+    place.remove();
+    match ran? {
+        Status::Exited(0) => Ok(()),
+        Status::Exited(status) => Err(format!("exit status: {status}{}", said(output))),
+        Status::Signaled(signal, _) => Err(format!("killed by signal {signal}{}", said(output))),
+        other => Err(format!("{other:?}{}", said(output))),
     }
-    // A group of its own, so that what it started ends with it.
-    command.process_group(0);
-    let error = tempfile().map_err(|error| format!("a file for its output: {error}"))?;
-    let for_child = error.try_clone().map_err(|error| error.to_string())?;
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(for_child);
-    let mut child = command.spawn().map_err(|error| format!("{}: {error}", hook.path().display()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // An error: it does not want to know. The state fits into a pipe, unless annotations are very long.
-        let _ = stdin.write_all(state.as_bytes());
-    }
+}
+
+/// Lets a hook go, tells it the state, and waits for its end.
+fn attend(
+    hook: &Hook,
+    state: &str,
+    child: &Child,
+    [opener, state_end]: [OwnedFd; 2],
+    its_ends: [OwnedFd; 2],
+) -> Result<Status, String> {
+    drop(its_ends);
+    // Errors: it has ended, or does not want to know. The state fits into a pipe, unless annotations are very long.
+    let _ = rustix::io::write(&opener, b"!");
+    let _ = File::from(state_end).write_all(state.as_bytes());
     let deadline =
         hook.timeout().filter(|s| *s > 0).map(|s| Instant::now() + Duration::from_secs(s.unsigned_abs()));
     let mut pause = Duration::from_micros(200);
     loop {
         match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(format!("{status}{}", said(error))),
+            Ok(Some(status)) => return Ok(status),
             Ok(None) => {}
             Err(error) => return Err(error.to_string()),
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             // Errors: it has just ended.
-            let _ = host::signal::kill(-(child.id() as i32), libc::SIGKILL);
+            let _ = host::signal::kill(-child.pid(), libc::SIGKILL);
             let _ = child.wait();
             return Err(format!("took longer than its time-out of {} s", hook.timeout().unwrap_or(0)));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// Exit status of a hook that could not be executed, as a shell has it.
+const NOT_EXECUTED: i32 = 127;
+
+/// In a fork of this process: becomes the hook, once it is noted. Returns only with an error.
+fn become_hook(hook: &Hook, stdin: &OwnedFd, output: &File, gate: &OwnedFd) -> io::Error {
+    let prepared = (|| {
+        // A group of its own, so that what it started ends with it.
+        rustix::process::setpgid(None, None)?;
+        rustix::stdio::dup2_stdin(stdin)?;
+        rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+        rustix::stdio::dup2_stderr(output)?;
+        host::signal::reset(libc::SIGPIPE)?;
+        host::signal::set_mask(&SignalSet::empty())?;
+        let text = |text: &[u8]| CString::new(text).map_err(io::Error::from);
+        let path = hook.path().as_os_str().as_bytes();
+        let args = match hook.args().as_deref() {
+            Some(args @ [_, ..]) => args.iter().map(|arg| text(arg.as_bytes())).collect::<io::Result<_>>()?,
+            _ => vec![text(path)?],
+        };
+        let env = hook.env().iter().flatten().map(|entry| text(entry.as_bytes()));
+        Ok::<_, io::Error>((args, env.collect::<io::Result<Vec<_>>>()?))
+    })();
+    let (args, env) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return error,
+    };
+    match rustix::io::read(gate, &mut [0; 1]) {
+        Ok(1) => host::process::exec(hook.path(), &args, &env),
+        // Its maker is gone.
+        _ => io::ErrorKind::UnexpectedEof.into(),
     }
 }
 

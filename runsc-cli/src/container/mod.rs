@@ -19,6 +19,7 @@ pub mod host_pids;
 pub mod monitor;
 mod mount_points;
 pub mod namespaces;
+pub mod notes;
 pub mod relay;
 pub mod start;
 pub mod state_file;

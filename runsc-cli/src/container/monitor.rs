@@ -15,11 +15,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use host::namespace::Namespaces;
-use host::process::{Child, exit_now};
+use host::process::{Child, Status, exit_now};
 use host::signal::{self, SignalSet};
 use serde::{Deserialize, Serialize};
 
 use super::namespaces::{self, Network};
+use super::notes::NotePlace;
 use super::view::View;
 use super::{ask, state_file};
 use crate::cgroup::Cgroup;
@@ -53,6 +54,8 @@ pub enum Word {
 /// What its maker tells a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Go {
+    /// It is written down that there is this process: it may begin.
+    Begin,
     /// The hooks have run.
     On,
     /// All that belongs to it is written down: it may stay.
@@ -95,6 +98,15 @@ pub enum Job {
     },
 }
 
+/// What the end of a monitor's process changes in the container's directory, whose path is out of its sight by then.
+#[derive(Debug)]
+pub enum End {
+    /// How it ended is noted.
+    Noted(OwnedFd),
+    /// The note that there is a process goes away.
+    Forgotten(NotePlace),
+}
+
 /// What a monitor is to do.
 #[derive(Debug)]
 pub struct Plan {
@@ -112,8 +124,9 @@ pub struct Plan {
     pub hooks: bool,
     /// What those see who enter its mount namespace.
     pub view: Option<View>,
-    /// Where the end is noted.
-    pub dir: Option<OwnedFd>,
+    /// The descriptor with its maker's lock on the container. It is held until it is written down that there is this process: a
+    /// maker that was killed before leaves the lock to this one, whose end then comes next.
+    pub lock: RawFd,
     /// The debug log.
     pub log: Option<File>,
     /// When the command began.
@@ -122,8 +135,8 @@ pub struct Plan {
     pub not_kept: Vec<RawFd>,
 }
 
-/// Starts a monitor.
-pub fn start(plan: Plan) -> io::Result<(Child, MakerEnd)> {
+/// Starts a monitor, which waits for [`Go::Begin`].
+pub fn start(plan: Plan, end: End) -> io::Result<(Child, MakerEnd)> {
     let (own_end, its_end) = socketpair()?;
     let (own, its) = (own_end, MonitorEnd::new(its_end));
     let own_number = std::os::fd::AsRawFd::as_raw_fd(&own);
@@ -133,18 +146,19 @@ pub fn start(plan: Plan) -> io::Result<(Child, MakerEnd)> {
         for number in plan.not_kept.iter().copied().chain([own_number]) {
             let _ = host::process::close_range(number, number);
         }
-        let mut plan = plan;
-        // The paths of the host are gone when it is written to.
-        let dir = plan.dir.take();
-        let status = match run(plan, &its) {
-            Ok(ended) => {
-                if let Some(dir) = dir
-                    && let Err(error) = state_file::write_ended(&dir, &ended)
+        let ended = run(plan, &its);
+        match &end {
+            End::Forgotten(note) => note.remove(),
+            End::Noted(dir) => {
+                if let Ok(ended) = &ended
+                    && let Err(error) = state_file::write_ended(dir, ended)
                 {
                     tracing::warn!("monitor: {error}");
                 }
-                status(ended)
             }
+        }
+        let status = match ended {
+            Ok(ended) => status(ended),
             Err(error) => {
                 tracing::error!("monitor: {error:#}");
                 // An error: its maker has gone, since all went well until now.
@@ -173,6 +187,10 @@ enum Held {
 
 fn run(plan: Plan, maker: &MonitorEnd) -> anyhow::Result<Ended> {
     signal::block(&SignalSet::all()).context("sigprocmask")?;
+    match maker.receive()? {
+        Some(Go::Begin) => host::process::close_range(plan.lock, plan.lock).context("giving up the lock")?,
+        _ => bail!("the command went away"),
+    }
     host::process::setsid().context("setsid")?;
     if let Some(terminal) = &plan.terminal {
         rustix::process::ioctl_tiocsctty(terminal).context("taking the terminal")?;
@@ -331,9 +349,13 @@ impl Held {
                 && !ready
                 && let Some(gofer) = gofer
             {
-                [ready] = wait([self.control().as_fd()], Some(LAST_WORD))?;
+                let status = gofer.process.wait()?;
+                // One that ends by itself does so because the Sentry has ended, of which the line tells.
+                if matches!(status, Status::Exited(_)) {
+                    [ready] = wait([self.control().as_fd()], Some(LAST_WORD))?;
+                }
                 if !ready {
-                    bail!("{}", gofer.failure(died("gofer", gofer.process.wait()?)));
+                    bail!("{}", gofer.failure(died("gofer", status)));
                 }
             }
             if !ready {

@@ -30,7 +30,7 @@ pub fn start(store: &Store, id: &str) -> anyhow::Result<()> {
         let pid = saved.monitor.map_or(0, |monitor| monitor.pid);
         let state = hooks::state(&saved, pid, "running");
         // The specification has them warned about and no more.
-        if let Err(error) = hooks::run("poststart", all.poststart(), &state) {
+        if let Err(error) = hooks::run("poststart", all.poststart(), &state, &dir) {
             report::warn(&error.to_string());
         }
     }

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerError, disk};
@@ -16,7 +16,7 @@ use crate::cgroup::Cgroup;
 use crate::sandbox::control::Ended;
 
 /// Name of the file in the container's directory.
-const FILE: &str = "state.json";
+pub const FILE: &str = "state.json";
 /// How its process ended.
 const ENDED: &str = "ended.json";
 /// The copy of its configuration.
@@ -72,6 +72,8 @@ pub struct Saved {
     pub oci_version: String,
     /// Its id.
     pub id: String,
+    /// The command that makes it: what is being created is given up with that.
+    pub maker: Option<HostProcess>,
     /// Its monitor, once there is one.
     pub monitor: Option<HostProcess>,
     /// What that has started, and what dies with it.
@@ -130,6 +132,21 @@ pub fn read_ended(dir: &Path) -> Option<Ended> {
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ContainerError> {
     write_whole(path, &serde_json::to_vec(value).map_err(|error| disk(path, "writing")(error.into()))?)
         .map_err(disk(path, "writing"))
+}
+
+/// Writes a file that is not there whole or not at all, and leaves nothing else, whenever this is killed.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let written = (|| {
+        let fd = rustix::fs::openat(CWD, dir, flags, Mode::from_raw_mode(0o644))?;
+        let mut file = File::from(fd);
+        file.write_all(bytes)?;
+        let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok::<_, io::Error>(rustix::fs::linkat(CWD, nameless, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    })();
+    // It is there, or the file system has no files without a name.
+    if written.is_ok() { Ok(()) } else { write_whole(path, bytes) }
 }
 
 /// Writes a file whole or not at all.

@@ -38,11 +38,13 @@ impl Status {
 
 /// What the container `saved` is doing.
 pub fn status(store: &Store, saved: &Saved) -> Status {
+    if saved.stage == Stage::Creating {
+        // When the command is gone that makes it, the monitor ends.
+        let is_made = saved.maker.is_some_and(|maker| maker.is_alive());
+        return if is_made || outlives(saved, ENDING) { Status::Creating } else { Status::Stopped };
+    }
     if !saved.monitor.is_some_and(|monitor| monitor.is_alive()) {
         return Status::Stopped;
-    }
-    if saved.stage == Stage::Creating {
-        return Status::Creating;
     }
     let Ok(dir) = store.dir(&saved.sandbox) else { return Status::Stopped };
     match state(&dir, &saved.id) {
@@ -57,7 +59,7 @@ pub fn status(store: &Store, saved: &Saved) -> Status {
     }
 }
 
-/// So long a monitor may take to end after its Sentry.
+/// So long a monitor may take to end after its Sentry, or after the command that makes its container.
 const ENDING: Duration = Duration::from_secs(3);
 
 /// Whether the monitor is still there after this time.

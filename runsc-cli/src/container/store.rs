@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use super::state_file::Saved;
+use super::state_file::{self, Saved};
 use super::{ContainerError, disk};
 
 /// The longest id.
@@ -33,6 +33,34 @@ impl Locked {
     pub fn number(&self) -> RawFd {
         self.lock.as_raw_fd()
     }
+
+    /// Takes the directory away.
+    pub fn remove(&self) -> Result<(), ContainerError> {
+        self.clear()?;
+        std::fs::remove_dir(&self.dir).map_err(disk(&self.dir, "removing it"))
+    }
+
+    /// Takes away what is in it, the state last: whoever is killed meanwhile leaves a container that is stopped, or none.
+    fn clear(&self) -> Result<(), ContainerError> {
+        let failed = || disk(&self.dir, "emptying it");
+        for entry in std::fs::read_dir(&self.dir).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            if entry.file_name() == state_file::FILE {
+                continue;
+            }
+            let is_dir = entry.file_type().map_err(failed())?.is_dir();
+            let path = entry.path();
+            let removed = if is_dir { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            match removed {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(disk(&path, "removing it"))?,
+            }
+        }
+        match std::fs::remove_file(self.dir.join(state_file::FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(failed()),
+        }
+    }
 }
 
 impl Store {
@@ -51,21 +79,45 @@ impl Store {
         let dir = self.dir(id)?;
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o711).create(&self.root).map_err(disk(&self.root, "making it"))?;
-        // Only the owner may come near the socket in it.
-        match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
-            Ok(()) => self.lock(id),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(ContainerError::Exists),
-            Err(error) => Err(disk(&dir, "making it")(error)),
+        loop {
+            // Only the owner may come near the socket in it.
+            match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(disk(&dir, "making it"))?,
+            }
+            // Without a state it is no container: what is there was left by a command that was killed.
+            let is_container = || dir.join(state_file::FILE).exists();
+            if is_container() {
+                return Err(ContainerError::Exists);
+            }
+            match self.lock(id) {
+                Ok(_) if is_container() => return Err(ContainerError::Exists),
+                Ok(locked) => {
+                    locked.clear()?;
+                    return Ok(locked);
+                }
+                Err(ContainerError::Missing) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
     /// Locks the directory of a container that is there; waits for other commands on it.
     pub fn lock(&self, id: &str) -> Result<Locked, ContainerError> {
+        self.lock_as(id, FlockOperation::LockExclusive)
+    }
+
+    /// Keeps others from deleting it, and no more.
+    pub fn lock_shared(&self, id: &str) -> Result<Locked, ContainerError> {
+        self.lock_as(id, FlockOperation::LockShared)
+    }
+
+    fn lock_as(&self, id: &str, operation: FlockOperation) -> Result<Locked, ContainerError> {
         let dir = self.dir(id)?;
         loop {
             let lock = File::open(&dir).map_err(|error| missing(&dir, error))?;
             loop {
-                match rustix::fs::flock(&lock, FlockOperation::LockExclusive) {
+                match rustix::fs::flock(&lock, operation) {
                     Ok(()) => break,
                     Err(rustix::io::Errno::INTR) => {}
                     Err(errno) => return Err(disk(&dir, "locking it")(errno.into())),
@@ -145,9 +197,18 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = Store::new(&root.path().join("deep/er"));
         assert!(store.ids().unwrap().is_empty());
-        drop(store.make("x").unwrap());
+        let locked = store.make("x").unwrap();
+        std::fs::write(locked.dir.join(state_file::FILE), "{}").unwrap();
+        drop(locked);
         assert!(matches!(store.make("x"), Err(ContainerError::Exists)));
+        store.lock("x").unwrap().remove().unwrap();
         assert!(matches!(store.load("x"), Err(ContainerError::Missing)));
+        // A command was killed that had made no more than this.
+        let dir = store.make("x").unwrap().dir;
+        std::fs::write(dir.join(state_file::CONFIG), "{}").unwrap();
+        std::fs::create_dir(dir.join("more")).unwrap();
+        assert!(matches!(store.load("x"), Err(ContainerError::Missing)));
+        assert!(!store.make("x").unwrap().dir.join(state_file::CONFIG).exists());
         assert!(matches!(store.lock("y"), Err(ContainerError::Missing)));
         assert_eq!(store.ids().unwrap(), ["x"]);
     }

@@ -8,6 +8,7 @@ mod crash;
 mod exec;
 mod lifecycle;
 mod process;
+mod subreaper;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -134,10 +134,11 @@ impl Pod {
             Err(error) => Ok(line.send(&Event::Failed(format!("{error:#}")))?),
             Ok(None) => Ok(()),
             Ok(Some(entry)) => {
-                line.send(&Event::Created)?;
-                self.obey(&entry, &line)?;
+                let told = line.send(&Event::Created).map_err(anyhow::Error::from);
+                let served = told.and_then(|()| self.obey(&entry, &line));
+                // Whoever stood for it is gone, also when that could not be told.
                 self.remove(&entry);
-                Ok(())
+                served
             }
         }
     }

@@ -26,12 +26,12 @@ impl Pod {
             Err(error) => Ok(line.send(&Event::Failed(format!("{error:#}")))?),
             Ok(None) => Ok(()),
             Ok(Some(group)) => {
-                line.send(&Event::Running)?;
-                self.forward(&group, None, &line)?;
-                // Whoever stood for it is gone, or it has ended.
+                let told = line.send(&Event::Running).map_err(anyhow::Error::from);
+                let served = told.and_then(|()| self.forward(&group, None, &line));
+                // Whoever stood for it is gone, also when that could not be told, or it has ended.
                 let info = SigInfo::kill(Signal::SIGKILL, SI_USER, 0, 0);
                 let _ = send_to_group(&group, Signal::SIGKILL, info);
-                Ok(())
+                served
             }
         }
     }
