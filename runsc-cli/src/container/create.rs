@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use host::process::Child;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 
+use super::descriptors::Descriptors;
 use super::monitor::{self, Go, Job, MakerEnd, Plan, Word};
 use super::namespaces::{self, Network};
 use super::state_file::{self, HostProcess, Saved, Stage};
@@ -24,7 +25,7 @@ use crate::spec::mounts::RootWrites;
 use crate::spec::{self, Bundle};
 
 /// What is to be created.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Wanted {
     /// Its id.
     pub id: String,
@@ -36,6 +37,8 @@ pub struct Wanted {
     pub console_socket: Option<PathBuf>,
     /// Whether the command stays, and keeps the master itself.
     pub attached: bool,
+    /// What the command was started with besides standard streams.
+    pub descriptors: Descriptors,
 }
 
 /// What was created.
@@ -70,7 +73,7 @@ impl Drop for Undo<'_> {
 }
 
 /// Creates a container.
-pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
+pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     let started_ns = config::monotonic_ns();
     let mut bundle = Bundle::load(&wanted.bundle)?;
     for note in &bundle.notes {
@@ -138,7 +141,10 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
         .then(|| console::open(console_size(spec), container.process.user.uid))
         .transpose()
         .context("a terminal")?;
+    let Descriptors { passed, env, others } = wanted.descriptors;
+    let passed = streams::passed(passed)?;
     let mut not_kept = vec![locked.number()];
+    not_kept.extend(others);
     let mut master = None;
     let mut slave = None;
     if let Some(console) = console {
@@ -158,6 +164,8 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
     };
     let mut container = container;
     container.streams = stdio.each_ref().map(|stream| stream.seen);
+    container.passed = passed.iter().map(|stream| stream.seen).collect();
+    container.process.env.extend(env.into_iter().map(Text::Utf8));
     let has_hooks = spec.hooks().as_ref().is_some_and(|all| {
         [all.create_runtime(), all.create_container(), prestart(all)]
             .iter()
@@ -170,6 +178,7 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
     let plan = Plan {
         job: job(settings, &store, sandbox, container, gofer, log.is_some(), started_ns)?,
         stdio,
+        passed,
         terminal: terminal_of_session,
         cgroup: undo.saved.cgroup.clone(),
         network,
@@ -329,6 +338,7 @@ fn convert(
         sysctl: sysctl.into_iter().collect(),
         max_threads: pids.map(|pids| pids.limit()).filter(|limit| *limit > 0).map(i64::unsigned_abs),
         streams: Default::default(),
+        passed: Vec::new(),
         process: spec::process::convert(process, filter, &rootfs, notes)?,
         start_hooks: start_hooks(bundle, id),
     };

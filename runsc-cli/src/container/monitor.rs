@@ -90,6 +90,8 @@ pub enum Job {
         exec: Box<Exec>,
         /// The container.
         container: String,
+        /// Whether it is to wait while that is paused.
+        ignore_paused: bool,
         /// Where its sandbox has its socket.
         sandbox: PathBuf,
     },
@@ -102,6 +104,8 @@ pub struct Plan {
     pub job: Job,
     /// Standard streams of the process.
     pub stdio: [streams::Stream; 3],
+    /// Its descriptors behind them.
+    pub passed: Vec<streams::Stream>,
     /// Its terminal, which the monitor's session takes.
     pub terminal: Option<OwnedFd>,
     /// The cgroups that all of it is in.
@@ -190,9 +194,9 @@ fn run(plan: Plan, maker: &MonitorEnd) -> anyhow::Result<Ended> {
         }
     }
     let held = start_job(&plan)?;
-    let Plan { stdio, terminal, log, view, .. } = plan;
+    let Plan { stdio, passed, terminal, log, view, .. } = plan;
     // The other end of a pipe is to see the end when the guest closes it.
-    drop((stdio, log));
+    drop((stdio, passed, log));
     hide_streams().context("/dev/null")?;
     match held.first_event()? {
         Event::Created | Event::Running => {
@@ -229,7 +233,9 @@ fn start_job(plan: &Plan) -> anyhow::Result<Held> {
     let null = File::options().write(true).open("/dev/null").context("/dev/null")?;
     let strace = plan.log.as_ref().map_or(null.as_fd(), File::as_fd);
     let mut timeline = Timeline::new(plan.started_ns);
-    let mut fds = Streams { stdio, strace, profile: None, log: plan.log.as_ref(), listener: None };
+    let passed: Vec<BorrowedFd<'_>> = plan.passed.iter().map(|stream| stream.fd.as_fd()).collect();
+    let mut fds =
+        Streams { stdio, strace, profile: None, log: plan.log.as_ref(), listener: None, passed: &passed };
     let (request, config, gofer, sandbox_dir) = match &plan.job {
         Job::Sandbox { sentry, gofer, listener } => {
             fds.listener = Some(listener.as_fd());
@@ -238,8 +244,9 @@ fn start_job(plan: &Plan) -> anyhow::Result<Held> {
         Job::Container { container, gofer, sandbox } => {
             (Request::Create, config::store(container)?, Some(gofer), sandbox)
         }
-        Job::Exec { exec, container, sandbox } => {
-            (Request::Exec { container: container.clone() }, config::store(exec)?, None, sandbox)
+        Job::Exec { exec, container, ignore_paused, sandbox } => {
+            let request = Request::Exec { container: container.clone(), ignore_paused: *ignore_paused };
+            (request, config::store(exec)?, None, sandbox)
         }
     };
     let connection = ask::connect(sandbox_dir).context("connecting to the sandbox")?;
@@ -252,6 +259,7 @@ fn start_job(plan: &Plan) -> anyhow::Result<Held> {
     }
     let sent: Vec<BorrowedFd<'_>> =
         [config.as_fd()].into_iter().chain(connected.as_ref().map(AsFd::as_fd)).chain(stdio).collect();
+    let sent = [sent, passed].concat();
     connection.send_with(&request, &sent).context("asking the sandbox")?;
     Ok(Held::Other { control: connection.into_other(), gofer: gofer_process })
 }

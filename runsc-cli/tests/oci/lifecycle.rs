@@ -210,5 +210,31 @@ fn ps_gives_pids_of_the_host_with_their_command_lines() {
     }
     let table = place.ok(&["ps", "many"]);
     assert!(table.contains("sleep 70123"), "{table}");
+    // Options are those of the host's ps(1), and so are the columns.
+    let table = place.ok(&["ps", "many", "-eo", "pid,args"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["PID", "COMMAND"]);
+    assert!(lines.len() == 4 && wanted.iter().all(|line| table.contains(line)), "{table}");
+    assert_eq!(place.ok(&["ps", "many", "-ef"]).lines().count(), 4);
+    let (status, text) = place.fails(&["ps", "many", "-eo", "comm"]);
+    assert!(status == 1 && text.contains("PID"), "{text}");
+    let (status, _) = place.fails(&["ps", "many", "--no-such-option"]);
+    assert_eq!(status, 1);
     place.ok(&["delete", "--force", "many"]);
+}
+
+#[test]
+fn ps_names_those_that_wait_to_be_reaped() {
+    // runc lists none of them.
+    if cannot() || is_foreign() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sh", "-c", "sh -c 'exit 1' & exec sleep 1000"]);
+    place.start(&bundle, "z");
+    let deadline = std::time::Instant::now() + crate::PATIENCE;
+    while !place.ok(&["ps", "z"]).contains("[sh] <defunct>") {
+        assert!(std::time::Instant::now() < deadline, "{}", place.ok(&["ps", "z"]));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
