@@ -166,11 +166,15 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     container.streams = stdio.each_ref().map(|stream| stream.seen);
     container.passed = passed.iter().map(|stream| stream.seen).collect();
     container.process.env.extend(env.into_iter().map(Text::Utf8));
-    let has_hooks = spec.hooks().as_ref().is_some_and(|all| {
-        [all.create_runtime(), all.create_container(), prestart(all)]
-            .iter()
-            .any(|hooks| !hooks.as_deref().unwrap_or_default().is_empty())
-    });
+    let in_container = hooks::InContainer {
+        hooks: spec.hooks().as_ref().and_then(|all| all.create_container().clone()).unwrap_or_default(),
+        place: hooks::Place { dir: undo.saved.rootfs.clone(), env: Some(environment(spec)) },
+        saved: undo.saved.clone(),
+    };
+    let has_hooks = !in_container.hooks.is_empty()
+        || spec.hooks().as_ref().is_some_and(|all| {
+            [all.create_runtime(), prestart(all)].iter().any(|hooks| !some(hooks).is_empty())
+        });
     // The sandbox's processes make a namespace of their own: the host's is only looked at from outside.
     let network = if has_hooks || matches!(network, Network::At(_)) { network } else { Network::Host };
     let view = View::of(&container.mounts, &gofer.trees, container.read_only_root);
@@ -182,7 +186,8 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
         terminal: terminal_of_session,
         cgroup: undo.saved.cgroup.clone(),
         network,
-        hooks: has_hooks,
+        hooks: has_hooks.then_some(in_container),
+        own_namespaces: namespaces::own(spec),
         view,
         dir: Some(dir),
         log,
@@ -257,10 +262,20 @@ fn prestart(all: &oci_spec::runtime::Hooks) -> &Option<Vec<oci_spec::runtime::Ho
 fn run_hooks(spec: &Spec, saved: &Saved, pid: i32) -> anyhow::Result<()> {
     let Some(all) = spec.hooks() else { return Ok(()) };
     let state = hooks::state(saved, pid, "creating");
-    hooks::run("prestart", prestart(all), &state)?;
-    hooks::run("createRuntime", all.create_runtime(), &state)?;
-    hooks::run("createContainer", all.create_container(), &state)?;
+    let place = hooks::Place::of_runtime(&saved.bundle);
+    hooks::run("prestart", some(prestart(all)), &state, &place)?;
+    hooks::run("createRuntime", some(all.create_runtime()), &state, &place)?;
     Ok(())
+}
+
+/// The items of a list that may be left out.
+fn some<T>(list: &Option<Vec<T>>) -> &[T] {
+    list.as_deref().unwrap_or_default()
+}
+
+/// The environment of the container's process.
+fn environment(spec: &Spec) -> Vec<String> {
+    spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default()
 }
 
 fn job(
@@ -365,7 +380,13 @@ fn start_hooks(bundle: &Bundle, id: &str) -> Vec<StartHook> {
     let hook = |hook: &oci_spec::runtime::Hook| StartHook {
         path: hook.path().clone().into(),
         args: texts(hook.args()),
-        env: texts(hook.env()),
+        env: hook
+            .env()
+            .clone()
+            .unwrap_or_else(|| environment(&bundle.spec))
+            .into_iter()
+            .map(Text::Utf8)
+            .collect(),
         state: Text::Utf8(state.to_string()),
         timeout_ms: hook.timeout().filter(|s| *s > 0).map(|s| s.unsigned_abs() * 1000),
     };

@@ -53,7 +53,12 @@ pub fn delete(store: &Store, id: &str, force: Force) -> anyhow::Result<()> {
     if let (Some(saved), Some(text)) = (&saved, spec)
         && let Ok((spec, _)) = spec::parse(Path::new(state_file::CONFIG), &text)
         && let Some(all) = spec.hooks()
-        && let Err(error) = hooks::run("poststop", all.poststop(), &hooks::state(saved, 0, "stopped"))
+        && let Err(error) = hooks::run(
+            "poststop",
+            all.poststop().as_deref().unwrap_or_default(),
+            &hooks::state(saved, 0, "stopped"),
+            &hooks::Place::of_runtime(&saved.bundle),
+        )
     {
         report::warn(&error.to_string());
     }
@@ -79,7 +84,7 @@ pub fn destroy(store: &Store, saved: &Saved) -> Result<(), ContainerError> {
 }
 
 /// Kills a process, and waits for its end.
-fn kill(process: HostProcess) -> Result<(), ContainerError> {
+pub fn kill(process: HostProcess) -> Result<(), ContainerError> {
     if !process.is_alive() {
         return Ok(());
     }

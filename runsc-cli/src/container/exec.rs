@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use host::namespace::Namespaces;
 use host::process::Child;
 
 use super::create::{created, write_pid};
@@ -133,7 +134,8 @@ pub fn exec(settings: &Settings, wanted: Wanted) -> anyhow::Result<(Child, Optio
         terminal: session,
         cgroup: saved.cgroup.clone(),
         network: Network::Host,
-        hooks: false,
+        hooks: None,
+        own_namespaces: Namespaces::empty(),
         view: None,
         dir: None,
         log: None,

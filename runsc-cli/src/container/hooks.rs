@@ -1,8 +1,13 @@
 //! Hooks of the specification that run on the host: with the container's state on standard input, in order, and stopped when
-//! they take longer than they may.
+//! they take longer than they may. Where the specification leaves it open, they find what they find with runc: the bundle as
+//! working directory and, unless they are given an environment, that of the runtime.
+//!
+//! Those of createContainer run in the container's namespaces: in those of its monitor, before Gofer and Sentry are started, so
+//! that what they mount below the root is seen in the container.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,21 +27,60 @@ pub struct HookError {
 
 /// The state as hooks get it.
 pub fn state(saved: &Saved, pid: i32, status: &str) -> String {
-    let state = serde_json::json!({
+    let mut state = serde_json::json!({
         "ociVersion": saved.oci_version,
         "id": saved.id,
         "status": status,
-        "pid": pid,
         "bundle": saved.bundle,
         "annotations": saved.annotations,
     });
+    // Of one that has stopped there is none.
+    if pid != 0 {
+        state["pid"] = pid.into();
+    }
     state.to_string()
 }
 
+/// What hooks find.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Their working directory.
+    pub dir: PathBuf,
+    /// The environment of those that are given none; without one that of this process.
+    pub env: Option<Vec<String>>,
+}
+
+impl Place {
+    /// That of hooks in the runtime's namespaces. A bundle that is gone is no reason for an error.
+    pub fn of_runtime(bundle: &Path) -> Place {
+        let dir = if bundle.is_dir() { bundle } else { Path::new("/") };
+        Place { dir: dir.to_owned(), env: None }
+    }
+}
+
+/// The createContainer hooks of a container, for its monitor.
+#[derive(Clone, Debug)]
+pub struct InContainer {
+    /// The hooks.
+    pub hooks: Vec<Hook>,
+    /// What they find.
+    pub place: Place,
+    /// The container.
+    pub saved: Saved,
+}
+
+impl InContainer {
+    /// Runs them; this process stands for the container.
+    pub fn run(&self) -> Result<(), HookError> {
+        let state = state(&self.saved, std::process::id() as i32, "creating");
+        run("createContainer", &self.hooks, &state, &self.place)
+    }
+}
+
 /// Runs hooks of one kind; the first that fails ends it.
-pub fn run(kind: &'static str, hooks: &Option<Vec<Hook>>, state: &str) -> Result<(), HookError> {
-    for (number, hook) in hooks.iter().flatten().enumerate() {
-        run_one(hook, state).map_err(|why| HookError {
+pub fn run(kind: &'static str, hooks: &[Hook], state: &str, place: &Place) -> Result<(), HookError> {
+    for (number, hook) in hooks.iter().enumerate() {
+        run_one(hook, state, place).map_err(|why| HookError {
             kind,
             number,
             path: hook.path().display().to_string(),
@@ -46,15 +90,15 @@ pub fn run(kind: &'static str, hooks: &Option<Vec<Hook>>, state: &str) -> Result
     Ok(())
 }
 
-fn run_one(hook: &Hook, state: &str) -> Result<(), String> {
+fn run_one(hook: &Hook, state: &str, place: &Place) -> Result<(), String> {
     let mut command = Command::new(hook.path());
     if let Some((name, args)) = hook.args().as_deref().and_then(<[String]>::split_first) {
         command.arg0(name).args(args);
     }
-    command.env_clear();
-    for entry in hook.env().iter().flatten() {
-        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        command.env(name, value);
+    command.current_dir(&place.dir);
+    if let Some(env) = hook.env().as_ref().or(place.env.as_ref()) {
+        command.env_clear();
+        command.envs(env.iter().map(|entry| entry.split_once('=').unwrap_or((entry, ""))));
     }
     // A group of its own, so that what it started ends with it.
     command.process_group(0);

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::namespaces::{self, Network};
 use super::view::View;
-use super::{ask, state_file};
+use super::{ask, hooks, state_file};
 use crate::cgroup::Cgroup;
 use crate::config::{self, Container, GoferConfig, SentryConfig};
 use crate::log::Timeline;
@@ -112,8 +112,10 @@ pub struct Plan {
     pub cgroup: Option<Cgroup>,
     /// The network namespace that hooks find it in.
     pub network: Network,
-    /// Whether its maker has something to do once it is in its place.
-    pub hooks: bool,
+    /// Hooks that run in it once its maker has run others; without these its maker has nothing to do in between.
+    pub hooks: Option<hooks::InContainer>,
+    /// Namespaces that hooks are to find it in, where they can be made.
+    pub own_namespaces: Namespaces,
     /// What those see who enter its mount namespace.
     pub view: Option<View>,
     /// Where the end is noted.
@@ -184,14 +186,22 @@ fn run(plan: Plan, maker: &MonitorEnd) -> anyhow::Result<Ended> {
     if let Some(cgroup) = &plan.cgroup {
         cgroup.join()?;
     }
-    namespaces::enter(&plan.network)
-        .map_err(|error| anyhow!("network namespace: {error}; run as root or in a user namespace"))?;
-    if plan.hooks {
+    match namespaces::enter(&plan.network) {
+        // An ordinary user outside of a user namespace can make none, and hooks of that user can do nothing to this one.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) && plan.network == Network::New => {
+            tracing::warn!("network namespace: {error}; hooks find the runtime's");
+        }
+        entered => entered
+            .map_err(|error| anyhow!("network namespace: {error}; run as root or in a user namespace"))?,
+    }
+    if let Some(hooks) = &plan.hooks {
+        namespaces::make(plan.own_namespaces).context("namespaces for hooks")?;
         maker.send(&Word::Ready)?;
         match maker.receive()? {
             Some(Go::On) => {}
             _ => bail!("the command went away"),
         }
+        hooks.run()?;
     }
     let held = start_job(&plan)?;
     let Plan { stdio, passed, terminal, log, view, .. } = plan;
