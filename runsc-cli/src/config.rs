@@ -235,6 +235,8 @@ pub struct Container {
     pub max_threads: Option<u64>,
     /// What the caller knows of the standard streams.
     pub streams: [Stream; 3],
+    /// The same of the descriptors behind them.
+    pub passed: Vec<Stream>,
     /// What runs in it.
     pub process: Process,
     /// What runs in it before that, each to its end.

@@ -21,6 +21,7 @@ mod sandbox;
 mod spec;
 
 use cmd::{Command, Global};
+use container::descriptors::Descriptors;
 
 fn main() -> ExitCode {
     let (global, command) = match cmd::parse() {
@@ -48,12 +49,20 @@ fn run(global: &Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Uninstall(args) => return cmd::install::uninstall(&args),
         other => other,
     };
+    // Before anything is opened.
+    let descriptors = match &command {
+        Command::Create(args) => args.descriptors(),
+        Command::Run(args) => args.descriptors(),
+        Command::Exec(args) => args.descriptors(),
+        _ => Ok(Descriptors::default()),
+    };
     let settings = global.settings()?;
+    let descriptors = descriptors?;
     match command {
-        Command::Create(args) => cmd::create::run(&settings, &args),
+        Command::Create(args) => cmd::create::run(&settings, &args, descriptors),
         Command::Start(args) => cmd::start::run(&settings, &args),
-        Command::Run(args) => cmd::run::run(&settings, &args),
-        Command::Exec(args) => cmd::exec::run(&settings, args),
+        Command::Run(args) => cmd::run::run(&settings, &args, descriptors),
+        Command::Exec(args) => cmd::exec::run(&settings, args, descriptors),
         Command::State(args) => cmd::state::run(&settings, &args),
         Command::Kill(args) => cmd::kill::run(&settings, &args),
         Command::Delete(args) => cmd::delete::run(&settings, &args),

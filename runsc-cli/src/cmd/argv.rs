@@ -47,8 +47,8 @@ pub fn normalize(command: &Command, args: impl IntoIterator<Item = OsString>) ->
                 if let Some(sub) = command.get_subcommands().find(|sub| sub.get_name() == text) {
                     known = flags(sub);
                     words_left = match text {
-                        // The program, or the container before it.
-                        "do" | "exec" => 1,
+                        // The program, or the container before it or before options of ps(1).
+                        "do" | "exec" | "ps" => 1,
                         _ => usize::MAX,
                     };
                 }
@@ -116,6 +116,7 @@ mod tests {
         assert_eq!(normal("runsc exec -user 0 -tty x ls -tty"), "runsc exec --user 0 --tty x ls -tty");
         assert_eq!(normal("runsc do -root / find -root"), "runsc do --root / find -root");
         assert_eq!(normal("runsc kill x -9"), "runsc kill x -9");
+        assert_eq!(normal("runsc ps -format json x -format"), "runsc ps --format json x -format");
         assert_eq!(normal("runsc do -- -root x"), "runsc do -- -root x");
         assert_eq!(normal("runsc"), "runsc");
     }

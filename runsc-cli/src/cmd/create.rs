@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::container::descriptors::{self, DescriptorError, Descriptors};
 use crate::container::{Settings, create};
 
 /// Options of `create` and `run`.
@@ -25,7 +26,7 @@ pub struct Common {
     /// File that the pid of the container is written to
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// Descriptors from 3 on that the container gets (only 0 is supported)
+    /// Descriptors from 3 on that the container gets as its own, behind those of LISTEN_FDS
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
     /// Accepted and without effect: there is no root to pivot to
@@ -40,23 +41,33 @@ pub struct Common {
 }
 
 impl Common {
+    /// Takes the descriptors that the command was started with.
+    pub fn descriptors(&self) -> Result<Descriptors, DescriptorError> {
+        descriptors::take(self.preserve_fds, descriptors::listening())
+    }
+
     /// What is to be created.
-    pub fn wanted(&self, attached: bool) -> anyhow::Result<create::Wanted> {
-        if self.preserve_fds > 0 {
-            anyhow::bail!("--preserve-fds is not supported; leave it out");
-        }
-        Ok(create::Wanted {
+    pub fn wanted(&self, attached: bool, descriptors: Descriptors) -> create::Wanted {
+        create::Wanted {
             id: self.id.clone(),
             bundle: self.bundle.clone(),
             pid_file: self.pid_file.clone(),
             console_socket: self.console_socket.clone(),
             attached,
-        })
+            descriptors,
+        }
+    }
+}
+
+impl Args {
+    /// Takes the descriptors that the command was started with.
+    pub fn descriptors(&self) -> Result<Descriptors, DescriptorError> {
+        self.common.descriptors()
     }
 }
 
 /// Creates it.
-pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
-    create::create(settings, &args.common.wanted(false)?)?;
+pub fn run(settings: &Settings, args: &Args, descriptors: Descriptors) -> anyhow::Result<ExitCode> {
+    create::create(settings, args.common.wanted(false, descriptors))?;
     Ok(ExitCode::SUCCESS)
 }

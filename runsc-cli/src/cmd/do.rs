@@ -164,7 +164,7 @@ fn run_sandbox(
     let strace = log.map_or(stdio[2].fd.as_fd(), File::as_fd);
     sentry.streams = stdio.each_ref().map(|stream| stream.seen);
     let stdout_fds = stdio.each_ref().map(|stream| stream.fd.as_fd());
-    let fds = Streams { stdio: stdout_fds, strace, profile, log, listener: None };
+    let fds = Streams { stdio: stdout_fds, strace, profile, log, listener: None, passed: &[] };
     let sandbox = Sandbox::start(sentry, gofer, &fds, timeline)?;
     drop(stdio);
     streams::let_go()?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::container::descriptors::{self, DescriptorError, Descriptors};
 use crate::container::{Settings, exec, relay};
 
 /// Options of `exec`.
@@ -56,13 +57,13 @@ pub struct Args {
     /// Add a capability (may be repeated, or separated by commas)
     #[arg(long, short = 'c', value_name = "CAP", value_delimiter = ',')]
     cap: Vec<String>,
-    /// Descriptors from 3 on that the process gets (only 0 is supported)
+    /// Descriptors from 3 on that the process gets as its own
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
     /// Accepted and without effect: a sandbox has one cgroup
     #[arg(long, value_name = "PATH")]
     cgroup: Option<String>,
-    /// Execute in a paused container, once it is resumed (not supported)
+    /// Also in a paused container: the process begins when that is resumed
     #[arg(long)]
     ignore_paused: bool,
     /// The container, the program and its arguments
@@ -70,11 +71,15 @@ pub struct Args {
     command: Vec<String>,
 }
 
-/// Starts it, and unless detached, stays.
-pub fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
-    if args.preserve_fds > 0 {
-        anyhow::bail!("--preserve-fds is not supported; leave it out");
+impl Args {
+    /// Takes the descriptors that the command was started with.
+    pub fn descriptors(&self) -> Result<Descriptors, DescriptorError> {
+        descriptors::take(self.preserve_fds, 0)
     }
+}
+
+/// Starts it, and unless detached, stays.
+pub fn run(settings: &Settings, args: Args, descriptors: Descriptors) -> anyhow::Result<ExitCode> {
     let mut command = args.command.into_iter();
     let wanted = exec::Wanted {
         id: command.next().unwrap_or_default(),
@@ -90,11 +95,13 @@ pub fn run(settings: &Settings, args: Args) -> anyhow::Result<ExitCode> {
         pid_file: args.pid_file,
         console_socket: args.console_socket,
         attached: !args.detach,
+        ignore_paused: args.ignore_paused,
+        descriptors,
     };
     if wanted.attached {
         relay::hold_signals()?;
     }
-    let (monitor, master) = exec::exec(settings, &wanted)?;
+    let (monitor, master) = exec::exec(settings, wanted)?;
     if args.detach {
         return Ok(ExitCode::SUCCESS);
     }

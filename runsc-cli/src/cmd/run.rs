@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::container::delete::{Force, delete};
+use crate::container::descriptors::{DescriptorError, Descriptors};
 use crate::container::store::Store;
 use crate::container::{Settings, create, relay, start};
 use crate::report;
@@ -29,13 +30,20 @@ pub struct Args {
     no_subreaper: bool,
 }
 
+impl Args {
+    /// Takes the descriptors that the command was started with.
+    pub fn descriptors(&self) -> Result<Descriptors, DescriptorError> {
+        self.common.descriptors()
+    }
+}
+
 /// Runs it.
-pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(settings: &Settings, args: &Args, descriptors: Descriptors) -> anyhow::Result<ExitCode> {
     let store = Store::new(&settings.root);
     if !args.detach {
         relay::hold_signals()?;
     }
-    let created = create::create(settings, &args.common.wanted(!args.detach)?)?;
+    let created = create::create(settings, args.common.wanted(!args.detach, descriptors))?;
     let id = &args.common.id;
     if let Err(error) = start::start(&store, id) {
         if let Err(error) = delete(&store, id, Force::Yes) {

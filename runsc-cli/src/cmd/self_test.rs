@@ -52,7 +52,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stderr = std::io::stderr();
     let stderr = stderr.as_fd();
     let log = log.as_ref();
-    let streams = Streams { stdio: [stderr; 3], strace: stderr, profile: None, log, listener: None };
+    let streams =
+        Streams { stdio: [stderr; 3], strace: stderr, profile: None, log, listener: None, passed: &[] };
     let sandbox = Sandbox::start(&sentry, &gofer, &streams, &mut Timeline::new(started_ns))?;
     match sandbox.control.receive()? {
         Some(Event::Confined(report)) => {

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use host::process::Child;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 
+use super::descriptors::Descriptors;
 use super::monitor::{self, End, Go, Job, MakerEnd, Plan, Word};
 use super::namespaces::{self, Network};
 use super::state_file::{self, HostProcess, Saved, Stage};
@@ -24,7 +25,7 @@ use crate::spec::mounts::RootWrites;
 use crate::spec::{self, Bundle};
 
 /// What is to be created.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Wanted {
     /// Its id.
     pub id: String,
@@ -36,6 +37,8 @@ pub struct Wanted {
     pub console_socket: Option<PathBuf>,
     /// Whether the command stays, and keeps the master itself.
     pub attached: bool,
+    /// What the command was started with besides standard streams.
+    pub descriptors: Descriptors,
 }
 
 /// What was created.
@@ -70,7 +73,7 @@ impl Drop for Undo<'_> {
 }
 
 /// Creates a container.
-pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
+pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     let started_ns = config::monotonic_ns();
     let mut bundle = Bundle::load(&wanted.bundle)?;
     for note in &bundle.notes {
@@ -139,7 +142,9 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
         .then(|| console::open(console_size(spec), container.process.user.uid))
         .transpose()
         .context("a terminal")?;
-    let mut not_kept = Vec::new();
+    let Descriptors { passed, env, others } = wanted.descriptors;
+    let passed = streams::passed(passed)?;
+    let mut not_kept = others;
     let mut master = None;
     let mut slave = None;
     if let Some(console) = console {
@@ -159,11 +164,21 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
     };
     let mut container = container;
     container.streams = stdio.each_ref().map(|stream| stream.seen);
-    let has_hooks = spec.hooks().as_ref().is_some_and(|all| {
-        [all.create_runtime(), all.create_container(), prestart(all)]
-            .iter()
-            .any(|hooks| !hooks.as_deref().unwrap_or_default().is_empty())
-    });
+    container.passed = passed.iter().map(|stream| stream.seen).collect();
+    container.process.env.extend(env.into_iter().map(Text::Utf8));
+    let in_container = hooks::InContainer {
+        hooks: spec.hooks().as_ref().and_then(|all| all.create_container().clone()).unwrap_or_default(),
+        place: hooks::Place {
+            dir: undo.saved.rootfs.clone(),
+            env: Some(environment(spec)),
+            container: locked.dir.clone(),
+        },
+        saved: undo.saved.clone(),
+    };
+    let has_hooks = !in_container.hooks.is_empty()
+        || spec.hooks().as_ref().is_some_and(|all| {
+            [all.create_runtime(), prestart(all)].iter().any(|hooks| !some(hooks).is_empty())
+        });
     // The sandbox's processes make a namespace of their own: the host's is only looked at from outside.
     let network = if has_hooks || matches!(network, Network::At(_)) { network } else { Network::Host };
     let view = View::of(&container.mounts, &gofer.trees, container.read_only_root);
@@ -171,10 +186,12 @@ pub fn create(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Created> {
     let plan = Plan {
         job: job(settings, &store, sandbox, container, gofer, log.is_some(), started_ns)?,
         stdio,
+        passed,
         terminal: terminal_of_session,
         cgroup: undo.saved.cgroup.clone(),
         network,
-        hooks: has_hooks,
+        hooks: has_hooks.then_some(in_container),
+        own_namespaces: namespaces::own(spec),
         view,
         lock: locked.number(),
         log,
@@ -251,10 +268,20 @@ fn prestart(all: &oci_spec::runtime::Hooks) -> &Option<Vec<oci_spec::runtime::Ho
 fn run_hooks(spec: &Spec, saved: &Saved, pid: i32, dir: &Path) -> anyhow::Result<()> {
     let Some(all) = spec.hooks() else { return Ok(()) };
     let state = hooks::state(saved, pid, "creating");
-    hooks::run("prestart", prestart(all), &state, dir)?;
-    hooks::run("createRuntime", all.create_runtime(), &state, dir)?;
-    hooks::run("createContainer", all.create_container(), &state, dir)?;
+    let place = hooks::Place::of_runtime(&saved.bundle, dir);
+    hooks::run("prestart", some(prestart(all)), &state, &place)?;
+    hooks::run("createRuntime", some(all.create_runtime()), &state, &place)?;
     Ok(())
+}
+
+/// The items of a list that may be left out.
+fn some<T>(list: &Option<Vec<T>>) -> &[T] {
+    list.as_deref().unwrap_or_default()
+}
+
+/// The environment of the container's process.
+fn environment(spec: &Spec) -> Vec<String> {
+    spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default()
 }
 
 fn job(
@@ -332,6 +359,7 @@ fn convert(
         sysctl: sysctl.into_iter().collect(),
         max_threads: pids.map(|pids| pids.limit()).filter(|limit| *limit > 0).map(i64::unsigned_abs),
         streams: Default::default(),
+        passed: Vec::new(),
         process: spec::process::convert(process, filter, &rootfs, notes)?,
         start_hooks: start_hooks(bundle, id),
     };
@@ -358,7 +386,13 @@ fn start_hooks(bundle: &Bundle, id: &str) -> Vec<StartHook> {
     let hook = |hook: &oci_spec::runtime::Hook| StartHook {
         path: hook.path().clone().into(),
         args: texts(hook.args()),
-        env: texts(hook.env()),
+        env: hook
+            .env()
+            .clone()
+            .unwrap_or_else(|| environment(&bundle.spec))
+            .into_iter()
+            .map(Text::Utf8)
+            .collect(),
         state: Text::Utf8(state.to_string()),
         timeout_ms: hook.timeout().filter(|s| *s > 0).map(|s| s.unsigned_abs() * 1000),
     };

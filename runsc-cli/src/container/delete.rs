@@ -52,8 +52,12 @@ pub fn delete(store: &Store, id: &str, force: Force) -> anyhow::Result<()> {
     if let (Some(saved), Ok(text)) = (&saved, spec::read(&locked.dir.join(state_file::CONFIG)))
         && let Ok((spec, _)) = spec::parse(Path::new(state_file::CONFIG), &text)
         && let Some(all) = spec.hooks()
-        && let Err(error) =
-            hooks::run("poststop", all.poststop(), &hooks::state(saved, 0, "stopped"), &locked.dir)
+        && let Err(error) = hooks::run(
+            "poststop",
+            all.poststop().as_deref().unwrap_or_default(),
+            &hooks::state(saved, 0, "stopped"),
+            &hooks::Place::of_runtime(&saved.bundle, &locked.dir),
+        )
     {
         report::warn(&error.to_string());
     }
@@ -86,7 +90,7 @@ pub fn destroy(store: &Store, saved: &Saved) -> Result<(), ContainerError> {
 }
 
 /// Kills a process, and waits for its end.
-fn kill(process: HostProcess) -> Result<(), ContainerError> {
+pub fn kill(process: HostProcess) -> Result<(), ContainerError> {
     if !process.is_alive() {
         return Ok(());
     }

@@ -4,9 +4,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use host::namespace::Namespaces;
 use host::process::Child;
 
 use super::create::{created, write_pid};
+use super::descriptors::Descriptors;
 use super::monitor::{self, End, Go, Job, Plan};
 use super::namespaces::Network;
 use super::notes::{Note, NotePlace};
@@ -21,7 +23,7 @@ use crate::sandbox::{streams, user};
 use crate::spec;
 
 /// What is to run.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Wanted {
     /// The container.
     pub id: String,
@@ -49,19 +51,22 @@ pub struct Wanted {
     pub console_socket: Option<PathBuf>,
     /// Whether the command stays.
     pub attached: bool,
+    /// What to do in a paused container.
+    pub ignore_paused: bool,
+    /// What the command was started with besides standard streams.
+    pub descriptors: Descriptors,
 }
 
 /// Starts it; its monitor, a child of this process, and the master of its terminal for a command that stays.
-pub fn exec(settings: &Settings, wanted: &Wanted) -> anyhow::Result<(Child, Option<OwnedFd>)> {
+pub fn exec(settings: &Settings, wanted: Wanted) -> anyhow::Result<(Child, Option<OwnedFd>)> {
     let store = Store::new(&settings.root);
     let (dir, saved) = store.load(&wanted.id)?;
     match status(&store, &saved) {
-        Status::Running => {}
-        Status::Paused => bail!("cannot exec in a paused container"),
+        Status::Running | Status::Created => {}
+        Status::Paused if wanted.ignore_paused => {}
+        Status::Paused => bail!("cannot exec in a paused container (use --ignore-paused to override)"),
         Status::Stopped => bail!("cannot exec in a stopped container"),
-        Status::Created | Status::Creating => {
-            bail!("cannot exec in a container that has not been started; start it")
-        }
+        Status::Creating => bail!("cannot exec in a container that is being created; wait for that"),
     }
     let path = dir.join(state_file::CONFIG);
     let (spec, _) = spec::parse(&path, &spec::read(&path)?)?;
@@ -81,7 +86,7 @@ pub fn exec(settings: &Settings, wanted: &Wanted) -> anyhow::Result<(Child, Opti
                 bail!("the container has no process; please report this")
             };
             let mut process = spec::process::convert(process, filter, &saved.rootfs, &mut notes)?;
-            change(&mut process, wanted, &saved.rootfs)?;
+            change(&mut process, &wanted, &saved.rootfs)?;
             (process, wanted.terminal, None)
         }
     };
@@ -95,7 +100,8 @@ pub fn exec(settings: &Settings, wanted: &Wanted) -> anyhow::Result<(Child, Opti
     let size = size.map(|size| (size.height() as u16, size.width() as u16));
     let console =
         terminal.then(|| console::open(size, process.user.uid)).transpose().context("a terminal")?;
-    let mut not_kept = Vec::new();
+    let Descriptors { passed, others: mut not_kept, .. } = wanted.descriptors;
+    let passed = streams::passed(passed)?;
     let (mut master, mut slave) = (None, None);
     if let Some(console) = console {
         match &wanted.console_socket {
@@ -113,8 +119,13 @@ pub fn exec(settings: &Settings, wanted: &Wanted) -> anyhow::Result<(Child, Opti
     };
     let seen = stdio.each_ref().map(|stream| stream.seen);
     let job = Job::Exec {
-        exec: Box::new(Exec { process, streams: seen }),
+        exec: Box::new(Exec {
+            process,
+            streams: seen,
+            passed: passed.iter().map(|stream| stream.seen).collect(),
+        }),
         container: wanted.id.clone(),
+        ignore_paused: wanted.ignore_paused,
         sandbox: store.dir(&saved.sandbox)?,
     };
     // Until its monitor is noted, the container can't be deleted.
@@ -125,10 +136,12 @@ pub fn exec(settings: &Settings, wanted: &Wanted) -> anyhow::Result<(Child, Opti
     let plan = Plan {
         job,
         stdio,
+        passed,
         terminal: session,
         cgroup: saved.cgroup.clone(),
         network: Network::Host,
-        hooks: false,
+        hooks: None,
+        own_namespaces: Namespaces::empty(),
         view: None,
         lock: locked.number(),
         log: None,

@@ -1,12 +1,16 @@
 //! Hooks of the specification that run on the host: with the container's state on standard input, in order, and stopped when
-//! they take longer than they may.
+//! they take longer than they may. Where the specification leaves it open, they find what they find with runc: the bundle as
+//! working directory and, unless they are given an environment, that of the runtime.
+//!
+//! Those of createContainer run in the container's namespaces: in those of its monitor, before Gofer and Sentry are started, so
+//! that what they mount below the root is seen in the container.
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use host::namespace::Namespaces;
@@ -30,21 +34,62 @@ pub struct HookError {
 
 /// The state as hooks get it.
 pub fn state(saved: &Saved, pid: i32, status: &str) -> String {
-    let state = serde_json::json!({
+    let mut state = serde_json::json!({
         "ociVersion": saved.oci_version,
         "id": saved.id,
         "status": status,
-        "pid": pid,
         "bundle": saved.bundle,
         "annotations": saved.annotations,
     });
+    // Of one that has stopped there is none.
+    if pid != 0 {
+        state["pid"] = pid.into();
+    }
     state.to_string()
 }
 
-/// Runs hooks of one kind; the first that fails ends it. While one runs it is noted in the container's directory `dir`.
-pub fn run(kind: &'static str, hooks: &Option<Vec<Hook>>, state: &str, dir: &Path) -> Result<(), HookError> {
-    for (number, hook) in hooks.iter().flatten().enumerate() {
-        run_one(hook, state, dir).map_err(|why| HookError {
+/// What hooks find.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Their working directory.
+    pub dir: PathBuf,
+    /// The environment of those that are given none; without one that of this process.
+    pub env: Option<Vec<String>>,
+    /// The directory of the container, in which each is noted while it runs.
+    pub container: PathBuf,
+}
+
+impl Place {
+    /// That of hooks in the runtime's namespaces. A bundle that is gone is no reason for an error.
+    pub fn of_runtime(bundle: &Path, container: &Path) -> Place {
+        let dir = if bundle.is_dir() { bundle } else { Path::new("/") };
+        Place { dir: dir.to_owned(), env: None, container: container.to_owned() }
+    }
+}
+
+/// The createContainer hooks of a container, for its monitor.
+#[derive(Clone, Debug)]
+pub struct InContainer {
+    /// The hooks.
+    pub hooks: Vec<Hook>,
+    /// What they find.
+    pub place: Place,
+    /// The container.
+    pub saved: Saved,
+}
+
+impl InContainer {
+    /// Runs them; this process stands for the container.
+    pub fn run(&self) -> Result<(), HookError> {
+        let state = state(&self.saved, std::process::id() as i32, "creating");
+        run("createContainer", &self.hooks, &state, &self.place)
+    }
+}
+
+/// Runs hooks of one kind; the first that fails ends it.
+pub fn run(kind: &'static str, hooks: &[Hook], state: &str, place: &Place) -> Result<(), HookError> {
+    for (number, hook) in hooks.iter().enumerate() {
+        run_one(hook, state, place).map_err(|why| HookError {
             kind,
             number,
             path: hook.path().display().to_string(),
@@ -54,24 +99,24 @@ pub fn run(kind: &'static str, hooks: &Option<Vec<Hook>>, state: &str, dir: &Pat
     Ok(())
 }
 
-fn run_one(hook: &Hook, state: &str, dir: &Path) -> Result<(), String> {
+fn run_one(hook: &Hook, state: &str, place: &Place) -> Result<(), String> {
     let prepare = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let output = tempfile().map_err(prepare("a file for its output"))?;
-    let place = NotePlace::new(dir).map_err(prepare("a note of it"))?;
+    let note = NotePlace::new(&place.container).map_err(prepare("a note of it"))?;
     let (stdin, state_end) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| error.to_string())?;
     let (gate, opener) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| error.to_string())?;
     let opener_number = opener.as_raw_fd();
     let child = host::process::fork(Namespaces::empty(), || {
         // With it open here, the end of the other side would not be seen. An error: it is not open.
         let _ = host::process::close_range(opener_number, opener_number);
-        let error = become_hook(hook, &stdin, &output, &gate);
+        let error = become_hook(hook, place, &stdin, &output, &gate);
         // An error: nobody reads it then.
         let _ = writeln!(&output, "{error}");
         NOT_EXECUTED
     })
     .map_err(prepare("starting it"))?;
     let process = HostProcess::of(child.pid());
-    let noted = process.map_or(Ok(()), |process| place.write(&Note { process, leads_group: true }));
+    let noted = process.map_or(Ok(()), |process| note.write(&Note { process, leads_group: true }));
     if let Err(error) = noted {
         drop(opener);
         // An error: it has been collected.
@@ -79,7 +124,7 @@ fn run_one(hook: &Hook, state: &str, dir: &Path) -> Result<(), String> {
         return Err(format!("a note of it: {error}"));
     }
     let ran = attend(hook, state, &child, [opener, state_end], [gate, stdin]);
-    place.remove();
+    note.remove();
     match ran? {
         Status::Exited(0) => Ok(()),
         Status::Exited(status) => Err(format!("exit status: {status}{}", said(output))),
@@ -124,7 +169,7 @@ fn attend(
 const NOT_EXECUTED: i32 = 127;
 
 /// In a fork of this process: becomes the hook, once it is noted. Returns only with an error.
-fn become_hook(hook: &Hook, stdin: &OwnedFd, output: &File, gate: &OwnedFd) -> io::Error {
+fn become_hook(hook: &Hook, place: &Place, stdin: &OwnedFd, output: &File, gate: &OwnedFd) -> io::Error {
     let prepared = (|| {
         // A group of its own, so that what it started ends with it.
         rustix::process::setpgid(None, None)?;
@@ -139,8 +184,14 @@ fn become_hook(hook: &Hook, stdin: &OwnedFd, output: &File, gate: &OwnedFd) -> i
             Some(args @ [_, ..]) => args.iter().map(|arg| text(arg.as_bytes())).collect::<io::Result<_>>()?,
             _ => vec![text(path)?],
         };
-        let env = hook.env().iter().flatten().map(|entry| text(entry.as_bytes()));
-        Ok::<_, io::Error>((args, env.collect::<io::Result<Vec<_>>>()?))
+        let env: io::Result<Vec<CString>> = match hook.env().as_ref().or(place.env.as_ref()) {
+            Some(given) => given.iter().map(|entry| text(entry.as_bytes())).collect(),
+            None => std::env::vars_os()
+                .map(|(name, value)| text(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+                .collect(),
+        };
+        rustix::process::chdir(&place.dir)?;
+        Ok::<_, io::Error>((args, env?))
     })();
     let (args, env) = match prepared {
         Ok(prepared) => prepared,

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod console;
 pub mod create;
 pub mod delete;
+pub mod descriptors;
 pub mod exec;
 pub mod hooks;
 pub mod host_pids;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::namespaces::{self, Network};
 use super::notes::NotePlace;
 use super::view::View;
-use super::{ask, state_file};
+use super::{ask, hooks, state_file};
 use crate::cgroup::Cgroup;
 use crate::config::{self, Container, GoferConfig, SentryConfig};
 use crate::log::Timeline;
@@ -93,6 +93,8 @@ pub enum Job {
         exec: Box<Exec>,
         /// The container.
         container: String,
+        /// Whether it is to wait while that is paused.
+        ignore_paused: bool,
         /// Where its sandbox has its socket.
         sandbox: PathBuf,
     },
@@ -114,14 +116,18 @@ pub struct Plan {
     pub job: Job,
     /// Standard streams of the process.
     pub stdio: [streams::Stream; 3],
+    /// Its descriptors behind them.
+    pub passed: Vec<streams::Stream>,
     /// Its terminal, which the monitor's session takes.
     pub terminal: Option<OwnedFd>,
     /// The cgroups that all of it is in.
     pub cgroup: Option<Cgroup>,
     /// The network namespace that hooks find it in.
     pub network: Network,
-    /// Whether its maker has something to do once it is in its place.
-    pub hooks: bool,
+    /// Hooks that run in it once its maker has run others; without these its maker has nothing to do in between.
+    pub hooks: Option<hooks::InContainer>,
+    /// Namespaces that hooks are to find it in, where they can be made.
+    pub own_namespaces: Namespaces,
     /// What those see who enter its mount namespace.
     pub view: Option<View>,
     /// The descriptor with its maker's lock on the container. It is held until it is written down that there is this process: a
@@ -198,19 +204,27 @@ fn run(plan: Plan, maker: &MonitorEnd) -> anyhow::Result<Ended> {
     if let Some(cgroup) = &plan.cgroup {
         cgroup.join()?;
     }
-    namespaces::enter(&plan.network)
-        .map_err(|error| anyhow!("network namespace: {error}; run as root or in a user namespace"))?;
-    if plan.hooks {
+    match namespaces::enter(&plan.network) {
+        // An ordinary user outside of a user namespace can make none, and hooks of that user can do nothing to this one.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) && plan.network == Network::New => {
+            tracing::warn!("network namespace: {error}; hooks find the runtime's");
+        }
+        entered => entered
+            .map_err(|error| anyhow!("network namespace: {error}; run as root or in a user namespace"))?,
+    }
+    if let Some(hooks) = &plan.hooks {
+        namespaces::make(plan.own_namespaces).context("namespaces for hooks")?;
         maker.send(&Word::Ready)?;
         match maker.receive()? {
             Some(Go::On) => {}
             _ => bail!("the command went away"),
         }
+        hooks.run()?;
     }
     let held = start_job(&plan)?;
-    let Plan { stdio, terminal, log, view, .. } = plan;
+    let Plan { stdio, passed, terminal, log, view, .. } = plan;
     // The other end of a pipe is to see the end when the guest closes it.
-    drop((stdio, log));
+    drop((stdio, passed, log));
     hide_streams().context("/dev/null")?;
     match held.first_event()? {
         Event::Created | Event::Running => {
@@ -247,7 +261,9 @@ fn start_job(plan: &Plan) -> anyhow::Result<Held> {
     let null = File::options().write(true).open("/dev/null").context("/dev/null")?;
     let strace = plan.log.as_ref().map_or(null.as_fd(), File::as_fd);
     let mut timeline = Timeline::new(plan.started_ns);
-    let mut fds = Streams { stdio, strace, profile: None, log: plan.log.as_ref(), listener: None };
+    let passed: Vec<BorrowedFd<'_>> = plan.passed.iter().map(|stream| stream.fd.as_fd()).collect();
+    let mut fds =
+        Streams { stdio, strace, profile: None, log: plan.log.as_ref(), listener: None, passed: &passed };
     let (request, config, gofer, sandbox_dir) = match &plan.job {
         Job::Sandbox { sentry, gofer, listener } => {
             fds.listener = Some(listener.as_fd());
@@ -256,8 +272,9 @@ fn start_job(plan: &Plan) -> anyhow::Result<Held> {
         Job::Container { container, gofer, sandbox } => {
             (Request::Create, config::store(container)?, Some(gofer), sandbox)
         }
-        Job::Exec { exec, container, sandbox } => {
-            (Request::Exec { container: container.clone() }, config::store(exec)?, None, sandbox)
+        Job::Exec { exec, container, ignore_paused, sandbox } => {
+            let request = Request::Exec { container: container.clone(), ignore_paused: *ignore_paused };
+            (request, config::store(exec)?, None, sandbox)
         }
     };
     let connection = ask::connect(sandbox_dir).context("connecting to the sandbox")?;
@@ -270,6 +287,7 @@ fn start_job(plan: &Plan) -> anyhow::Result<Held> {
     }
     let sent: Vec<BorrowedFd<'_>> =
         [config.as_fd()].into_iter().chain(connected.as_ref().map(AsFd::as_fd)).chain(stdio).collect();
+    let sent = [sent, passed].concat();
     connection.send_with(&request, &sent).context("asking the sandbox")?;
     Ok(Held::Other { control: connection.into_other(), gofer: gofer_process })
 }

@@ -2,8 +2,9 @@
 //! hooks and engines set it up.
 
 use std::fs::File;
+use std::path::Path;
 
-use host::namespace::Namespaces;
+use host::namespace::{MountFlags, Namespaces};
 use oci_spec::runtime::{LinuxNamespaceType as Kind, Spec};
 
 use super::{ContainerError, disk};
@@ -44,6 +45,36 @@ pub fn shares_pids(spec: &Spec) -> bool {
         spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
     let own = namespaces.iter().find(|namespace| namespace.typ() == Kind::Pid);
     own.is_none_or(|namespace| namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty()))
+}
+
+/// Namespaces besides that of the network which a bundle wants new, and in which createContainer hooks run.
+pub fn own(spec: &Spec) -> Namespaces {
+    let namespaces =
+        spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    let new = |namespace: &&oci_spec::runtime::LinuxNamespace| {
+        namespace.path().as_ref().is_none_or(|path| path.as_os_str().is_empty())
+    };
+    namespaces.iter().filter(new).fold(Namespaces::empty(), |all, namespace| {
+        all | match namespace.typ() {
+            Kind::Mount => Namespaces::MOUNT,
+            Kind::Ipc => Namespaces::IPC,
+            Kind::Uts => Namespaces::UTS,
+            _ => Namespaces::empty(),
+        }
+    })
+}
+
+/// Makes namespaces for this process; an ordinary user goes without. What is mounted here stays here, but what is mounted
+/// outside is seen.
+pub fn make(namespaces: Namespaces) -> std::io::Result<()> {
+    match host::namespace::unshare(namespaces) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Ok(()),
+        Ok(()) if namespaces.contains(Namespaces::MOUNT) => {
+            let flags = MountFlags::SLAVE | MountFlags::REC;
+            host::namespace::mount(Path::new("none"), Path::new("/"), "", flags, "")
+        }
+        made => made,
+    }
 }
 
 /// Moves this process there.

@@ -1,8 +1,7 @@
 //! Starting a container that was created.
 
 use super::store::Store;
-use super::{ContainerError, ask, hooks, state_file};
-use crate::report;
+use super::{ContainerError, ask, delete, hooks, state_file};
 use crate::sandbox::control::Request;
 use crate::spec;
 
@@ -29,9 +28,14 @@ pub fn start(store: &Store, id: &str) -> anyhow::Result<()> {
     if let Some(all) = spec.hooks() {
         let pid = saved.monitor.map_or(0, |monitor| monitor.pid);
         let state = hooks::state(&saved, pid, "running");
-        // The specification has them warned about and no more.
-        if let Err(error) = hooks::run("poststart", all.poststart(), &state, &dir) {
-            report::warn(&error.to_string());
+        let place = hooks::Place::of_runtime(&saved.bundle, &dir);
+        let hooks = all.poststart().as_deref().unwrap_or_default();
+        if let Err(error) = hooks::run("poststart", hooks, &state, &place) {
+            // As runc, and the specification from 1.2.1 on: the container ends.
+            if let Some(process) = saved.monitor {
+                delete::kill(process)?;
+            }
+            return Err(error.into());
         }
     }
     Ok(())

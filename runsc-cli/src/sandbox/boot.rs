@@ -31,6 +31,8 @@ pub struct Inheritance {
     pub gofer: OwnedFd,
     /// Standard input, output and error of the program.
     pub stdio: [OwnedFd; 3],
+    /// Its descriptors behind them.
+    pub passed: Vec<OwnedFd>,
     /// Where `--strace` lines go.
     pub strace: OwnedFd,
     /// The socket of a container.
@@ -65,7 +67,7 @@ fn end_with_a_word(control: &Arc<SentryEnd>) {
 }
 
 fn run(control: &Arc<SentryEnd>) -> anyhow::Result<()> {
-    let inherited = inherit()?;
+    let mut inherited = inherit()?;
     let config = &inherited.config;
     if config.log {
         log::start(File::from(rustix::io::dup(rustix::stdio::stderr())?));
@@ -76,14 +78,15 @@ fn run(control: &Arc<SentryEnd>) -> anyhow::Result<()> {
     }
     let mut timeline = Timeline::new(config.started_ns);
     timeline.done("sentry: configuration read");
-    match control.receive()? {
-        Some(Order::Start) => {}
+    let passed = match control.receive_with()? {
+        Some((Order::Start, fds)) => fds,
         _ => bail!("the command line went away before the start"),
-    }
+    };
     timeline.done("sentry: ids are mapped");
 
     let platform = confine(config, &mut timeline)?;
     if config.container.is_some() {
+        inherited.passed = passed;
         return pod::run(inherited, platform, control, &mut timeline);
     }
     if config.process.is_none() {
@@ -104,6 +107,7 @@ fn inherit() -> anyhow::Result<Inheritance> {
         config,
         profile,
         listener,
+        passed: Vec::new(),
         gofer: take(fd::GOFER)?,
         stdio: [take(fd::STDIO[0])?, take(fd::STDIO[1])?, take(fd::STDIO[2])?],
         strace: take(fd::STRACE)?,

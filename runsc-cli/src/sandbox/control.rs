@@ -19,13 +19,17 @@ use crate::config::{self, Process, Stream, Text};
 /// The longest message.
 const PACKET: usize = 64 * 1024;
 
+/// Descriptors from 3 on that a process can be given: beside those of a request, and one for a long message, all that one
+/// message carries.
+pub const MOST_PASSED: usize = host::socket::MAX_FDS - 6;
+
 /// Stands for a message that is in a memory file.
 const LONG: &[u8] = b"#";
 
 /// What the command line tells the Sentry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// The ids of its user namespace are mapped: go on.
+    /// The ids of its user namespace are mapped: go on. Descriptors: those of the first container's process from 3 on.
     Start,
     /// A signal for the program.
     Signal {
@@ -92,13 +96,15 @@ pub enum Ended {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// One more container, which this connection becomes the line of. Descriptors: its configuration, the connection to its
-    /// Gofer, its standard streams.
+    /// Gofer, those of its process from 0 on.
     Create,
     /// One more process in a container, which this connection becomes the line of. Descriptors: its configuration (an
-    /// [`Exec`]), its standard streams.
+    /// [`Exec`]), its own from 0 on.
     Exec {
         /// The container.
         container: String,
+        /// Whether it is to wait while the container is paused.
+        ignore_paused: bool,
     },
     /// The container's process is to run.
     Start {
@@ -167,6 +173,8 @@ pub struct Exec {
     pub process: Process,
     /// What the caller knows of its standard streams.
     pub streams: [Stream; 3],
+    /// The same of the descriptors behind them.
+    pub passed: Vec<Stream>,
 }
 
 /// Who gets a signal that was asked for.

@@ -96,7 +96,8 @@ pub fn start(
     let fs = FsContext::new(namespaces.mount.root(), process.umask);
     enter_directory(&kernel, &fs, &creds, &process.cwd)?;
     let host = HostFs::new().context("the thread that watches host descriptors; see ulimit -u")?;
-    let (files, terminal) = standard_streams(&kernel, &host, &fs, &creds, stdio, &config.streams)?;
+    let streams = stdio.into_iter().zip(config.streams);
+    let (files, terminal) = files(&kernel, &host, &fs, &creds, streams)?;
     if let Some(terminal) = &terminal {
         terminal.jobs.set_all_background(!process.foreground);
     }
@@ -245,14 +246,13 @@ pub fn enter_directory(
     Ok(())
 }
 
-/// The program's files, and the terminal among them.
-pub fn standard_streams(
+/// The program's files from descriptor 0 on, and the terminal among its standard streams.
+pub fn files(
     kernel: &Kernel,
     host: &HostFs,
     fs: &FsContext,
     creds: &Arc<Credentials>,
-    stdio: [OwnedFd; 3],
-    seen: &[config::Stream; 3],
+    fds: impl Iterator<Item = (OwnedFd, config::Stream)>,
 ) -> anyhow::Result<(Arc<FdTable>, Option<Arc<HostTty>>)> {
     let roots = fs.roots();
     let caller = Caller { creds, vfs: &kernel.vfs, roots: &roots, umask: 0, task: None };
@@ -260,15 +260,15 @@ pub fn standard_streams(
     let terminals = lookup(&caller, &roots.root, b"/dev/pts", LookupFlags::FOLLOW).ok();
     let files = FdTable::new();
     let mut terminal = None;
-    for (fd, seen) in stdio.into_iter().zip(seen) {
+    for (number, (fd, seen)) in fds.enumerate() {
         let inherited = Inherited { fd, owner: (seen.uid, seen.gid), nonblocking: seen.nonblocking };
         let (file, tty) = host
             .import(inherited, &caller, terminals.as_ref())
-            .context("standard streams; please report this")?;
-        terminal = terminal.or(tty);
+            .with_context(|| format!("descriptor {number}; please report this"))?;
+        terminal = terminal.or(tty.filter(|_| number < 3));
         files
             .add(file, u64::MAX, OnExec::Keep)
-            .map_err(|errno| anyhow::anyhow!("standard streams: {errno}; please report this"))?;
+            .map_err(|errno| anyhow::anyhow!("descriptor {number}: {errno}; please report this"))?;
     }
     Ok((files, terminal))
 }

@@ -64,6 +64,8 @@ pub struct Streams<'a> {
     pub log: Option<&'a File>,
     /// Where the Sentry of a container listens.
     pub listener: Option<BorrowedFd<'a>>,
+    /// Descriptors of the program from 3 on.
+    pub passed: &'a [BorrowedFd<'a>],
 }
 
 /// A running sandbox. Dropping it kills both processes, and with the Sentry every process of the sandbox.
@@ -107,7 +109,7 @@ impl Sandbox {
         namespace::map_ids(&sentry_process, sentry.identity)?;
         let control = CommandEnd::new(command_end);
         // An error means that the Sentry is gone; it is seen, with its reason, where events are read.
-        let _ = control.send(&Order::Start);
+        let _ = control.send_with(&Order::Start, streams.passed);
         timeline.done("ids mapped");
 
         let gofer = GoferProcess::start(gofer, server_end, streams)?;

@@ -15,19 +15,27 @@ use crate::config;
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// A host call failed.
-    #[error("standard {name}: {error}; give a file, a pipe or a terminal")]
+    #[error("{name}: {error}; give a file, a pipe or a terminal")]
     Host {
-        /// `input`, `output` or `error`.
-        name: &'static str,
+        /// Which one.
+        name: String,
         /// The host's error.
         error: io::Error,
     },
     /// A directory: through its descriptor the rest of the host's files could be named.
-    #[error("standard {0}: a directory of the host; give a file")]
-    Directory(&'static str),
+    #[error("{0}: a directory of the host; give a file")]
+    Directory(String),
+    /// A socket that others connect to: the sandbox's kernel takes no connections of the host.
+    #[error(
+        "{0}: a listening socket of the host, which can't be used in a sandbox; accept outside and give the connection"
+    )]
+    Listening(String),
+    /// A descriptor that only names a file.
+    #[error("{0}: opened with O_PATH; open it for reading or writing")]
+    Path(String),
 }
 
-/// A standard stream.
+/// A standard stream, or another file that the process begins with.
 #[derive(Debug)]
 pub struct Stream {
     /// The descriptor for the Sentry.
@@ -47,22 +55,39 @@ pub fn standard() -> [io::Result<OwnedFd>; 3] {
 /// The standard streams for the sandbox.
 pub fn for_sandbox() -> Result<[Stream; 3], StreamError> {
     let [input, output, error] = standard();
-    Ok([prepare(input, "input")?, prepare(output, "output")?, prepare(error, "error")?])
+    let one = |fd, name| prepare(fd, format!("standard {name}"));
+    Ok([one(input, "input")?, one(output, "output")?, one(error, "error")?])
 }
 
 /// A terminal as all three.
 pub fn of_terminal(terminal: &OwnedFd) -> Result<[Stream; 3], StreamError> {
-    let one = |name| prepare(terminal.try_clone(), name);
+    let one = |name| prepare(terminal.try_clone(), format!("standard {name}"));
     Ok([one("input")?, one("output")?, one("error")?])
 }
 
-fn prepare(fd: io::Result<OwnedFd>, name: &'static str) -> Result<Stream, StreamError> {
-    let failed = |error| StreamError::Host { name, error };
+/// Files for the process's descriptors from 3 on.
+pub fn passed(fds: Vec<OwnedFd>) -> Result<Vec<Stream>, StreamError> {
+    fds.into_iter()
+        .map(|fd| {
+            let name = format!("descriptor {}", fd.as_raw_fd());
+            prepare(Ok(fd), name)
+        })
+        .collect()
+}
+
+fn prepare(fd: io::Result<OwnedFd>, name: String) -> Result<Stream, StreamError> {
+    let failed = |error| StreamError::Host { name: name.clone(), error };
     let fd = fd.map_err(failed)?;
     let stat = rustix::fs::fstat(&fd).map_err(|errno| failed(errno.into()))?;
     let flags = rustix::fs::fcntl_getfl(&fd).map_err(|errno| failed(errno.into()))?;
+    if flags.contains(OFlags::PATH) {
+        return Err(StreamError::Path(name));
+    }
     let reopened = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => return Err(StreamError::Directory(name)),
+        FileType::Socket if rustix::net::sockopt::socket_acceptconn(&fd).unwrap_or(false) => {
+            return Err(StreamError::Listening(name));
+        }
         FileType::Fifo => reopen(&fd, flags),
         FileType::CharacterDevice if rustix::termios::isatty(&fd) => reopen(&fd, flags),
         _ => None,
@@ -94,7 +119,7 @@ mod tests {
     #[test]
     fn a_pipe_gets_a_description_of_its_own() {
         let (read, write) = rustix::pipe::pipe().unwrap();
-        let stream = prepare(Ok(read.try_clone().unwrap()), "input").unwrap();
+        let stream = prepare(Ok(read.try_clone().unwrap()), "input".to_owned()).unwrap();
         assert!(rustix::fs::fcntl_getfl(&stream.fd).unwrap().contains(OFlags::NONBLOCK));
         assert!(!rustix::fs::fcntl_getfl(&read).unwrap().contains(OFlags::NONBLOCK));
         assert!(!stream.seen.nonblocking);
@@ -108,6 +133,15 @@ mod tests {
     #[test]
     fn a_directory_is_refused() {
         let dir = std::fs::File::open("/").unwrap();
-        assert!(matches!(prepare(Ok(dir.into()), "input"), Err(StreamError::Directory("input"))));
+        assert!(matches!(prepare(Ok(dir.into()), "input".to_owned()), Err(StreamError::Directory(_))));
+    }
+
+    #[test]
+    fn descriptors_that_mean_nothing_in_a_sandbox_are_refused() {
+        let name = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        assert!(matches!(passed(vec![name]), Err(StreamError::Path(_))));
+        let dir = tempfile::tempdir().unwrap();
+        let socket = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
+        assert!(matches!(passed(vec![socket.into()]), Err(StreamError::Listening(_))));
     }
 }

@@ -102,3 +102,46 @@ fn detached_with_a_file() {
     }
     assert!(!place.ok(&["ps", "web"]).contains("/tmp/said"));
 }
+
+#[test]
+fn beside_a_process_that_has_not_started() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sleep", "1000"]);
+    place.create(&bundle, "web");
+    let text = place.ok(&["exec", "web", "sh", "-c", "test $$ -gt 1 && echo other; (sleep 0.1 &)"]);
+    assert_eq!(text, "other\n");
+    assert_eq!(place.run(&["exec", "web", "sh", "-c", "exit 4"]).status.code(), Some(4));
+    assert_eq!(place.state("web")["status"], "created");
+    place.ok(&["start", "web"]);
+    assert_eq!(place.state("web")["status"], "running");
+    assert_eq!(place.ok(&["exec", "web", "cat", "/proc/1/comm"]), "sleep\n");
+}
+
+#[test]
+fn in_a_paused_container() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sleep", "1000"]);
+    place.start(&bundle, "web");
+    place.ok(&["pause", "web"]);
+    let (status, text) = place.fails(&["exec", "web", "true"]);
+    assert_eq!(status, 255);
+    assert!(text.contains("cannot exec in a paused container (use --ignore-paused to override)"), "{text}");
+    // It waits for the end of the pause.
+    let mut waiting = place.command(&["exec", "--ignore-paused", "web", "sh", "-c", "echo on; exit 6"]);
+    let waiting =
+        waiting.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let ready = std::time::Instant::now();
+    while ready.elapsed() < std::time::Duration::from_millis(500) {
+        assert_eq!(place.state("web")["status"], "paused");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    place.ok(&["resume", "web"]);
+    let output = waiting.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(6), &b"on\n"[..]));
+}

@@ -78,57 +78,6 @@ fn killed_containers_say_so() {
 }
 
 #[test]
-fn hooks_run_in_order_with_the_state() {
-    if crate::cannot_hook() {
-        return;
-    }
-    let place = Place::make();
-    let mut bundle = place.bundle(&["true"]);
-    let told = place.path().join("told");
-    let hook = |name: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} $(cat) >>{}", told.display())]}]);
-    bundle.config["hooks"] = json!({
-        "prestart": hook("prestart"),
-        "createRuntime": hook("createRuntime"),
-        "createContainer": hook("createContainer"),
-        "poststart": hook("poststart"),
-        "poststop": hook("poststop"),
-    });
-    if is_foreign() {
-        // There it runs in the container, which has no such place.
-        bundle.config["hooks"].as_object_mut().unwrap().remove("createContainer");
-    }
-    bundle.write();
-    place.start(&bundle, "hooked");
-    place.becomes("hooked", "stopped");
-    place.ok(&["delete", "hooked"]);
-    let text = std::fs::read_to_string(&told).unwrap();
-    let order: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
-    let expected = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
-    assert_eq!(
-        order,
-        expected.into_iter().filter(|name| !is_foreign() || *name != "createContainer").collect::<Vec<_>>()
-    );
-    for line in text.lines() {
-        let state: serde_json::Value = serde_json::from_str(line.split_once(' ').unwrap().1).unwrap();
-        assert_eq!(state["id"], "hooked");
-    }
-}
-
-#[test]
-fn start_hooks_run_in_the_container() {
-    if cannot() || is_foreign() {
-        return;
-    }
-    let place = Place::make();
-    let mut bundle = place.bundle(&["cat", "/tmp/hooked"]);
-    bundle.config["hooks"] = json!({"startContainer": [
-        {"path": "/bin/sh", "args": ["sh", "-c", "cat >/dev/null; hostname >/tmp/hooked"], "env": ["PATH=/bin"]},
-    ]});
-    bundle.write();
-    assert_eq!(place.ok(&["run", "--bundle", bundle.path(), "x"]), "inside\n");
-}
-
-#[test]
 fn a_second_container_joins_the_sandbox() {
     if cannot() || is_foreign() {
         return;
@@ -210,5 +159,31 @@ fn ps_gives_pids_of_the_host_with_their_command_lines() {
     }
     let table = place.ok(&["ps", "many"]);
     assert!(table.contains("sleep 70123"), "{table}");
+    // Options are those of the host's ps(1), and so are the columns.
+    let table = place.ok(&["ps", "many", "-eo", "pid,args"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["PID", "COMMAND"]);
+    assert!(lines.len() == 4 && wanted.iter().all(|line| table.contains(line)), "{table}");
+    assert_eq!(place.ok(&["ps", "many", "-ef"]).lines().count(), 4);
+    let (status, text) = place.fails(&["ps", "many", "-eo", "comm"]);
+    assert!(status == 1 && text.contains("PID"), "{text}");
+    let (status, _) = place.fails(&["ps", "many", "--no-such-option"]);
+    assert_eq!(status, 1);
     place.ok(&["delete", "--force", "many"]);
+}
+
+#[test]
+fn ps_names_those_that_wait_to_be_reaped() {
+    // runc lists none of them.
+    if cannot() || is_foreign() {
+        return;
+    }
+    let place = Place::make();
+    let bundle = place.bundle(&["sh", "-c", "sh -c 'exit 1' & exec sleep 1000"]);
+    place.start(&bundle, "z");
+    let deadline = std::time::Instant::now() + crate::PATIENCE;
+    while !place.ok(&["ps", "z"]).contains("[sh] <defunct>") {
+        assert!(std::time::Instant::now() < deadline, "{}", place.ok(&["ps", "z"]));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }

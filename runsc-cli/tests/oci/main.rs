@@ -5,7 +5,9 @@
 
 mod bad_input;
 mod crash;
+mod descriptors;
 mod exec;
+mod hooks;
 mod lifecycle;
 mod process;
 mod subreaper;
@@ -20,12 +22,15 @@ use serde_json::{Value, json};
 /// The static program that containers are made of.
 const BUSYBOX: &str = "/bin/busybox";
 
+/// The runtime of this workspace.
+pub const OURS: &str = env!("CARGO_BIN_EXE_runsc");
+
 /// Longest time for anything here, on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The runtime under test.
 pub fn runtime() -> PathBuf {
-    std::env::var_os("OCI_RUNTIME").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_runsc")), PathBuf::from)
+    std::env::var_os("OCI_RUNTIME").map_or_else(|| PathBuf::from(OURS), PathBuf::from)
 }
 
 /// Whether it is another one than ours.
@@ -46,19 +51,21 @@ pub fn cannot() -> bool {
     false
 }
 
-/// Says so and gives true where hooks can't be run: what they find a container in is a network namespace, which an ordinary
-/// user can't make outside of a user namespace.
-pub fn cannot_hook() -> bool {
-    let ordinary = !rustix::process::geteuid().is_root();
-    if ordinary {
-        eprintln!("SKIPPED: hooks need a network namespace, and that root");
+/// The other runtime that cases are compared with; says so where it can't be used.
+pub fn oracle() -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).map(|dir| dir.join("runc")).find(|path| path.exists());
+    if found.is_none() || !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: comparing needs runc, and that root");
+        return None;
     }
-    ordinary || cannot()
+    found
 }
 
 /// A directory for state and bundles of one test; what is left of its containers is deleted with it.
 pub struct Place {
     dir: tempfile::TempDir,
+    runtime: PathBuf,
 }
 
 /// A bundle with a root of busybox.
@@ -69,7 +76,17 @@ pub struct Bundle {
 
 impl Place {
     pub fn make() -> Place {
-        Place { dir: tempfile::tempdir().unwrap() }
+        Place::of(&runtime())
+    }
+
+    /// For this runtime.
+    pub fn of(runtime: &Path) -> Place {
+        Place { dir: tempfile::tempdir().unwrap(), runtime: runtime.to_owned() }
+    }
+
+    /// Whether its runtime is another than ours.
+    pub fn is_foreign(&self) -> bool {
+        self.runtime != Path::new(OURS)
     }
 
     pub fn path(&self) -> &Path {
@@ -88,7 +105,7 @@ impl Place {
         std::fs::copy(BUSYBOX, bin.join("busybox")).unwrap();
         for name in [
             "sh", "true", "false", "echo", "cat", "sleep", "id", "ls", "touch", "mount", "kill", "stty",
-            "env", "hostname",
+            "env", "hostname", "readlink",
         ] {
             std::os::unix::fs::symlink("busybox", bin.join(name)).unwrap();
         }
@@ -105,7 +122,7 @@ impl Place {
 
     /// The runtime with this test's state directory.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(runtime());
+        let mut command = Command::new(&self.runtime);
         command.arg("--root").arg(self.path().join("state")).args(args);
         command
     }
@@ -127,7 +144,7 @@ impl Place {
         let output = self.run(args);
         let text = String::from_utf8(output.stderr.clone()).unwrap();
         assert!(!output.status.success(), "{args:?} went well");
-        if !is_foreign() {
+        if !self.is_foreign() {
             assert_eq!(text.trim_end().lines().count(), 1, "{args:?}: {text}");
         }
         (output.status.code().unwrap(), text.trim_end().to_owned())

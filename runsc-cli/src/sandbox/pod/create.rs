@@ -1,9 +1,9 @@
 //! Creating a container: everything but its process.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use gofer_protocol::Client;
 use sentry::fs::host::HostTty;
 use sentry::task::{Container, Credentials, Namespaces, Pid, PidNamespace};
@@ -23,7 +23,7 @@ impl Pod {
         &self,
         config: config::Container,
         gofer: OwnedFd,
-        stdio: [OwnedFd; 3],
+        fds: Vec<OwnedFd>,
         line: &Arc<SentryEnd>,
         first: First,
     ) -> anyhow::Result<Option<Arc<Entry>>> {
@@ -35,7 +35,8 @@ impl Pod {
         let namespaces = self.namespaces(&config, mount, first)?;
         let process = &config.process;
         mounts::make_directory(&self.kernel, &namespaces.mount, &process.cwd);
-        let mut prepared = self.prepare(process, &namespaces, stdio, &config.streams, line)?;
+        let files = with_what_is_seen(fds, &config.streams, &config.passed)?;
+        let mut prepared = self.prepare(process, &namespaces, files, line)?;
         prepared.pid = Some(Pid::new(&namespaces.pid_for_children, &[])?);
         if let Err(not_started) = program::look_for(&self.kernel, process, &prepared.fs, &prepared.creds) {
             tell_not_started(line, not_started)?;
@@ -90,27 +91,24 @@ impl Pod {
         &self,
         process: &Process,
         namespaces: &Namespaces,
-        stdio: [OwnedFd; 3],
-        streams: &[Stream; 3],
+        files: Vec<(OwnedFd, Stream)>,
         line: &Arc<SentryEnd>,
     ) -> anyhow::Result<Prepared> {
         let creds = self.credentials(process);
         let fs = FsContext::new(namespaces.mount.root(), process.umask);
         kernel::enter_directory(&self.kernel, &fs, &creds, &process.cwd)?;
-        let (files, terminal) = self.streams(&fs, stdio, streams)?;
+        let (files, terminal) = self.files(&fs, files)?;
         Ok(Prepared { creds, fs, files, terminal, pid: None, line: Arc::clone(line) })
     }
 
-    /// Standard streams, opened with all rights: they are the engine's, not the program's to open.
-    fn streams(
+    /// Files that a process begins with, opened with all rights: they are the engine's, not the program's to open.
+    fn files(
         &self,
         fs: &FsContext,
-        stdio: [OwnedFd; 3],
-        seen: &[Stream; 3],
+        files: Vec<(OwnedFd, Stream)>,
     ) -> anyhow::Result<(Arc<FdTable>, Option<Arc<HostTty>>)> {
         let root = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&self.kernel.user_ns)));
-        let (files, terminal) = kernel::standard_streams(&self.kernel, &self.host, fs, &root, stdio, seen)?;
-        Ok((files, terminal))
+        kernel::files(&self.kernel, &self.host, fs, &root, files.into_iter())
     }
 
     /// Shows the container's terminal as its console.
@@ -124,13 +122,13 @@ impl Pod {
 
     /// A container over a connection that has been asked for one.
     pub(super) fn create_asked(self: &Arc<Self>, line: SentryEnd, fds: Vec<OwnedFd>) -> anyhow::Result<()> {
-        let [config, gofer, input, output, error] = <[OwnedFd; 5]>::try_from(fds)
-            .map_err(|_| anyhow!("descriptors are missing; please report this"))?;
+        let mut fds = fds.into_iter();
+        let (Some(config), Some(gofer)) = (fds.next(), fds.next()) else {
+            bail!("descriptors are missing; please report this")
+        };
         let config: config::Container = config::load(config).context("configuration")?;
         let line = Arc::new(line);
-        let stdio = [input, output, error];
-        debug_assert!(stdio.iter().all(|fd| std::os::fd::AsRawFd::as_raw_fd(&fd.as_fd()) > 2));
-        match self.create(config, gofer, stdio, &line, First::No) {
+        match self.create(config, gofer, fds.collect(), &line, First::No) {
             Err(error) => Ok(line.send(&Event::Failed(format!("{error:#}")))?),
             Ok(None) => Ok(()),
             Ok(Some(entry)) => {
@@ -142,6 +140,18 @@ impl Pod {
             }
         }
     }
+}
+
+/// Descriptors with what the caller knows of them: one for each.
+pub(super) fn with_what_is_seen(
+    fds: Vec<OwnedFd>,
+    streams: &[Stream; 3],
+    passed: &[Stream],
+) -> anyhow::Result<Vec<(OwnedFd, Stream)>> {
+    if fds.len() != streams.len() + passed.len() {
+        bail!("descriptors are missing; please report this");
+    }
+    Ok(fds.into_iter().zip(streams.iter().chain(passed).copied()).collect())
 }
 
 /// Tells a line that there is no program to run.

@@ -1,28 +1,38 @@
-//! One more process in a container that runs.
+//! One more process in a container that was created, or runs.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use abi::signal::{SI_USER, SigInfo, Signal};
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use sentry::signal::send_to_group;
 use sentry::task::{Place, ThreadGroup};
 
 use super::{Entry, Of, Pod};
 use crate::config;
-use crate::sandbox::control::{Event, Exec, SentryEnd};
+use crate::sandbox::control::{Event, Exec, SentryEnd, State};
 use crate::sandbox::program::{self, Surroundings};
+
+/// What a paused container means for a further process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paused {
+    /// There can be none.
+    Refuse,
+    /// It begins when the container goes on.
+    Wait,
+}
 
 impl Pod {
     /// Over a connection that has been asked for it, which is the process's line from then on.
     pub(super) fn exec_asked(
         &self,
         container: &str,
+        paused: Paused,
         line: SentryEnd,
         fds: Vec<OwnedFd>,
     ) -> anyhow::Result<()> {
         let line = Arc::new(line);
-        match self.exec(container, &line, fds) {
+        match self.exec(container, paused, &line, fds) {
             Err(error) => Ok(line.send(&Event::Failed(format!("{error:#}")))?),
             Ok(None) => Ok(()),
             Ok(Some(group)) => {
@@ -40,18 +50,22 @@ impl Pod {
     fn exec(
         &self,
         container: &str,
+        paused: Paused,
         line: &Arc<SentryEnd>,
         fds: Vec<OwnedFd>,
     ) -> anyhow::Result<Option<Arc<ThreadGroup>>> {
-        let [config, input, output, error] = <[OwnedFd; 4]>::try_from(fds)
-            .map_err(|_| anyhow!("descriptors are missing; please report this"))?;
-        let Exec { process, streams } = config::load(config).context("configuration")?;
+        let mut fds = fds.into_iter();
+        let config = fds.next().context("descriptors are missing; please report this")?;
+        let Exec { process, streams, passed } = config::load(config).context("configuration")?;
         let entry = self.find(container)?;
-        if entry.tag.is_frozen() {
-            bail!("cannot exec in a paused container; resume it");
+        if paused == Paused::Refuse && entry.tag.is_frozen() {
+            bail!("cannot exec in a paused container (use --ignore-paused to override)");
         }
-        entry.init()?;
-        let prepared = self.prepare(&process, &entry.namespaces, [input, output, error], &streams, line)?;
+        if entry.state() == State::Stopped {
+            bail!("cannot exec in a stopped container");
+        }
+        let files = super::create::with_what_is_seen(fds.collect(), &streams, &passed)?;
+        let prepared = self.prepare(&process, &entry.namespaces, files, line)?;
         let surroundings = Surroundings {
             creds: prepared.creds,
             fs: prepared.fs,

@@ -15,6 +15,7 @@ use sentry::vfs::{FdTable, FsContext, OnExec};
 
 use super::{Entry, Pod};
 use crate::config::{Process, StartHook, User};
+use crate::sandbox::kernel;
 use crate::sandbox::program::{self, Surroundings};
 
 impl Pod {
@@ -35,18 +36,19 @@ impl Pod {
         let process = Process {
             args,
             env: hook.env.clone(),
-            cwd: crate::config::Text::Utf8("/".to_owned()),
             user: User { uid: 0, gid: 0, groups: Vec::new() },
             capabilities: entry.config.process.capabilities,
             seccomp: None,
             ..entry.config.process.clone()
         };
         let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&self.kernel.user_ns)));
+        let fs = FsContext::new(entry.namespaces.mount.root(), 0o022);
+        kernel::enter_directory(&self.kernel, &fs, &creds, &process.cwd)?;
         let (ended, end) = channel();
         let surroundings = Surroundings {
             files: self.state_on_stdin(hook, &creds)?,
             creds,
-            fs: FsContext::new(entry.namespaces.mount.root(), 0o022),
+            fs,
             namespaces: entry.namespaces.clone(),
             tty: None,
             pid: None,

@@ -81,7 +81,7 @@ pub fn run(
     control: &Arc<SentryEnd>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<()> {
-    let Inheritance { mut config, gofer, stdio, strace, listener, .. } = inherited;
+    let Inheritance { mut config, gofer, stdio, passed, strace, listener, .. } = inherited;
     let container = config.container.take().context("no container; please report this")?;
     let listener = listener.context("no socket; please report this")?;
     let table = Table::new(&config, strace, None);
@@ -89,7 +89,8 @@ pub fn run(
     timeline.done("sentry: kernel");
     let host = HostFs::new().context("the thread that watches host descriptors; see ulimit -u")?;
     let pod = Arc::new(Pod { kernel, host, containers: Mutex::default() });
-    let Some(entry) = pod.create(container, gofer, stdio, control, First::Yes)? else {
+    let fds = stdio.into_iter().chain(passed).collect();
+    let Some(entry) = pod.create(container, gofer, fds, control, First::Yes)? else {
         // The command line has been told why, and ends the sandbox.
         while control.receive()?.is_some() {}
         return Ok(());

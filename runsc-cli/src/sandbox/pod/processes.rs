@@ -24,12 +24,14 @@ impl Pod {
                 tree.get(group.id()).and_then(|node| node.parent).and_then(|parent| tree.get(parent));
             parent.map_or(0, |parent| parent.group.pid.number_in(ns))
         };
-        let threads = group.threads().into_iter().map(|thread| ThreadInfo {
+        let any = group.any_thread();
+        // Of one that has ended, the leader is kept until it is reaped.
+        let ended = if any.is_none() { group.pid.task() } else { None };
+        let threads = group.threads().into_iter().chain(ended.clone()).map(|thread| ThreadInfo {
             tid: thread.pid().number_in(ns),
             name: thread.comm().into(),
-            state: thread.state().letter(),
+            state: if ended.is_some() { 'Z' } else { thread.state().letter() },
         });
-        let any = group.any_thread();
         let resources = any.as_ref().and_then(|thread| thread.resources());
         let usage = group.usage();
         let args = any.as_ref().map_or_else(Vec::new, |thread| {

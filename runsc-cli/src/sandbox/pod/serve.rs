@@ -10,6 +10,7 @@ use sentry::KernelEvent;
 use sentry::signal::send_to_group;
 use sentry::task::ThreadGroup;
 
+use super::exec::Paused;
 use super::{Entry, Pod};
 use crate::sandbox::control::{Answer, AnsweringEnd, Ended, Request, Whom};
 use crate::sandbox::kernel;
@@ -42,7 +43,10 @@ impl Pod {
         let starts = matches!(request, Request::Start { .. });
         let answer = match request {
             Request::Create => return self.create_asked(connection.into_other(), fds),
-            Request::Exec { container } => return self.exec_asked(&container, connection.into_other(), fds),
+            Request::Exec { container, ignore_paused } => {
+                let paused = if ignore_paused { Paused::Wait } else { Paused::Refuse };
+                return self.exec_asked(&container, paused, connection.into_other(), fds);
+            }
             other => self.act(other).unwrap_or_else(|error| Answer::Refused(format!("{error:#}"))),
         };
         connection.send_with(&answer, &[])?;

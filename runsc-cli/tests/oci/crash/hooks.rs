@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::{Bundle, PATIENCE, Place, cannot_hook, is_foreign};
+use crate::{Bundle, PATIENCE, Place, cannot, is_foreign};
 
 /// A bundle with one hook that does not end by itself, and where that writes the pid of what it has started.
 fn hanging(place: &Place, kind: &str) -> (Bundle, std::path::PathBuf) {
@@ -47,7 +47,7 @@ fn lives(pid: i32) -> bool {
 
 #[test]
 fn hooks_end_with_what_they_were_for() {
-    if cannot_hook() || is_foreign() {
+    if cannot() || is_foreign() {
         return;
     }
     let place = Place::make();
@@ -70,7 +70,7 @@ fn hooks_end_with_what_they_were_for() {
 /// The container is there until its last hooks have run, so that they run again if the command that ran them was killed.
 #[test]
 fn poststop_hooks_run_again() {
-    if cannot_hook() || is_foreign() {
+    if cannot() || is_foreign() {
         return;
     }
     let place = Place::make();
