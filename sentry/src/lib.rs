@@ -2,6 +2,7 @@
 //!
 //! It knows no system call numbers: a table is handed in ([`SyscallTable`]) and calls its methods.
 #![forbid(unsafe_code)]
+#![recursion_limit = "256"]
 
 pub mod dev;
 pub mod error;

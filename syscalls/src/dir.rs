@@ -13,6 +13,7 @@ use abi::stat::{FileType, S_IFMT};
 use sentry::SysResult;
 use sentry::mm::{UserAddr, UserCStr};
 use sentry::task::CurrentTask;
+use sentry::vfs::notify::ask_to_read;
 use sentry::vfs::resolve::{LookupFlags, lookup, lookup_parent};
 use sentry::vfs::{File, NewKind, Path, Want};
 
@@ -46,6 +47,7 @@ fn list(task: &mut CurrentTask, fd: Fd, buf: UserAddr, count: u32, layout: Layou
         return Err(Errno::ENOTDIR.into());
     }
     let mut position = file.position();
+    ask_to_read(&file)?;
     if file.path.dentry.is_unlinked() {
         return Err(Errno::ENOENT.into());
     }

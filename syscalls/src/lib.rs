@@ -31,6 +31,7 @@ mod dir;
 mod epoll;
 mod eventfd;
 mod exec;
+mod fanotify;
 mod fd;
 mod info;
 mod inotify;

@@ -173,7 +173,7 @@ fn to_statfs(place: &Path) -> Result<Statfs, Errno> {
         f_bavail: stat.blocks_available,
         f_files: stat.files,
         f_ffree: stat.files_free,
-        f_fsid: [sb.dev as i32, (sb.dev >> 32) as i32],
+        f_fsid: sb.fsid(),
         f_namelen: stat.name_max as i64,
         f_frsize: stat.fragment_size.unwrap_or(stat.block_size) as i64,
         f_flags: flags.bits() as i64,

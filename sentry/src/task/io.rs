@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use abi::Errno;
 use abi::capability::CAP_FSETID;
-use abi::inotify::InotifyMask;
 use abi::open::OpenFlags;
 use abi::poll::PollEvents;
 use abi::resource::{RLIM_INFINITY, RLIMIT_FSIZE};
@@ -20,8 +19,9 @@ use super::{CurrentTask, WaitEnd};
 use crate::error::{Restart, SysError, SysResult};
 use crate::mm::{UserSink, UserSlice, UserSource};
 use crate::net::Socket;
+use crate::vfs::fanotify::Fanotify;
 use crate::vfs::file::AT_END;
-use crate::vfs::inotify::notify;
+use crate::vfs::notify::{Events, ask_to_read, notify_file};
 use crate::vfs::open::{Opening, WaitingOpen};
 use crate::vfs::permission::without_set_id;
 use crate::vfs::{Blocking, BufSink, BufSource, File, IoSink, IoSource, SetAttr};
@@ -55,7 +55,7 @@ pub enum Patience {
     None,
 }
 
-pub(super) const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM).union(PollEvents::RDHUP);
+pub(crate) const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM).union(PollEvents::RDHUP);
 pub(super) const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
 
 impl CurrentTask {
@@ -152,6 +152,9 @@ impl CurrentTask {
         if file.downcast::<Socket>().is_some() {
             return self.read_socket(file, slices, patience);
         }
+        if file.downcast::<Fanotify>().is_some() {
+            return self.read_fanotify(file, slices, patience);
+        }
         if !ops.seekable() {
             let offset = match at {
                 At::Offset(offset) | At::NotAtEnd(Some(offset)) => offset,
@@ -207,7 +210,7 @@ impl CurrentTask {
         let len = self.limit_size(file, offset, len)?;
         let done = from.write(self, file, len as usize, &mut offset)?;
         if done > 0 {
-            notify(&file.path.dentry, InotifyMask::MODIFY);
+            notify_file(file, Events::MODIFY);
         }
         if let Some(position) = &mut position {
             **position = offset + done as u64;
@@ -366,6 +369,7 @@ fn check_end(offset: u64, len: u64) -> Result<(), Errno> {
 
 /// Reads a file that has a position.
 pub fn read_seekable(file: &File, sink: &mut dyn IoSink, at: At) -> Result<usize, Errno> {
+    ask_to_read(file)?;
     let done = match at {
         At::Offset(offset) | At::NotAtEnd(Some(offset)) => {
             check_end(offset, sink.remaining() as u64)?;
@@ -380,7 +384,7 @@ pub fn read_seekable(file: &File, sink: &mut dyn IoSink, at: At) -> Result<usize
         }
     };
     if done > 0 {
-        notify(&file.path.dentry, InotifyMask::ACCESS);
+        notify_file(file, Events::ACCESS);
     }
     Ok(done)
 }

@@ -9,12 +9,14 @@ use abi::poll::PollEvents;
 use abi::signal::{SIG_DFL, SigSet, Signal};
 
 use super::block::WaitEnd;
-use super::{RunState, Task, work};
+use super::{PidTrace, RunState, Task, work};
 use crate::signal::{DefaultAction, default_action};
 use crate::wait::{WaitQueue, Wake};
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Task>>> = const { RefCell::new(None) };
+    /// Process and thread of the task that has just ended, while what it had is taken apart.
+    static ENDED: RefCell<Option<(PidTrace, PidTrace)>> = const { RefCell::new(None) };
     /// How long the current call has waited in [`wait_here`].
     static WAITED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
@@ -27,7 +29,24 @@ pub fn current_task() -> Option<Arc<Task>> {
 /// Notes the task of the calling thread, or that it has ended.
 pub(super) fn set_current_task(task: Option<Arc<Task>>) {
     let old = CURRENT.with(|current| current.replace(task));
+    ENDED.set(old.as_ref().map(|old| (old.thread_group().pid.trace(), old.pid().trace())));
     drop(old);
+}
+
+/// The process for which the calling thread does something, also when that is only to close what it had.
+pub fn acting_process() -> Option<PidTrace> {
+    match current_task() {
+        Some(task) => Some(task.thread_group().pid.trace()),
+        None => ENDED.try_with(|ended| Some(ended.borrow().as_ref()?.0.clone())).ok()?,
+    }
+}
+
+/// As [`acting_process`], the thread.
+pub fn acting_thread() -> Option<PidTrace> {
+    match current_task() {
+        Some(task) => Some(task.pid().trace()),
+        None => ENDED.try_with(|ended| Some(ended.borrow().as_ref()?.1.clone())).ok()?,
+    }
 }
 
 /// What ends a wait early.

@@ -146,7 +146,35 @@ struct Uses {
     session: Weak<Session>,
 }
 
+/// Who somebody was: does not keep the numbers from being used again.
+#[derive(Clone)]
+pub struct PidTrace {
+    /// That of the [`Pid`].
+    pub identity: u64,
+    /// Numbers by the ids of their namespaces.
+    numbers: SmallVec<[(u64, i32); 1]>,
+    pid: Weak<Pid>,
+}
+
+impl PidTrace {
+    /// The number that it had in `ns`; 0 where it was not visible.
+    pub fn number_in(&self, ns: &PidNamespace) -> i32 {
+        self.numbers.iter().find(|(id, _)| *id == ns.id).map_or(0, |(_, number)| *number)
+    }
+
+    /// The identity, while somebody holds it.
+    pub fn pid(&self) -> Option<Arc<Pid>> {
+        self.pid.upgrade()
+    }
+}
+
 impl Pid {
+    /// What to remember of it.
+    pub fn trace(self: &Arc<Self>) -> PidTrace {
+        let numbers = self.numbers.iter().map(|(ns, number)| (ns.id, *number)).collect();
+        PidTrace { identity: self.identity, numbers, pid: Arc::downgrade(self) }
+    }
+
     /// A new identity in `ns` and its ancestors. `wanted` (clone3's set_tid): numbers, innermost first.
     pub fn new(ns: &Arc<PidNamespace>, wanted: &[i32]) -> Result<Arc<Pid>, Errno> {
         let mut numbers: SmallVec<[(Arc<PidNamespace>, i32); 1]> = SmallVec::new();

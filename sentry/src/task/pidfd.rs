@@ -84,7 +84,8 @@ impl CurrentTask {
         Ok(reserved.fill(self.pidfd_file(pid, flags)))
     }
 
-    fn pidfd_file(&self, pid: &Arc<Pid>, flags: PidfdFlags) -> Arc<File> {
+    /// A file that stands for `pid`.
+    pub(crate) fn pidfd_file(&self, pid: &Arc<Pid>, flags: PidfdFlags) -> Arc<File> {
         let ops = Box::new(PidFd { pid: Arc::clone(pid), of_thread: flags.contains(PidfdFlags::THREAD) });
         let nonblock =
             if flags.contains(PidfdFlags::NONBLOCK) { OpenFlags::NONBLOCK } else { OpenFlags::empty() };

@@ -11,7 +11,6 @@ use abi::acl::{
     ACL_GROUP, ACL_GROUP_OBJ, ACL_MASK, ACL_OTHER, ACL_UNDEFINED_ID, ACL_USER, ACL_USER_OBJ,
     POSIX_ACL_XATTR_VERSION, PosixAclXattrEntry, PosixAclXattrHeader,
 };
-use abi::inotify::InotifyMask;
 use abi::stat::{S_IRWXG, S_IRWXUGO, S_ISGID};
 use abi::xattr::{XATTR_POSIX_ACL_ACCESS, XATTR_POSIX_ACL_DEFAULT};
 use zerocopy::{FromBytes, IntoBytes};
@@ -19,7 +18,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::attr::{NewKind, NewNode};
 use super::caller::Caller;
 use super::inode::Inode;
-use super::inotify::notify;
+use super::notify::{Events, notify};
 use super::path::Path;
 use super::permission::Want;
 use crate::Result;
@@ -327,7 +326,7 @@ impl Caller<'_> {
         }
         let keeps_set_gid = self.may_keep_set_gid(inode);
         inode.ops().set_acl(inode, &AclChange { kind, acl: acl.map(Arc::new), keeps_set_gid })?;
-        notify(&place.dentry, InotifyMask::ATTRIB);
+        notify(&place.dentry, Events::ATTRIB);
         Ok(())
     }
 }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use abi::Errno;
 use abi::capability::{CAP_FSETID, CAP_MKNOD};
-use abi::inotify::InotifyMask;
 use abi::stat::{S_IALLUGO, S_IRWXUGO, S_ISGID, S_ISVTX, S_IXGRP};
 use sync::SleepMutexGuard;
 
 use super::attr::{NewKind, NewNode};
 use super::caller::Caller;
 use super::inode::Inode;
-use super::inotify::{notify_entry, notify_inode};
+use super::notify::{Entry, Events, notify_entry, notify_inode};
 use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, lookup_parent};
@@ -56,7 +55,7 @@ impl Caller<'_> {
         let inode = dir_inode.ops().create(dir_inode, name, &node)?;
         let dentry = dir.dentry.added(name, inode);
         drop(lock);
-        notify_entry(dir_inode, name, dentry.inode.is_dir(), InotifyMask::CREATE);
+        notify_entry(Entry { dir: &dir.dentry, name }, &dentry.inode, Events::CREATE);
         Ok(Path::new(dir.mount, dentry))
     }
 
@@ -83,8 +82,8 @@ impl Caller<'_> {
         inode.set_linkable(false);
         dir.dentry.added(name, Arc::clone(inode));
         drop(lock);
-        notify_inode(inode, InotifyMask::ATTRIB);
-        notify_entry(dir_inode, name, false, InotifyMask::CREATE);
+        notify_inode(inode, Events::ATTRIB);
+        notify_entry(Entry { dir: &dir.dentry, name }, inode, Events::CREATE);
         Ok(())
     }
 

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use abi::Errno;
-use abi::inotify::InotifyMask;
 use abi::open::OpenFlags;
 use abi::poll::PollEvents;
 use sync::{Mutex, SleepMutex, SleepMutexGuard};
 
 use super::io::{IoSink, IoSource};
 use super::mount::MountFlags;
+use super::notify::{Events, notify, notify_file};
 use crate::SysResult;
 use crate::mm::Mappable;
 use crate::task::{Credentials, CurrentTask, Pid};
@@ -287,6 +287,8 @@ pub struct File {
     counts_as_reader: bool,
     /// The open(2) that made the description made the file too.
     created: AtomicBool,
+    /// What is done through it is told nobody.
+    silent: bool,
     /// Status flags: those of F_GETFL.
     flags: AtomicU32,
     position: SleepMutex<u64>,
@@ -344,6 +346,28 @@ impl File {
         opener: Arc<Credentials>,
         claim: Claim,
     ) -> Arc<File> {
+        Self::make(ops, path, flags, opener, claim, false)
+    }
+
+    /// As [`with_claim`](Self::with_claim), to show an event: what is done through it makes no more of them.
+    pub(super) fn silent(
+        ops: Box<dyn FileOps>,
+        path: super::path::Path,
+        flags: OpenFlags,
+        opener: Arc<Credentials>,
+        claim: Claim,
+    ) -> Arc<File> {
+        Self::make(ops, path, flags, opener, claim, true)
+    }
+
+    fn make(
+        ops: Box<dyn FileOps>,
+        path: super::path::Path,
+        flags: OpenFlags,
+        opener: Arc<Credentials>,
+        claim: Claim,
+        silent: bool,
+    ) -> Arc<File> {
         if claim == Claim::Write {
             path.mount.writer_comes();
         }
@@ -362,6 +386,7 @@ impl File {
             access,
             counts_as_reader,
             created: AtomicBool::new(false),
+            silent,
             flags: AtomicU32::new((flags - CREATION - OpenFlags::CLOEXEC).bits()),
             position: SleepMutex::new(0),
             claim,
@@ -375,6 +400,11 @@ impl File {
     /// The operations.
     pub fn ops(&self) -> &dyn FileOps {
         &*self.ops
+    }
+
+    /// Whether what is done through it is told nobody: fanotify(7) has opened it to show an event.
+    pub fn is_silent(&self) -> bool {
+        self.silent
     }
 
     /// Whether its open(2) has made the file (F_CREATED_QUERY).
@@ -468,20 +498,20 @@ impl File {
     /// ftruncate(2): as [`FileOps::truncate`], and whoever watches is told.
     pub fn truncate(&self, size: u64) -> Result<(), Errno> {
         self.ops.truncate(self, size)?;
-        super::inotify::notify(&self.path.dentry, InotifyMask::MODIFY);
+        notify(&self.path.dentry, Events::MODIFY);
         Ok(())
     }
 
     /// fallocate(2): as [`FileOps::allocate`], and whoever watches is told.
     pub fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
         self.ops.allocate(self, mode, offset, len)?;
-        super::inotify::notify(&self.path.dentry, InotifyMask::MODIFY);
+        notify(&self.path.dentry, Events::MODIFY);
         Ok(())
     }
 
     /// It has been read by getdents64(2).
     pub fn listed(&self) {
-        super::inotify::notify(&self.path.dentry, InotifyMask::ACCESS);
+        notify_file(self, Events::ACCESS);
     }
 
     /// What is ready.
@@ -498,9 +528,8 @@ impl Drop for File {
         let ops = std::mem::replace(&mut self.ops, Box::new(Released));
         ops.release(self);
         if !self.is_path() {
-            let events =
-                if self.access.write { InotifyMask::CLOSE_WRITE } else { InotifyMask::CLOSE_NOWRITE };
-            super::inotify::notify(&self.path.dentry, events);
+            let events = if self.access.write { Events::CLOSE_WRITE } else { Events::CLOSE_NOWRITE };
+            notify_file(self, events);
         }
         if self.counts_as_reader {
             self.path.inode().reader_goes();

@@ -15,7 +15,9 @@ use sync::Mutex;
 
 use super::caller::Caller;
 use super::dentry::Dentry;
+use super::inode::Inode;
 use super::mount::Mount;
+use super::notify::Entry;
 use super::path::Path;
 use crate::Result;
 
@@ -51,16 +53,45 @@ pub fn is_supported(place: &Path) -> bool {
 
 /// The handle of what is at `place`.
 pub fn of(place: &Path) -> [u8; HANDLE_BYTES] {
-    let inode = place.inode();
-    let key = (inode.sb.dev, inode.ino);
+    of_dentry(&place.dentry)
+}
+
+/// The handle of what `dentry` names.
+pub(super) fn of_dentry(dentry: &Arc<Dentry>) -> [u8; HANDLE_BYTES] {
+    remember(&dentry.inode, Known { dentry: Arc::downgrade(dentry), names: names_to(dentry) });
+    bytes(&dentry.inode)
+}
+
+/// The handle of `inode`, which has a name in a directory.
+pub(super) fn of_child(entry: Entry<'_>, inode: &Inode) -> [u8; HANDLE_BYTES] {
+    let mut names = names_to(entry.dir);
+    names.push(super::Name::new(entry.name));
+    remember(inode, Known { dentry: Weak::new(), names });
+    bytes(inode)
+}
+
+/// The handle of `inode`, whether it will be found by that or not.
+pub(super) fn bytes(inode: &Inode) -> [u8; HANDLE_BYTES] {
+    let mut handle = [0; HANDLE_BYTES];
+    handle[..8].copy_from_slice(&inode.ino.to_ne_bytes());
+    handle[8..].copy_from_slice(&(inode.sb.dev as u32).to_ne_bytes());
+    handle
+}
+
+/// The names from the root of the file system to `dentry`.
+fn names_to(dentry: &Arc<Dentry>) -> Vec<super::Name> {
     let mut names = Vec::new();
-    let mut at = Arc::clone(&place.dentry);
+    let mut at = Arc::clone(dentry);
     while let Some(parent) = at.parent() {
         names.push(at.name());
         at = parent;
     }
     names.reverse();
-    let known = Known { dentry: Arc::downgrade(&place.dentry), names };
+    names
+}
+
+fn remember(inode: &Inode, known: Known) {
+    let key = (inode.sb.dev, inode.ino);
     let mut table = TABLE.lock();
     if table.files.insert(key, known).is_none() {
         table.order.push_back(key);
@@ -70,10 +101,6 @@ pub fn of(place: &Path) -> [u8; HANDLE_BYTES] {
             table.files.remove(&oldest);
         }
     }
-    let mut handle = [0; HANDLE_BYTES];
-    handle[..8].copy_from_slice(&inode.ino.to_ne_bytes());
-    handle[8..].copy_from_slice(&(inode.sb.dev as u32).to_ne_bytes());
-    handle
 }
 
 /// What a handle means in the file system of `mount`: ESTALE when there is no such file any more.

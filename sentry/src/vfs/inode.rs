@@ -22,6 +22,7 @@ use sync::{Mutex, SleepMutex, SleepMutexGuard};
 use super::acl::{Acl, AclChange, AclKind};
 use super::attr::{Attr, NewNode, SetAttr};
 use super::caller::Caller;
+use super::fanotify::Marks;
 use super::file::FileOps;
 use super::inotify::Watches;
 use super::path::Path;
@@ -74,6 +75,8 @@ struct Rare {
     locks: super::lock::FileLocks,
     /// Who watches it, made when the first comes.
     watches: OnceLock<Box<Watches>>,
+    /// Marks of fanotify(7), likewise.
+    marks: OnceLock<Box<Marks>>,
 }
 
 impl Inode {
@@ -287,9 +290,19 @@ impl Inode {
         self.rare.get()?.watches.get().map(|watches| &**watches)
     }
 
+    /// Its marks of fanotify(7); made on first use.
+    pub(super) fn marks(&self) -> &Marks {
+        self.rare().marks.get_or_init(Box::default)
+    }
+
+    /// Its marks of fanotify(7), if ever there were any.
+    pub(super) fn marks_if_any(&self) -> Option<&Marks> {
+        self.rare.get()?.marks.get().map(|marks| &**marks)
+    }
+
     /// Whether somebody watches it who has to be told that its last name has gone, now that nobody uses that.
     pub(super) fn is_watched_and_gone(&self) -> bool {
-        self.watches_if_any().is_some()
+        super::notify::cares_for_the_end_of(self)
             && self.ops.attr(self).is_ok_and(|attr| attr.nlink == 0 || self.is_dir())
     }
 

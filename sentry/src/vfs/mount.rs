@@ -7,12 +7,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
 
 use abi::Errno;
 use sync::{Mutex, MutexGuard, RwLock};
 
 use super::dentry::Dentry;
+use super::fanotify::Marks;
 use super::namespace::MountNamespace;
 use super::path::Path;
 pub use super::propagation::Propagation;
@@ -43,6 +44,8 @@ pub struct Mount {
     /// What is mounted on dentries of this mount, by their address; they stay while mounts hold them.
     children: RwLock<HashMap<usize, Arc<Mount>>, sync::levels::Leaf>,
     propagation: Mutex<Propagation, sync::levels::Leaf>,
+    /// Marks of fanotify(7), made when the first comes.
+    marks: OnceLock<Box<Marks>>,
 }
 
 #[derive(Default)]
@@ -99,7 +102,18 @@ impl Mount {
             place: RwLock::default(),
             children: RwLock::default(),
             propagation: Mutex::default(),
+            marks: OnceLock::new(),
         })
+    }
+
+    /// Its marks of fanotify(7); made on first use.
+    pub(super) fn marks(&self) -> &Marks {
+        self.marks.get_or_init(Box::default)
+    }
+
+    /// Its marks of fanotify(7), if ever there were any.
+    pub(super) fn marks_if_any(&self) -> Option<&Marks> {
+        self.marks.get().map(|marks| &**marks)
     }
 
     /// Its id in the newer calls: never that of a mount by the older count.
@@ -344,6 +358,9 @@ fn key(dentry: &Arc<Dentry>) -> usize {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        if let Some(marks) = self.marks.get() {
+            marks.end_all();
+        }
         self.root.inode.sb.deactivate();
     }
 }

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::inotify::InotifyMask;
 use abi::open::{O_ACCMODE, OpenFlags, ResolveFlags};
 use abi::stat::S_IALLUGO;
 
@@ -12,8 +11,8 @@ use super::attr::{FileType, NewKind, SetAttr};
 use super::caller::Caller;
 use super::dentry::Dentry;
 use super::file::{AccessMode, Blocking, Claim, File, FileOps};
-use super::inotify::{notify, notify_entry};
 use super::mount::MountFlags;
+use super::notify::{Entry, Events, ask_to_open, notify, notify_entry, notify_path};
 use super::path::Path;
 use super::permission::Want;
 use super::registry::{OpenedOps, PendingOpen};
@@ -263,9 +262,10 @@ impl Caller<'_> {
         };
         let dentry = dir.dentry.added(name, Arc::clone(&created.inode));
         drop(lock);
-        notify_entry(dir_inode, name, false, InotifyMask::CREATE);
-        notify(&dentry, InotifyMask::OPEN);
+        notify_entry(Entry { dir: &dir.dentry, name }, &created.inode, Events::CREATE);
         let place = Path::new(Arc::clone(&dir.mount), dentry);
+        ask_to_open(&place, false)?;
+        notify_path(&place, Events::OPEN);
         let writer = may_write(how.flags);
         if writer {
             created.inode.get_write()?;
@@ -326,6 +326,7 @@ impl Caller<'_> {
         if flags.contains(OpenFlags::NOATIME) && !inode.owner_or_capable(self.creds) {
             return Err(Errno::EPERM);
         }
+        ask_to_open(&place, false)?;
         let changes = may_write(flags) || truncate;
         if inode.is_regular() && inode.locks_if_any().is_some_and(|locks| locks.has_lease_against(changes)) {
             return Ok(Opening::Leased(inode));
@@ -343,11 +344,11 @@ impl Caller<'_> {
             truncate = false;
         }
         if matches!(ops, Ok(OpenedOps::Ready(_))) {
-            notify(&place.dentry, InotifyMask::OPEN);
+            notify_path(&place, Events::OPEN);
         }
         if truncate {
             match self.truncate_opened(&inode, writer) {
-                Ok(()) => notify(&place.dentry, InotifyMask::MODIFY),
+                Ok(()) => notify(&place.dentry, Events::MODIFY),
                 Err(errno) => ops = Err(errno),
             }
         }

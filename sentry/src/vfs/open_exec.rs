@@ -6,6 +6,7 @@ use abi::Errno;
 use abi::open::{AtFlags, OpenFlags};
 
 use super::file::Claim;
+use super::notify::{Events, ask_to_open, notify_path};
 use super::resolve::{LookupFlags, lookup};
 use super::{Caller, File, MountFlags, Path, Want};
 use crate::Result;
@@ -31,8 +32,10 @@ pub fn open_exec(caller: &Caller<'_>, at: &Path, path: &[u8], flags: AtFlags) ->
     if mode & 0o111 == 0 {
         return Err(Errno::EACCES);
     }
+    ask_to_open(&place, true)?;
     inode.deny_write()?;
     let opened = inode.ops().open(&inode, OpenFlags::empty(), caller);
     let ops = opened.inspect_err(|_| inode.allow_write())?;
+    notify_path(&place, Events::OPEN | Events::OPEN_EXEC);
     Ok(File::with_claim(ops, place, OpenFlags::empty(), Arc::clone(caller.creds), Claim::DenyWrite))
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::inotify::InotifyMask;
 
 use super::caller::Caller;
 use super::dentry::Dentry;
-use super::inotify::{notify_entry, notify_inode};
 use super::namespace::{detach_from, is_mount_point_in};
+use super::notify::{Entry, Events, notify_entry, notify_inode};
 use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, Parent, lookup_parent};
@@ -35,8 +34,9 @@ impl Caller<'_> {
         dir.dentry.removed(&victim);
         drop(lock);
         detach_from(&victim);
-        notify_inode(&victim.inode, InotifyMask::ATTRIB);
-        notify_entry(dir.inode(), name.as_bytes(), false, InotifyMask::DELETE);
+        notify_inode(&victim.inode, Events::ATTRIB);
+        let entry = Entry { dir: &dir.dentry, name: name.as_bytes() };
+        notify_entry(entry, &victim.inode, Events::DELETE);
         Ok(())
     }
 
@@ -62,7 +62,8 @@ impl Caller<'_> {
         dir.dentry.removed(&victim);
         drop(lock);
         detach_from(&victim);
-        notify_entry(dir.inode(), name.as_bytes(), true, InotifyMask::DELETE);
+        let entry = Entry { dir: &dir.dentry, name: name.as_bytes() };
+        notify_entry(entry, &victim.inode, Events::DELETE);
         Ok(())
     }
 

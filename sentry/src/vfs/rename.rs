@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::inotify::InotifyMask;
 use abi::open::RenameFlags;
 
 use super::caller::Caller;
 use super::dentry::Dentry;
 use super::inode::RenameEnd;
-use super::inotify::{notify_inode, notify_moved};
 use super::namespace::{detach_from, is_mount_point_in};
+use super::notify::{Entry, notify_moved};
 use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, lookup_parent};
@@ -84,13 +83,12 @@ impl Caller<'_> {
         {
             detach_from(target);
         }
-        let (from_end, to_end) =
-            ((&from_dir.inode, from_name.as_bytes()), (&to_dir.inode, to_name.as_bytes()));
-        notify_moved(from_end, to_end, &source.inode);
-        match &target {
-            Some(target) if exchange => notify_moved(to_end, from_end, &target.inode),
-            Some(target) if !target.inode.is_dir() => notify_inode(&target.inode, InotifyMask::ATTRIB),
-            _ => {}
+        let from_end = Entry { dir: from_dir, name: from_name.as_bytes() };
+        let to_end = Entry { dir: to_dir, name: to_name.as_bytes() };
+        let replaced = target.as_ref().filter(|target| !exchange && !target.inode.is_dir());
+        notify_moved(from_end, to_end, &source.inode, replaced.map(|target| &target.inode));
+        if let Some(target) = target.as_ref().filter(|_| exchange) {
+            notify_moved(to_end, from_end, &target.inode, None);
         }
         Ok(())
     }

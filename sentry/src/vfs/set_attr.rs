@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use abi::Errno;
 use abi::capability::{CAP_CHOWN, CAP_FSETID};
-use abi::inotify::InotifyMask;
 use abi::stat::{S_IALLUGO, S_ISGID, S_ISUID};
 
 use super::attr::{SetAttr, Timestamp};
 use super::caller::Caller;
 use super::inode::Inode;
-use super::inotify::notify;
+use super::notify::{Events, notify};
 use super::path::Path;
 use super::permission::{Want, without_set_id};
 use crate::Result;
@@ -43,7 +42,7 @@ impl Caller<'_> {
             permissions &= !S_ISGID;
         }
         inode.ops().set_attr(inode, &SetAttr { permissions: Some(permissions), ..SetAttr::default() })?;
-        notify(&place.dentry, InotifyMask::ATTRIB);
+        notify(&place.dentry, Events::ATTRIB);
         Ok(())
     }
 
@@ -80,7 +79,7 @@ impl Caller<'_> {
         }
         inode.ops().set_attr(inode, &change)?;
         if uid.is_some() || gid.is_some() {
-            notify(&place.dentry, InotifyMask::ATTRIB);
+            notify(&place.dentry, Events::ATTRIB);
         }
         Ok(())
     }
@@ -107,9 +106,9 @@ impl Caller<'_> {
         };
         (change.atime, change.mtime) = (value(atime), value(mtime));
         inode.ops().set_attr(inode, &change)?;
-        let mut events = InotifyMask::ATTRIB;
+        let mut events = Events::ATTRIB;
         if change.atime.is_some() != change.mtime.is_some() {
-            events = if change.atime.is_some() { InotifyMask::ACCESS } else { InotifyMask::MODIFY };
+            events = if change.atime.is_some() { Events::ACCESS } else { Events::MODIFY };
         }
         notify(&place.dentry, events);
         Ok(())
@@ -133,7 +132,7 @@ impl Caller<'_> {
         let done = inode.ops().set_attr(inode, &change);
         inode.put_write();
         if done.is_ok() {
-            notify(&place.dentry, InotifyMask::MODIFY);
+            notify(&place.dentry, Events::MODIFY);
         }
         done
     }

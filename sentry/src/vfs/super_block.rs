@@ -12,6 +12,7 @@ use sync::{Mutex, SleepMutex};
 
 use super::attr::StatFs;
 use super::dentry::Dentry;
+use super::fanotify::Marks;
 use crate::Result;
 use crate::task::{Credentials, UserNamespace};
 
@@ -87,6 +88,8 @@ pub struct SuperBlock {
     pub(super) rename: SleepMutex<()>,
     /// File systems whose inodes hold inodes of this one.
     above: Mutex<Vec<Weak<SuperBlock>>, sync::levels::Leaf>,
+    /// Marks of fanotify(7), made when the first comes.
+    marks: OnceLock<Box<Marks>>,
 }
 
 /// Dentries that keep themselves for later lookups, oldest first.
@@ -130,6 +133,7 @@ impl SuperBlock {
             cached: Mutex::default(),
             rename: SleepMutex::new(()),
             above: Mutex::default(),
+            marks: OnceLock::new(),
         });
         let mut all = ALL.lock();
         if all.len() == all.capacity() {
@@ -149,6 +153,11 @@ impl SuperBlock {
     pub fn downcast<T: SuperBlockOps>(&self) -> Option<&T> {
         let ops: &dyn Any = &*self.ops;
         ops.downcast_ref()
+    }
+
+    /// What statfs(2) and events of fanotify(7) call it.
+    pub fn fsid(&self) -> [i32; 2] {
+        [self.dev as i32, (self.dev >> 32) as i32]
     }
 
     /// Name of the kind of file system.
@@ -214,6 +223,16 @@ impl SuperBlock {
         self.writers.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// Its marks of fanotify(7); made on first use.
+    pub(super) fn marks(&self) -> &Marks {
+        self.marks.get_or_init(Box::default)
+    }
+
+    /// Its marks of fanotify(7), if ever there were any.
+    pub(super) fn marks_if_any(&self) -> Option<&Marks> {
+        self.marks.get().map(|marks| &**marks)
+    }
+
     /// See [`SuperBlockOps::revalidate`].
     pub fn revalidate(&self) -> bool {
         self.revalidate
@@ -228,6 +247,9 @@ impl SuperBlock {
     pub(super) fn deactivate(&self) {
         if self.active.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.drop_cached();
+            if let Some(marks) = self.marks.get() {
+                marks.end_all();
+            }
             self.ops.shutdown();
         }
     }

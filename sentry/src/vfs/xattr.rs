@@ -2,13 +2,12 @@
 
 use abi::Errno;
 use abi::capability::{CAP_SETFCAP, CAP_SYS_ADMIN};
-use abi::inotify::InotifyMask;
 use abi::stat::S_ISVTX;
 
 use super::acl::AclKind;
 use super::caller::Caller;
 use super::inode::{Inode, XattrSet};
-use super::inotify::notify;
+use super::notify::{Events, notify};
 use super::path::Path;
 use super::permission::Want;
 use crate::Result;
@@ -37,7 +36,7 @@ impl Caller<'_> {
         }
         self.may_use_xattr(inode, name, Want::WRITE)?;
         inode.ops().set_xattr(inode, name, value, mode)?;
-        notify(&place.dentry, InotifyMask::ATTRIB);
+        notify(&place.dentry, Events::ATTRIB);
         Ok(())
     }
 
@@ -52,7 +51,7 @@ impl Caller<'_> {
         }
         self.may_use_xattr(inode, name, Want::WRITE)?;
         inode.ops().remove_xattr(inode, name)?;
-        notify(&place.dentry, InotifyMask::ATTRIB);
+        notify(&place.dentry, Events::ATTRIB);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ pub mod dirent;
 pub mod elf;
 pub mod errno;
 pub mod eventfd;
+pub mod fanotify;
 pub mod fcntl;
 pub mod fuse;
 pub mod futex;

@@ -244,6 +244,12 @@ fn constants_are_those_of_the_headers() {
         .flags::<abi::inotify::InotifyMask>()
         .flags::<abi::inotify::InotifyFlags>()
         .table(abi::poll::EPOLL_CTL_OPS),
+        group(&["sys/fanotify.h"])
+            .flags::<abi::fanotify::FanInit>()
+            .flags::<abi::fanotify::FanMark>()
+            .flags::<abi::fanotify::FanMask>()
+            .table(abi::fanotify::FAN_INFO_TYPES)
+            .table(abi::fanotify::FAN_RESPONSES),
         group(&["sys/socket.h", "netinet/in.h"])
             .flags::<abi::socket::SockFlags>()
             .flags::<abi::socket::MsgFlags>()
@@ -352,7 +358,9 @@ fn constants_are_those_of_the_headers() {
 
 #[test]
 fn layouts_are_those_of_the_headers() {
-    use abi::{aio, capability, clone, elf, fcntl, futex, inotify, io_uring, ioctl, ipc, mount, open, poll};
+    use abi::{
+        aio, capability, clone, elf, fanotify, fcntl, futex, inotify, io_uring, ioctl, ipc, mount, open, poll,
+    };
     use abi::{
         ptrace, resource, rseq, sched, seccomp, signal, socket, stat, sysinfo, termios, time, ucontext, uio,
     };
@@ -555,6 +563,30 @@ fn layouts_are_those_of_the_headers() {
     let g = layout!(g, poll::PollFd, "struct pollfd", fd, events, revents);
     let g = layout!(g, poll::EpollEvent, "struct epoll_event", events, data);
     groups.push(layout!(g, inotify::InotifyEvent, "struct inotify_event", wd, mask, cookie, len));
+
+    let g = group(&["sys/fanotify.h"]);
+    let g = layout!(
+        g,
+        fanotify::FanotifyEventMetadata,
+        "struct fanotify_event_metadata",
+        event_len,
+        vers,
+        reserved,
+        metadata_len,
+        mask,
+        fd,
+        pid
+    );
+    let g = layout!(
+        g,
+        fanotify::FanotifyEventInfoHeader,
+        "struct fanotify_event_info_header",
+        info_type,
+        pad,
+        len
+    );
+    let g = layout!(g, fanotify::FanotifyEventInfoPidfd, "struct fanotify_event_info_pidfd", hdr, pidfd);
+    groups.push(layout!(g, fanotify::FanotifyResponse, "struct fanotify_response", fd, response));
 
     let g = group(&["sys/socket.h", "sys/un.h", "netinet/in.h", "sys/uio.h"]);
     let g = layout!(

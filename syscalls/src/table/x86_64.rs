@@ -304,8 +304,8 @@ syscall_table! {
     297 rt_tgsigqueueinfo => signal::rt_tgsigqueueinfo, Full, "";
     298 perf_event_open => none, None, "";
     299 recvmmsg => message::recvmmsg, Partial, "no MSG_OOB";
-    300 fanotify_init => none, None, "";
-    301 fanotify_mark => none, None, "";
+    300 fanotify_init => fanotify::fanotify_init, Partial, "no events of mounts (FAN_REPORT_MNT) and no pre-content events";
+    301 fanotify_mark => fanotify::fanotify_mark, Partial, "no FAN_MARK_MNTNS, no FAN_PRE_ACCESS";
     302 prlimit64 => limit::prlimit64, Full, "";
     303 name_to_handle_at => handle::name_to_handle_at, Full, "";
     304 open_by_handle_at => handle::open_by_handle_at, Partial, "a file that was renamed and then forgotten by the cache is stale";

@@ -9,6 +9,7 @@ mod descriptors;
 mod directories;
 mod epoll;
 mod eventfd;
+mod fanotify;
 mod fcntl_more;
 mod fifo;
 mod handles;

@@ -10,7 +10,7 @@ use abi::capability::CAP_SYS_ADMIN;
 use crate::fs::pseudo::{PseudoDir, StaticDir, Text, TextFile};
 use crate::task::current_task;
 use crate::uts::UtsNamespace;
-use crate::vfs::{File, Inode, SuperBlock};
+use crate::vfs::{File, Inode, SuperBlock, fanotify};
 use crate::{Kernel, Result};
 
 /// A number or text that can only be read.
@@ -124,6 +124,14 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("swappiness", number(60)),
         ],
     );
+    let fanotify = dir(
+        sb,
+        vec![
+            ("max_queued_events", number(fanotify::MAX_QUEUED as i64)),
+            ("max_user_groups", number(fanotify::MAX_USER_GROUPS as i64)),
+            ("max_user_marks", number(fanotify::MAX_USER_MARKS as i64)),
+        ],
+    );
     let inotify = dir(
         sb,
         vec![
@@ -150,6 +158,7 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("aio-max-nr", number(65_536)),
             ("aio-nr", number(0)),
             ("epoll", epoll),
+            ("fanotify", fanotify),
             ("file-max", text("9223372036854775807")),
             ("file-nr", text("1024\t0\t9223372036854775807")),
             ("inotify", inotify),

@@ -186,7 +186,7 @@ impl Drop for Dentry {
     fn drop(&mut self) {
         // A loop, not a recursion: a guest can make chains of directories that are deeper than any stack.
         if self.is_unlinked() && self.inode.is_watched_and_gone() {
-            super::inotify::gone(&self.inode);
+            super::notify::gone(&self.inode);
         }
         let mut orphan = self.leave();
         while let Some(parent) = orphan.and_then(Arc::into_inner) {

@@ -1,8 +1,8 @@
 //! inotify(7): who watches which files, and is told what happens to them.
 //!
 //! - [`Inotify`]: what inotify_init(2) opens: a queue of events and the watches that fill it.
-//! - `watch`: the watches of one inode, which hang on it; what happened is told by [`notify`] and its relatives, which
-//!   the VFS calls for each change, once it is made. While nobody watches anything that costs one look at a counter.
+//! - `watch`: the watches of one inode, which hang on it; what happened is told by [`notify`] and its relatives
+//!   (from `vfs::notify`).
 //!
 //! Lock levels: `FileState` for the watches of an instance, `Leaf` for its queue and for the list of an inode.
 
@@ -27,7 +27,7 @@ pub(super) use event::Event;
 use event::Queue;
 use watch::Watch;
 pub use watch::Watches;
-pub(crate) use watch::{gone, notify, notify_entry, notify_inode, notify_moved};
+pub(super) use watch::{gone, notify, notify_entry, notify_inode, notify_moved};
 
 /// Watches of one instance at most (`/proc/sys/fs/inotify/max_user_watches`).
 const MAX_WATCHES: usize = 65_536;

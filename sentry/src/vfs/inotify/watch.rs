@@ -1,6 +1,6 @@
 //! Watches on inodes, and telling them.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::inotify::InotifyMask;
@@ -10,9 +10,7 @@ use sync::Mutex;
 use super::{Event, Instance};
 use crate::vfs::dentry::Dentry;
 use crate::vfs::inode::Inode;
-
-/// Watches in the whole sandbox: while there are none, nothing is looked for.
-static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+use crate::vfs::notify::{listener_comes, listener_goes};
 
 /// One watch of one instance.
 pub struct Watch {
@@ -26,7 +24,7 @@ pub struct Watch {
 
 impl Watch {
     pub fn new(wd: i32, mask: InotifyMask, inode: &Arc<Inode>, instance: &Arc<Instance>) -> Arc<Watch> {
-        ACTIVE.fetch_add(1, Ordering::AcqRel);
+        listener_comes();
         Arc::new(Watch {
             wd,
             mask: AtomicU32::new(mask.bits()),
@@ -51,7 +49,7 @@ impl Watch {
     /// Takes it off its inode.
     pub fn detach(&self) {
         if !self.detached.swap(true, Ordering::AcqRel) {
-            ACTIVE.fetch_sub(1, Ordering::AcqRel);
+            listener_goes();
             self.inode.watches().remove(self);
         }
     }
@@ -101,9 +99,6 @@ impl Watches {
 
 /// What happens to a file is told to those who watch the file and to those who watch the directory it is in.
 pub fn notify(dentry: &Dentry, events: InotifyMask) {
-    if ACTIVE.load(Ordering::Acquire) == 0 {
-        return;
-    }
     let is_dir = dentry.inode.is_dir();
     let unlinked = dentry.is_unlinked();
     let above = dentry.with_place(|parent, name| {
@@ -120,37 +115,29 @@ pub fn notify(dentry: &Dentry, events: InotifyMask) {
 
 /// Something that only those who watch the file itself are told.
 pub fn notify_inode(inode: &Arc<Inode>, events: InotifyMask) {
-    if ACTIVE.load(Ordering::Acquire) != 0 {
-        tell(inode, events, inode.is_dir(), 0, None, InotifyMask::empty());
-    }
+    tell(inode, events, inode.is_dir(), 0, None, InotifyMask::empty());
 }
 
 /// A name in `dir` has come or gone; `is_dir`: it is that of a directory.
 pub fn notify_entry(dir: &Arc<Inode>, name: &[u8], is_dir: bool, events: InotifyMask) {
-    if ACTIVE.load(Ordering::Acquire) != 0
-        && dir.watches_if_any().is_some_and(|watches| watches.wants(events))
-    {
+    if dir.watches_if_any().is_some_and(|watches| watches.wants(events)) {
         tell(dir, events, is_dir, 0, Some(&name.into()), InotifyMask::empty());
     }
 }
 
-/// `inode` has been moved from one name to another.
+/// `inode` has been moved from one name to another; that it has moved is told by the caller.
 pub fn notify_moved(from: (&Arc<Inode>, &[u8]), to: (&Arc<Inode>, &[u8]), inode: &Arc<Inode>) {
     static COOKIE: AtomicU32 = AtomicU32::new(1);
-    if ACTIVE.load(Ordering::Acquire) == 0 {
-        return;
-    }
     let cookie = COOKIE.fetch_add(1, Ordering::Relaxed);
     let is_dir = inode.is_dir();
     let none = InotifyMask::empty();
     tell(from.0, InotifyMask::MOVED_FROM, is_dir, cookie, Some(&from.1.into()), none);
     tell(to.0, InotifyMask::MOVED_TO, is_dir, cookie, Some(&to.1.into()), none);
-    tell(inode, InotifyMask::MOVE_SELF, is_dir, 0, None, none);
 }
 
 /// The last name of a file has gone, and nobody has it open: its watches end.
 pub fn gone(inode: &Arc<Inode>) {
-    if ACTIVE.load(Ordering::Acquire) == 0 || inode.watches_if_any().is_none() {
+    if inode.watches_if_any().is_none() {
         return;
     }
     tell(inode, InotifyMask::DELETE_SELF, inode.is_dir(), 0, None, InotifyMask::empty());
