@@ -10,6 +10,7 @@ mod exec;
 mod hooks;
 mod lifecycle;
 mod process;
+mod resources;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
