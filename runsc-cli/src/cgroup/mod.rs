@@ -49,10 +49,35 @@ pub enum CgroupError {
     /// A path that leads out of its hierarchy.
     #[error("cgroupsPath {0}: not a path below the hierarchy's root; leave out ..")]
     Path(String),
+    /// A limit of a controller that the container does not have.
+    #[error(
+        "cannot set {file}: the container has no cgroup controller {controller}; leave the limit out, or enable the controller on the host"
+    )]
+    Controller {
+        /// The controller.
+        controller: String,
+        /// The file that was to be written.
+        file: String,
+    },
+    /// Something that can't be had, or means nothing.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 fn failed(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> CgroupError {
     move |error| CgroupError::Host { path: path.to_owned(), what, error }
+}
+
+/// Why systemd does not make a container's cgroups.
+pub fn systemd() -> Result<(), CgroupError> {
+    // sd_booted(3).
+    let text = if Path::new("/run/systemd/system").is_dir() {
+        "--systemd-cgroup is not supported: have the engine use the cgroupfs driver (Docker: native.cgroupdriver=cgroupfs, \
+         containerd: SystemdCgroup = false, Podman: --cgroup-manager=cgroupfs)"
+    } else {
+        "systemd not running on this host, cannot use systemd cgroups manager; leave out --systemd-cgroup"
+    };
+    Err(CgroupError::Unusable(text.to_owned()))
 }
 
 /// A container's cgroups: one directory a hierarchy. What its state file holds of them.
@@ -83,7 +108,12 @@ impl Cgroup {
         if cgroup.v1.is_empty()
             && let Some(v2) = &layout.v2
         {
-            cgroup.v2 = Some(v2.mount.join(&below));
+            cgroup.v2 = Some(if path.starts_with('/') || path.contains(':') {
+                v2.mount.join(&below)
+            } else {
+                // Beside the own cgroup: that has processes in it, and gives no controllers away.
+                v2.mount.join(v2.own.parent().unwrap_or(&v2.own)).join(&below)
+            });
         }
         Ok(cgroup)
     }
@@ -109,12 +139,12 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Sets limits.
-    pub fn limit(&self, resources: &LinuxResources, notes: &mut Vec<String>) -> Result<(), CgroupError> {
-        if let Some(dir) = &self.v2 {
-            return v2::limit(dir, resources);
+    /// Sets limits. Those of a controller that is not there are an error.
+    pub fn limit(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        match &self.v2 {
+            Some(dir) => v2::limit(dir, resources),
+            None => v1::limit(self, resources),
         }
-        v1::limit(self, resources, notes)
     }
 
     /// What is used.
@@ -140,16 +170,63 @@ impl Cgroup {
     }
 }
 
+/// The files of a controller, in the container's directory for it.
+struct Files<'a> {
+    controller: &'a str,
+    /// None where the container has no such controller.
+    dir: Option<&'a Path>,
+}
+
+impl Files<'_> {
+    fn set(&self, file: &str, value: impl ToString) -> Result<(), CgroupError> {
+        match self.dir {
+            Some(dir) => set(dir, file, value),
+            None => {
+                Err(CgroupError::Controller { controller: self.controller.to_owned(), file: file.to_owned() })
+            }
+        }
+    }
+
+    /// A value of zero means that nothing is asked for.
+    fn set_unless_zero(&self, file: &str, value: Option<u64>) -> Result<(), CgroupError> {
+        value.filter(|value| *value != 0).map_or(Ok(()), |value| self.set(file, value))
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.dir.is_some_and(|dir| dir.join(file).exists())
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        let text = std::fs::read_to_string(self.dir?.join(file)).ok()?;
+        Some(text.trim().to_owned())
+    }
+}
+
+/// Lines of rdma.max, which both versions have.
+fn limit_rdma(files: &Files<'_>, resources: &LinuxResources) -> Result<(), CgroupError> {
+    for (device, limit) in resources.rdma().iter().flatten() {
+        let mut line = device.clone();
+        for (name, value) in [("hca_handle", limit.hca_handles()), ("hca_object", limit.hca_objects())] {
+            if let Some(value) = value {
+                line += &format!(" {name}={value}");
+            }
+        }
+        files.set("rdma.max", line)?;
+    }
+    Ok(())
+}
+
 /// Writes a value; the directory is there.
 fn set(dir: &Path, file: &str, value: impl ToString) -> Result<(), CgroupError> {
     let (path, value) = (dir.join(file), value.to_string());
     std::fs::write(&path, &value).map_err(|error| CgroupError::Value { path, value, error })
 }
 
-/// The host's limit on tasks for a guest's limit on threads.
-fn host_tasks(limit: i64) -> String {
+/// The host's limit on tasks for a guest's limit on threads; none for one that says nothing.
+fn host_tasks(limit: i64) -> Option<String> {
     match limit {
-        1.. => (limit.saturating_mul(TASKS_PER_THREAD).saturating_add(OWN_TASKS)).to_string(),
-        _ => "max".to_owned(),
+        1.. => Some((limit.saturating_mul(TASKS_PER_THREAD).saturating_add(OWN_TASKS)).to_string()),
+        0 => None,
+        _ => Some("max".to_owned()),
     }
 }

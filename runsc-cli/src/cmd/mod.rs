@@ -87,7 +87,7 @@ pub struct Global {
     /// Append what sandboxes do to FILE
     #[arg(long, value_name = "FILE")]
     debug_log: Option<PathBuf>,
-    /// Take cgroupsPath for that of systemd; the cgroups are made without it
+    /// Have systemd make the cgroups, which is not supported: 'create' and 'run' refuse it
     #[arg(long)]
     systemd_cgroup: bool,
     /// Accepted and without effect: whether the caller is an ordinary user is seen
@@ -269,6 +269,7 @@ impl Global {
         Ok(Settings {
             root: self.root.clone().unwrap_or_else(default_root),
             platform: self.platform.unwrap_or(PlatformName::Auto),
+            systemd_cgroup: self.systemd_cgroup,
             ignore_cgroups: self.ignore_cgroups,
             strace: self.strace,
             debug_log: self.debug_log.clone(),

@@ -81,6 +81,9 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     }
     let spec = &bundle.spec;
     spec::check::check(spec)?;
+    if settings.systemd_cgroup && !settings.ignore_cgroups {
+        crate::cgroup::systemd()?;
+    }
     let Some(process) = spec.process() else { bail!("process is missing from config.json; name a program") };
     let terminal = process.terminal().unwrap_or(false);
     match (&wanted.console_socket, terminal) {
@@ -130,10 +133,7 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
             undo.saved.write(&locked.dir)?;
             cgroup.create()?;
             if let Some(resources) = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {
-                cgroup.limit(resources, &mut notes)?;
-            }
-            for note in notes.drain(..) {
-                report::warn(&note);
+                cgroup.limit(resources)?;
             }
         }
     }
@@ -431,6 +431,8 @@ fn make_cgroup(spec: &Spec, id: &str) -> anyhow::Result<Option<Cgroup>> {
             || resources.block_io().is_some()
             || resources.hugepage_limits().as_ref().is_some_and(|limits| !limits.is_empty())
             || resources.unified().as_ref().is_some_and(|limits| !limits.is_empty())
+            || resources.network().is_some()
+            || resources.rdma().as_ref().is_some_and(|limits| !limits.is_empty())
     });
     match named {
         Some(path) => Ok(Some(Cgroup::find(&path)?)),

@@ -35,6 +35,8 @@ pub struct Settings {
     pub root: PathBuf,
     /// What runs guest code.
     pub platform: PlatformName,
+    /// Whether systemd is to make the cgroups.
+    pub systemd_cgroup: bool,
     /// Whether cgroups are left alone.
     pub ignore_cgroups: bool,
     /// Whether every system call is printed, to the debug log.

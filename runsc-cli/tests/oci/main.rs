@@ -10,6 +10,7 @@ mod exec;
 mod hooks;
 mod lifecycle;
 mod process;
+mod resources;
 mod subreaper;
 
 use std::path::{Path, PathBuf};

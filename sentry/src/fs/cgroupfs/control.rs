@@ -234,10 +234,7 @@ impl Text for Control {
         let text = std::str::from_utf8(text).map_err(|_| Errno::EINVAL)?.trim();
         match self.what {
             What::CloneChildren | What::NotifyOnRelease => {
-                let on = match text.parse::<i64>().map_err(|_| Errno::EINVAL)? {
-                    0 => false,
-                    _ => true,
-                };
+                let on = text.parse::<i64>().map_err(|_| Errno::EINVAL)? != 0;
                 match self.what {
                     What::CloneChildren => self.cgroup.clone_children.store(on, Ordering::Relaxed),
                     // There is no process that an agent could be a child of.
