@@ -290,6 +290,9 @@ impl Shared {
         let birth = || Birth::new(&self.shm, self.layout, self.sentry);
         let mut pool = self.pool.lock();
         let Pool { master, next, .. } = &mut *pool;
+        if !host::process::is_running(master.pid()) {
+            master_lost();
+        }
         let this = match next.take() {
             Some(birth) => birth,
             None => {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use prost::Message;
 
 use crate::api::{Any, RuncOptions, RuntimeOptions};
+use crate::start::write_atomically;
 
 /// Read if the options name no other file.
 const DEFAULT_FILE: &str = "/etc/containerd/runsc.toml";
@@ -82,8 +83,7 @@ impl Config {
             "systemd_cgroup": self.systemd_cgroup,
             "flags": self.flags,
         });
-        let file = bundle.join(NOTE);
-        std::fs::write(&file, note.to_string()).with_context(|| format!("can't write {}", file.display()))
+        write_atomically(&bundle.join(NOTE), note.to_string().as_bytes())
     }
 
     /// What such a note says; without one, what there is without options.

@@ -22,13 +22,21 @@ pub struct Socket {
     path: PathBuf,
 }
 
+/// Begin of the sockets' names.
+const PREFIX: &str = "runsc-console-";
+
+/// The shim that made a socket of this name for a terminal.
+pub fn owner_of_socket(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
+}
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Socket {
     /// The path is short: a socket's may have 107 bytes, which a bundle's path may exceed.
     pub fn new(folder: &Path) -> Result<Socket> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = folder.join(format!("console-{}-{number}.sock", std::process::id()));
+        let path = folder.join(format!("{PREFIX}{}-{number}.sock", std::process::id()));
         let listener = UnixListener::bind(&path).with_context(|| format!("can't make {}", path.display()))?;
         Ok(Socket { listener, path })
     }

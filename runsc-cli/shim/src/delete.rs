@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::mounts;
 use crate::reaper::Reaper;
 use crate::runtime::Runtime;
+use crate::start;
 
 /// As if killed: what became of the container's process nobody knows.
 const KILLED: u32 = 128 + 9;
@@ -22,6 +23,8 @@ pub fn delete(arguments: &Arguments) -> Result<()> {
         Some(bundle) => bundle.clone(),
         None => std::env::current_dir().context("there is no working directory, the bundle")?,
     };
+    // containerd may take the bundle away at the same time, when a client asks for that.
+    let socket = start::socket_of(arguments, &bundle);
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGCHLD);
     signals.thread_block()?;
@@ -33,10 +36,17 @@ pub fn delete(arguments: &Arguments) -> Result<()> {
     let runtime = Runtime::new(config, &arguments.namespace, &bundle, &reaper);
     let pid =
         std::fs::read_to_string(bundle.join("init.pid")).unwrap_or_default().trim().parse().unwrap_or(0);
+    // What the shim was just having done must not be done after this.
+    if let Err(error) = runtime.end_commands() {
+        eprintln!("containerd-shim-runsc-v1: delete: {error:#}");
+    }
     if let Err(error) = runtime.delete_by_force(&arguments.id) {
         eprintln!("containerd-shim-runsc-v1: delete: {error:#}");
     }
     mounts::unmount_all(&bundle.join("rootfs"));
+    if let Err(error) = start::remove_dead_sockets(&socket) {
+        eprintln!("containerd-shim-runsc-v1: delete: {error:#}");
+    }
     let answer = DeleteResponse { pid, exit_status: KILLED, exited_at: Some(Timestamp::now()) };
     std::io::stdout().write_all(&answer.encode_to_vec())?;
     Ok(())

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::MemfdFlags;
@@ -12,6 +14,9 @@ use rustix::fs::MemfdFlags;
 use crate::config::Config;
 use crate::reaper::Reaper;
 use crate::streams::Given;
+
+/// So long the host has to end a process that was killed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where states are kept, a folder a namespace of containerd.
 const ROOT: &str = "/run/containerd/runsc";
@@ -103,6 +108,42 @@ impl Runtime {
             matches!(level, "error" | "fatal" | "panic")
                 .then(|| entry.get("msg")?.as_str().map(str::to_owned))?
         })
+    }
+
+    /// Kills the commands of a shim that died which are still under way, and waits for their end. They are known by the log, which
+    /// is that of one container alone.
+    pub fn end_commands(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = self.commands()?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("commands of the runtime do not end: {left:?}");
+            }
+            for pid in left {
+                // An error: it has ended.
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn commands(&self) -> Result<Vec<i32>> {
+        let log = self.log.as_os_str().as_bytes();
+        let pids = std::fs::read_dir("/proc").context("/proc")?.flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        // One that has ended has no command line any more.
+        let is_command = |pid: &i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            words.windows(2).any(|pair| pair == [b"--log".as_slice(), log])
+        };
+        Ok(pids.filter(is_command).collect())
     }
 
     /// Makes a container; `pid_file` then holds its process.

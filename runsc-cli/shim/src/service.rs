@@ -23,6 +23,8 @@ const NAMES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
 pub struct Tasks {
     shared: Arc<Shared>,
     containers: Mutex<HashMap<String, Arc<Container>>>,
+    /// Set by the first container.
+    used: AtomicBool,
     /// Set by a shutdown that is done once it has been answered.
     ending: AtomicBool,
     end: Box<dyn Fn() + Send + Sync>,
@@ -44,7 +46,13 @@ fn done() -> Result<Vec<u8>, Failure> {
 impl Tasks {
     /// `end` is called when the shim has been shut down.
     pub fn new(shared: Arc<Shared>, end: impl Fn() + Send + Sync + 'static) -> Tasks {
-        Tasks { shared, containers: Mutex::default(), ending: AtomicBool::new(false), end: Box::new(end) }
+        let (used, ending) = (AtomicBool::new(false), AtomicBool::new(false));
+        Tasks { shared, containers: Mutex::default(), used, ending, end: Box::new(end) }
+    }
+
+    /// Whether there is a container, or ever was one.
+    pub fn has_had_any(&self) -> bool {
+        self.used.load(Ordering::Acquire)
     }
 
     fn list(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Container>>> {
@@ -63,6 +71,7 @@ impl Tasks {
                 format!("there is a container {} already", request.id),
             ));
         }
+        self.used.store(true, Ordering::Release);
         let container = Container::create(request, &self.shared)?;
         let pid = container.init.state().pid;
         self.list().insert(request.id.clone(), container);

@@ -12,9 +12,16 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::api::{RuntimeInfo, RuntimeVersion};
 use crate::arguments::Arguments;
+use crate::console;
 
 /// Where shims have their sockets, as all of containerd's.
 const SOCKETS: &str = "/run/containerd/s";
+
+/// Begin of the sockets' names.
+const PREFIX: &str = "runsc-";
+
+/// File of the bundle with the address of the shim.
+const ADDRESS: &str = "address";
 
 /// Annotations that say which containers belong together, in the order of their weight.
 const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
@@ -41,7 +48,7 @@ fn socket_path(address: &str, namespace: &str, group: &str) -> PathBuf {
             hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
         }
     }
-    Path::new(SOCKETS).join(format!("runsc-{hash:032x}"))
+    Path::new(SOCKETS).join(format!("{PREFIX}{hash:032x}"))
 }
 
 pub fn start(arguments: &Arguments) -> Result<()> {
@@ -53,6 +60,10 @@ pub fn start(arguments: &Arguments) -> Result<()> {
     // Two containers of a pod may be started at once.
     let lock = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+    // A start that was killed has left what nobody else knows of. An error: the next one may do better.
+    if let Err(error) = sweep(folder) {
+        eprintln!("containerd-shim-runsc-v1: start: {error:#}");
+    }
     if UnixStream::connect(&path).is_err() {
         // Left by a shim that died, if it is there.
         let _ = std::fs::remove_file(&path);
@@ -66,7 +77,7 @@ pub fn start(arguments: &Arguments) -> Result<()> {
     }
     let address = format!("unix://{}", path.display());
     // containerd finds the shim again by this after a restart.
-    write_atomically(Path::new("address"), address.as_bytes())?;
+    write_atomically(Path::new(ADDRESS), address.as_bytes())?;
     let newest: u32 = std::env::var("MAX_SHIM_VERSION").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
     let answer = if newest >= 3 {
         serde_json::json!({ "version": 3, "address": address, "protocol": "ttrpc" }).to_string()
@@ -75,6 +86,62 @@ pub fn start(arguments: &Arguments) -> Result<()> {
     };
     std::io::stdout().write_all(answer.as_bytes())?;
     Ok(())
+}
+
+/// The socket of the shim that serves a container: as the bundle says, or as its name is made where that is gone already.
+pub fn socket_of(arguments: &Arguments, bundle: &Path) -> PathBuf {
+    let address = std::fs::read_to_string(bundle.join(ADDRESS)).unwrap_or_default();
+    match address.trim().strip_prefix("unix://") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let spec = std::fs::read(bundle.join("config.json")).unwrap_or_default();
+            socket_path(&arguments.address, &arguments.namespace, &group(&spec, &arguments.id))
+        }
+    }
+}
+
+/// Removes what shims that died have left in the sockets' folder: `own`, which is that of one that is known to be dead, and what
+/// nobody listens at.
+pub fn remove_dead_sockets(own: &Path) -> Result<()> {
+    let folder = Path::new(SOCKETS);
+    let lock = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+    // A pod's other containers may have a new shim already.
+    if own.parent() == Some(folder) && UnixStream::connect(own).is_err() {
+        remove_if_there(own)?;
+    }
+    sweep(folder)
+}
+
+/// The folder is locked: no shim is about to listen in it.
+fn sweep(folder: &Path) -> Result<()> {
+    let bound = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let Some(name) = name.to_str() else { continue };
+        let is_dead = match console::owner_of_socket(name) {
+            // Made without the lock.
+            Some(pid) => !Path::new("/proc").join(pid.to_string()).exists(),
+            // Those of another network namespace are not listed: only who answers a connection is there.
+            None => {
+                let is_ours = name.starts_with(PREFIX);
+                is_ours && !bound.contains(name) && UnixStream::connect(&path).is_err()
+            }
+        };
+        if is_dead {
+            remove_if_there(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can't remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Starts the shim that serves.
@@ -103,7 +170,8 @@ fn protect(pid: u32) {
     }
 }
 
-fn write_atomically(path: &Path, text: &[u8]) -> Result<()> {
+/// Writes a file whole or not at all: whoever reads it after a death finds the old one or the new one.
+pub fn write_atomically(path: &Path, text: &[u8]) -> Result<()> {
     let new = path.with_extension("new");
     std::fs::write(&new, text).with_context(|| format!("can't write {}", new.display()))?;
     std::fs::rename(&new, path).with_context(|| format!("can't write {}", path.display()))

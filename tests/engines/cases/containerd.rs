@@ -22,6 +22,12 @@ pub const CASES: &[ForLab] = &[
     ("events", |lab, runtime| events(&Ctr::own(lab, runtime)?)),
     ("out_of_memory", |lab, runtime| out_of_memory(&Ctr::own(lab, runtime)?)),
     ("shim_killed", |lab, runtime| shim_killed(&Ctr::own(lab, runtime)?)),
+    ("shims_killed_at_random", |lab, runtime| {
+        if runtime == "runc" {
+            anyhow::bail!(crate::skip::reason("a runc that is killed leaves control groups"));
+        }
+        shims_killed_at_random(&Ctr::own(lab, runtime)?)
+    }),
     ("group", |lab, runtime| group(&Ctr::own(lab, runtime)?)),
     ("many_at_once", |lab, runtime| many_at_once(&Ctr::own(lab, runtime)?)),
 ];
@@ -255,6 +261,165 @@ fn shim_killed(ctr: &Ctr) -> Result<()> {
     })?;
     ensure!(task.state()? == "RUNNING");
     Ok(())
+}
+
+/// A number below `limit`, from a state that the caller keeps (xorshift64).
+fn random(state: &mut u64, limit: u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state % limit.max(1)
+}
+
+/// Rounds of the case below.
+const SHIM_ROUNDS: usize = 24;
+
+/// A shim is killed at any moment: containerd's `delete` leaves nothing, and the name is free. `CRASH_SEED=N` repeats a run.
+fn shims_killed_at_random(ctr: &Ctr) -> Result<()> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let seed = std::env::var("CRASH_SEED").ok().and_then(|text| text.parse().ok());
+    let seed: u64 = seed.unwrap_or(now.as_nanos() as u64 % 1_000_000_000);
+    let mut state = seed | 1 << 40;
+    let mut killed = [0, 0];
+    let began = std::time::Instant::now();
+    drop(ctr.start(&[], &["sleep", "1000"])?);
+    let typical = began.elapsed().as_micros() as u64 / 2;
+    // Of other runs on this machine.
+    let known = dead_sockets()?;
+    for round in 0..SHIM_ROUNDS {
+        // Before the container runs, or while something is done with it.
+        let early = random(&mut state, 3) > 0;
+        let moment =
+            std::time::Duration::from_micros(random(&mut state, if early { typical } else { 50_000 }));
+        let about = random(&mut state, 3);
+        // Found in other texts, so none that may be part of something else.
+        let name = format!("shim-killed-{}-{round}", std::process::id());
+        kill_shim(ctr, &name, early.then_some(moment), (moment, about))
+            .and_then(|()| nothing_left(ctr, &name, &known))
+            .with_context(|| {
+                format!("round {round} of CRASH_SEED={seed}, early: {early}, {moment:?}, {about}")
+            })?;
+        killed[usize::from(early)] += 1;
+    }
+    println!("engines: CRASH_SEED={seed}: {} shims killed at work, {} before", killed[0], killed[1]);
+    Ok(())
+}
+
+/// Runs a container and kills its shim after `early`, or at a moment after the begin of an action.
+fn kill_shim(
+    ctr: &Ctr,
+    name: &str,
+    early: Option<std::time::Duration>,
+    (moment, about): (std::time::Duration, u64),
+) -> Result<()> {
+    let log = tempfile::NamedTempFile::new()?;
+    let mut run =
+        Background::start(&mut ctr.command(&ctr.arguments(&["-d"], name, &["sleep", "1000"])), log.path())?;
+    let mut other = None;
+    match early {
+        Some(early) => std::thread::sleep(early),
+        None => {
+            eventually("it runs", || Ok(!run.is_running()?))?;
+            let id = new_name();
+            let args: &[&str] = match about {
+                0 => &["task", "exec", "--exec-id", &id, name, "sleep", "1000"],
+                1 => &["task", "kill", "-s", "KILL", name],
+                _ => &["task", "pause", name],
+            };
+            let log = tempfile::NamedTempFile::new()?;
+            other = Some(Background::start(&mut ctr.command(args), log.path())?);
+            std::thread::sleep(moment);
+        }
+    }
+    let mut shims = Vec::new();
+    eventually("there is a shim", || {
+        shims = processes_with(name, |line| {
+            line.contains("containerd-shim-runsc-v1") && !line.contains("delete")
+        })?;
+        // What it was asked to do may have ended it.
+        Ok(!shims.is_empty() || !run.is_running()?)
+    })?;
+    for shim in shims {
+        // An error: it has just ended.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL);
+    }
+    eventually("the client ends", || {
+        let other = other.as_mut().map(Background::is_running).transpose()?;
+        Ok(!run.is_running()? && other != Some(true))
+    })
+}
+
+/// Living processes whose command line names a container and is as wanted.
+fn processes_with(name: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse().ok()) else { continue };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(name) && !line.starts_with("ctr ") && wanted(&line) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// What a container has left on the host, apart from containerd's own knowledge of it.
+fn left(name: &str) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    for pid in processes_with(name, |_| true)? {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        left.push(format!("process {pid} {}", line.replace('\0', " ")));
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    left.extend(mounts.lines().filter(|line| line.contains(name)).map(str::to_owned));
+    let state = format!("/run/containerd/runsc/default/{name}");
+    if std::path::Path::new(&state).exists() {
+        left.push(state);
+    }
+    let find = |top: &str, what: &[&str]| command::run(Command::new("find").arg(top).args(what), "");
+    left.extend(find("/sys/fs/cgroup", &["-name", name])?.stdout.lines().map(str::to_owned));
+    Ok(left)
+}
+
+/// Sockets of shims that nobody listens at.
+fn dead_sockets() -> Result<Vec<std::path::PathBuf>> {
+    let entries = std::fs::read_dir("/run/containerd/s")?.flatten();
+    let own = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("runsc-"));
+    let paths = own.map(|entry| entry.path());
+    Ok(paths.filter(|path| std::os::unix::net::UnixStream::connect(path).is_err() && path.exists()).collect())
+}
+
+fn nothing_left(ctr: &Ctr, name: &str, known: &[std::path::PathBuf]) -> Result<()> {
+    eventually("containerd has forgotten it", || {
+        let _ = ctr.call(&["task", "rm", "-f", name])?;
+        let _ = ctr.call(&["container", "rm", name])?;
+        let containers = ctr.call(&["container", "ls", "-q"])?.text()?;
+        let tasks = ctr.call(&["task", "ls", "-q"])?.text()?;
+        Ok(![containers, tasks].iter().any(|list| list.lines().any(|line| line == name)))
+    })?;
+    let mut last = Vec::new();
+    eventually("nothing is left", || {
+        last = left(name)?;
+        Ok(last.is_empty())
+    })
+    .with_context(|| format!("left: {last:#?}"))?;
+    eventually("the name is free", || {
+        let out = ctr.call(&ctr.arguments(&["--rm"], name, &["true"]))?;
+        if out.stderr.contains("already exists") {
+            let _ = ctr.call(&["container", "rm", name])?;
+            return Ok(false);
+        }
+        out.status(0)?;
+        Ok(true)
+    })?;
+    // What a start has left that was killed goes with the next. One that starts elsewhere is not listened at for a moment.
+    let mut dead = Vec::new();
+    eventually("no socket is left", || {
+        dead = dead_sockets()?;
+        dead.retain(|path| !known.contains(path));
+        Ok(dead.is_empty())
+    })
+    .with_context(|| format!("left: {dead:?}"))
 }
 
 fn group(ctr: &Ctr) -> Result<()> {
