@@ -16,7 +16,7 @@ use sentry::task::file_lock::Wait;
 use sentry::vfs::file::OwnerKind;
 use sentry::vfs::lock::{LockKind, LockOwner, LockRange, RangeLock, TO_END};
 use sentry::vfs::pipe::PipeEnd;
-use sentry::vfs::{File, OnExec};
+use sentry::vfs::{File, OnExec, dnotify};
 
 use crate::arg::{FcntlArg, FcntlCommand, Fd, Flags, FlockOp, IoctlArg, IoctlRequest};
 
@@ -133,6 +133,12 @@ pub fn fcntl(task: &mut CurrentTask, fd: Fd, command: FcntlCommand, arg: FcntlAr
                 Some(LockKind::Exclusive) => f::F_WRLCK,
             } as u64)
         }
+        f::F_NOTIFY => {
+            let flags = f::NotifyFlags::from_bits_retain(arg.0 as u32);
+            dnotify::request(task.kernel(), task.files().id, &file, fd.0, flags)?;
+            name_default_owner(task, &file)?;
+            Ok(0)
+        }
         f::F_SETLEASE => set_lease(task, &file, fd, arg.0 as i32),
         f::F_GETOWNER_UIDS => {
             let ns = &task.own_creds().user_ns;
@@ -183,11 +189,16 @@ fn set_lease(task: &mut CurrentTask, file: &Arc<File>, fd: Fd, kind: i32) -> Sys
         return Err(Errno::EINVAL.into());
     }
     inode.locks().set_lease(inode, file, fd.0, kind)?;
-    // Whoever takes a lease gets the signal, if nobody else was named.
+    name_default_owner(task, file)?;
+    Ok(0)
+}
+
+/// Whoever takes a lease, or wants to be told of changes, gets the signal, if nobody else was named.
+fn name_default_owner(task: &CurrentTask, file: &File) -> SysResult<()> {
     if file.owner.lock().who.is_none() {
         set_owner(task, file, OwnerKind::Process, task.tgid())?;
     }
-    Ok(0)
+    Ok(())
 }
 
 fn pipe(file: &File) -> Result<&PipeEnd, Errno> {

@@ -11,7 +11,7 @@ use crate::Result;
 use crate::SysResult;
 use crate::mm::Mappable;
 use crate::task::CurrentTask;
-use crate::vfs::{Blocking, Caller, File, FileOps, Inode, IoSink, IoSource, SeekFrom};
+use crate::vfs::{Blocking, Caller, File, FileOps, IoSink, IoSource, Path, SeekFrom};
 use crate::vfs::{Driver, OpenedOps};
 
 /// Their major number.
@@ -29,8 +29,8 @@ enum Kind {
 }
 
 impl Driver for MemDriver {
-    fn open(&self, inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<OpenedOps> {
-        let kind = match minor(inode.rdev) {
+    fn open(&self, place: &Path, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<OpenedOps> {
+        let kind = match minor(place.inode().rdev) {
             3 => Kind::Null,
             5 => Kind::Zero,
             7 => Kind::Full,

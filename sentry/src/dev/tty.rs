@@ -1,7 +1,5 @@
 //! /dev/tty: the controlling terminal of whoever opens it; /dev/console.
 
-use std::sync::Arc;
-
 use abi::Errno;
 use abi::open::OpenFlags;
 use abi::stat::minor;
@@ -9,7 +7,7 @@ use abi::stat::minor;
 use crate::Result;
 use crate::fs::host::HostTty;
 use crate::tty::Pty;
-use crate::vfs::{Caller, Inode};
+use crate::vfs::{Caller, Path};
 use crate::vfs::{Driver, OpenedOps};
 
 /// Major number of tty (0), console (1) and ptmx (2, which devpts has).
@@ -19,8 +17,8 @@ pub(super) const MAJOR: u32 = 5;
 pub(super) struct CurrentTty;
 
 impl Driver for CurrentTty {
-    fn open(&self, inode: &Arc<Inode>, _flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
-        if minor(inode.rdev) != 0 {
+    fn open(&self, place: &Path, _flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
+        if minor(place.inode().rdev) != 0 {
             // There is no console.
             return Err(Errno::ENXIO);
         }

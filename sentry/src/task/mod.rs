@@ -32,7 +32,7 @@ mod rseq;
 mod run;
 mod run_clock;
 mod set_ids;
-mod sigio;
+pub(crate) mod sigio;
 pub mod splice;
 mod start;
 mod thread_group;

@@ -109,6 +109,11 @@ pub(super) fn lease_broken(kernel: &Kernel, file: &File, fd: i32) {
     signal_owner(kernel, file, fd, POLL_MSG, INPUT | PollEvents::MSG);
 }
 
+/// Tells whoever owns `file` that something has happened in that directory.
+pub(crate) fn directory_changed(kernel: &Kernel, file: &File, fd: i32) {
+    signal_owner(kernel, file, fd, POLL_MSG, INPUT | PollEvents::MSG);
+}
+
 fn send(kernel: &Kernel, file: &File, fd: i32, mut events: PollEvents) {
     // Both ends of a pipe hear of everything that happens to it.
     let access = file.access();

@@ -165,7 +165,8 @@ impl FdTable {
         Some(file)
     }
 
-    /// What close(2) does to a file that has been taken out: gives up POSIX locks of this table on it, flushes it.
+    /// What close(2) does to a file that has been taken out: gives up POSIX locks of this table on it and its requests
+    /// for signals, flushes it.
     pub fn closed(&self, file: Arc<File>) -> Result<()> {
         if file.is_path() {
             return Ok(());
@@ -173,6 +174,7 @@ impl FdTable {
         if let Some(locks) = file.path.inode().locks_if_any() {
             locks.release_posix(self.id);
         }
+        super::dnotify::end(file.path.inode(), self.id, file.id);
         file.ops().flush(&file)
     }
 

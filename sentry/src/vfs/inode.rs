@@ -22,6 +22,7 @@ use sync::{Mutex, SleepMutex, SleepMutexGuard};
 use super::acl::{Acl, AclChange, AclKind};
 use super::attr::{Attr, NewNode, SetAttr};
 use super::caller::Caller;
+use super::dnotify::Requests;
 use super::fanotify::Marks;
 use super::file::FileOps;
 use super::inotify::Watches;
@@ -77,6 +78,8 @@ struct Rare {
     watches: OnceLock<Box<Watches>>,
     /// Marks of fanotify(7), likewise.
     marks: OnceLock<Box<Marks>>,
+    /// Of a directory: requests for signals, likewise.
+    requests: OnceLock<Box<Requests>>,
 }
 
 impl Inode {
@@ -298,6 +301,16 @@ impl Inode {
     /// Its marks of fanotify(7), if ever there were any.
     pub(super) fn marks_if_any(&self) -> Option<&Marks> {
         self.rare.get()?.marks.get().map(|marks| &**marks)
+    }
+
+    /// Requests for signals (F_NOTIFY); made on first use.
+    pub(super) fn requests(&self) -> &Requests {
+        self.rare().requests.get_or_init(Box::default)
+    }
+
+    /// Requests for signals, if ever there were any.
+    pub(super) fn requests_if_any(&self) -> Option<&Requests> {
+        self.rare.get()?.requests.get().map(|requests| &**requests)
     }
 
     /// Whether somebody watches it who has to be told that its last name has gone, now that nobody uses that.

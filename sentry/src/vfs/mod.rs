@@ -10,6 +10,7 @@ pub mod attr;
 mod caller;
 mod create;
 pub mod dentry;
+pub mod dnotify;
 pub mod epoll;
 pub mod eventfd;
 pub mod fanotify;

@@ -1,4 +1,4 @@
-//! Telling those who watch files what happens to them: inotify(7), fanotify(7).
+//! Telling those who watch files what happens to them: inotify(7), fanotify(7), fcntl(F_NOTIFY).
 //!
 //! The VFS calls these for each change, once it is made; while nobody watches anything that costs one look at a counter.
 //! What is done through a file that was opened to show an event ([`File::is_silent`]) is told nobody.
@@ -10,6 +10,7 @@ pub use abi::fanotify::FanMask as Events;
 use abi::inotify::InotifyMask;
 
 use super::dentry::Dentry;
+use super::dnotify;
 use super::fanotify::{self, Happening};
 use super::file::File;
 use super::inode::Inode;
@@ -66,6 +67,12 @@ pub(super) fn notify(dentry: &Arc<Dentry>, events: Events) {
 fn tell(dentry: &Arc<Dentry>, path: Option<&Path>, events: Events) {
     inotify::notify(dentry, as_inotify(events));
     fanotify::tell_with_parent(dentry, path, events);
+    if let Some(parent) = dentry.parent() {
+        dnotify::notify(&parent.inode, events);
+    }
+    if dentry.inode.is_dir() {
+        dnotify::notify(&dentry.inode, events);
+    }
 }
 
 /// Something that only those who watch the file itself are told.
@@ -84,6 +91,7 @@ pub(super) fn notify_entry(entry: Entry<'_>, inode: &Arc<Inode>, events: Events)
     }
     inotify::notify_entry(&entry.dir.inode, entry.name, inode.is_dir(), as_inotify(events));
     fanotify::tell(&Happening::of_entry(entry, inode, events));
+    dnotify::notify(&entry.dir.inode, events);
 }
 
 /// `inode` has been moved from one name to another. `replaced` had that before.
@@ -100,6 +108,11 @@ pub(super) fn notify_moved(
     inotify::notify_moved((&from.dir.inode, from.name), (&to.dir.inode, to.name), inode);
     fanotify::tell(&Happening::of_entry(from, inode, Events::MOVED_FROM));
     fanotify::tell(&Happening::of_entry(to, inode, Events::MOVED_TO));
+    if Arc::ptr_eq(&from.dir.inode, &to.dir.inode) {
+        dnotify::notify(&from.dir.inode, Events::RENAME);
+    }
+    dnotify::notify(&from.dir.inode, Events::MOVED_FROM);
+    dnotify::notify(&to.dir.inode, Events::MOVED_TO);
     if let Some(replaced) = replaced {
         notify_inode(replaced, Events::ATTRIB);
     }

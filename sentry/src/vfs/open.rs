@@ -272,7 +272,7 @@ impl Caller<'_> {
         }
         let ops = match created.opened {
             Some(ops) => Ok(OpenedOps::Ready(ops)),
-            None => self.vfs.open_inode(&created.inode, how.flags, self),
+            None => self.vfs.open_place(&place, how.flags, self),
         };
         let opening = self.file(ops, place, how.flags, writer)?;
         if let Opening::Done(file) = &opening {
@@ -295,7 +295,7 @@ impl Caller<'_> {
         let dentry = Dentry::new_unnamed(Arc::clone(&inode), Some(Arc::clone(&dir.dentry)), name.as_bytes());
         let place = Path::new(Arc::clone(&dir.mount), dentry);
         inode.get_write()?;
-        let ops = self.vfs.open_inode(&inode, how.flags, self);
+        let ops = self.vfs.open_place(&place, how.flags, self);
         self.file(ops, place, how.flags, true)
     }
 
@@ -339,7 +339,7 @@ impl Caller<'_> {
             }
             inode.get_write()?;
         }
-        let mut ops = self.vfs.open_inode(&inode, flags, self);
+        let mut ops = self.vfs.open_place(&place, flags, self);
         if ops.is_err() {
             truncate = false;
         }

@@ -15,15 +15,15 @@ use super::attr::FileType;
 use super::caller::Caller;
 use super::dentry::Dentry;
 use super::file::{AccessMode, FileOps};
-use super::inode::Inode;
+use super::path::Path;
 use super::pipe::{Fifo, FifoOpen, FifoOpening};
 use crate::Result;
 use crate::wait::WaitQueue;
 
 /// Opens device nodes of some numbers.
 pub trait Driver: Send + Sync {
-    /// Opens `inode`.
-    fn open(&self, inode: &Arc<Inode>, flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps>;
+    /// Opens what is at `place`.
+    fn open(&self, place: &Path, flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps>;
 }
 
 /// How the opening of a FIFO or device goes on.
@@ -154,8 +154,9 @@ impl Vfs {
         self.devices.write().entry(major).or_default().push(CharDrivers { minors, driver });
     }
 
-    /// Opens `inode`: its file system does, or the driver of what it stands for.
-    pub fn open_inode(&self, inode: &Arc<Inode>, flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
+    /// Opens what is at `place`: its file system does, or the driver of what it stands for.
+    pub fn open_place(&self, place: &Path, flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
+        let inode = place.inode();
         let is_special = || inode.ops().is_special();
         match inode.kind {
             FileType::Socket => Err(Errno::ENXIO),
@@ -174,7 +175,7 @@ impl Vfs {
                     let minor = minor(inode.rdev);
                     of_major.iter().find(|d| d.minors.contains(&minor)).map(|d| Arc::clone(&d.driver))
                 };
-                driver.ok_or(Errno::ENXIO)?.open(inode, flags, caller)
+                driver.ok_or(Errno::ENXIO)?.open(place, flags, caller)
             }
             FileType::BlockDevice if is_special() => Err(Errno::ENXIO),
             _ => inode.ops().open(inode, flags, caller).map(OpenedOps::Ready),

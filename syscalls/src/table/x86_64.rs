@@ -76,7 +76,7 @@ syscall_table! {
     69  msgsnd => none, None, "";
     70  msgrcv => none, None, "";
     71  msgctl => none, None, "";
-    72  fcntl => fd::fcntl, Partial, "no F_NOTIFY";
+    72  fcntl => fd::fcntl, Full, "";
     73  flock => fd::flock, Full, "";
     74  fsync => sync::fsync, Full, "";
     75  fdatasync => sync::fdatasync, Full, "";

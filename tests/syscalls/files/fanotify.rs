@@ -744,6 +744,12 @@ fn asked_for_permission_to_open() {
     eq(answer(fd, FAN_ALLOW), (event(FAN_OPEN_PERM, "f"), child.pid));
     eq(answer(fd, FAN_DENY), (event(FAN_OPEN_PERM, "f"), child.pid));
     child.succeeds();
+    // Also what is opened because it was just made.
+    mkdir(c"d");
+    mark(fd, 0, FAN_OPEN_PERM | FAN_EVENT_ON_CHILD, c"d");
+    let child = fork(|| close(create(c"d/new", b"")));
+    eq(answer(fd, FAN_ALLOW).0, event(FAN_OPEN_PERM, "d/new"));
+    child.succeeds();
     // Its end is a yes for all who wait.
     let child = fork(|| {
         close(fd);

@@ -7,6 +7,7 @@ mod crowd;
 mod cwd;
 mod descriptors;
 mod directories;
+mod dnotify;
 mod epoll;
 mod eventfd;
 mod fanotify;

@@ -115,3 +115,34 @@ fn new_modes_by_remount() {
     let st = stat(&slave("a", number));
     eq((st.st_mode & 0o777, st.st_gid), (0o620, 7));
 }
+
+case!(a_node_finds_the_instance_beside_it: mount, mknodat, openat; root);
+fn a_node_finds_the_instance_beside_it() {
+    own_mounts();
+    let device = makedev(5, 2);
+    for dir in [c"a", c"b"] {
+        mkdir(dir);
+        ok(sys!(mount, c"none", dir, c"tmpfs", 0, 0));
+    }
+    let node = |path: &std::ffi::CStr| ok(sys!(mknodat, AT_FDCWD, path, S_IFCHR | 0o666, device));
+    node(c"a/ptmx");
+    node(c"b/ptmx");
+    let try_open = |path: &std::ffi::CStr| sys!(openat, AT_FDCWD, path, O_RDWR | O_NOCTTY, 0);
+    fails(try_open(c"a/ptmx"), ENOENT);
+    mkdir(c"a/pts");
+    // It has to be known by name: a look is enough.
+    stat(c"a/pts");
+    fails(try_open(c"a/ptmx"), ENODEV);
+    ok(sys!(mount, c"none", c"a/pts", c"devpts", 0, c"newinstance,mode=0620,gid=5"));
+    mount_at(c"b/pts", c"devpts", c"newinstance,mode=0600");
+    let (_one, first) = pair("a");
+    let (_two, second) = pair("b");
+    let (_three, third) = pair("a");
+    eq((first, second, third), (0, 0, 1));
+    eq(names(c"a/pts"), ["0", "1", "ptmx"]);
+    eq(names(c"b/pts"), ["0", "ptmx"]);
+    eq((stat(c"a/pts/0").st_mode & 0o777, stat(c"a/pts/0").st_gid), (0o620, 5));
+    // One of its directories is not the root of an instance.
+    ok(sys!(umount2, c"b/pts", MNT_DETACH));
+    fails(try_open(c"b/ptmx"), ENODEV);
+}

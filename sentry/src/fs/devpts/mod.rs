@@ -17,7 +17,7 @@ use crate::tty::{Pty, SLAVE_MAJOR};
 use crate::vfs::{
     Attr, Caller, Dentry, FileOps, Inode, InodeOps, SetAttr, StatFs, SuperBlock, SuperBlockOps,
 };
-use crate::vfs::{Driver, FileSystemType, MountRequest, OpenedOps};
+use crate::vfs::{Driver, FileSystemType, MountRequest, OpenedOps, Path};
 
 const DT_CHR: u8 = 2;
 /// Device number of ptmx.
@@ -28,17 +28,13 @@ const MAX_PTYS: usize = 4096;
 /// The kind of file system. Each mount is an instance of its own.
 pub struct DevPts {
     kernel: Weak<Kernel>,
-    /// The first instance: /dev/ptmx, when it is a device node, makes its pairs here.
-    first: Arc<Mutex<Option<Arc<Instance>>, sync::levels::Leaf>>,
 }
 
 impl DevPts {
     /// The kind and, through `vfs`, the driver of /dev/ptmx nodes outside of it.
     pub fn register(kernel: &Arc<Kernel>) {
-        let first = Arc::default();
-        let kind = DevPts { kernel: Arc::downgrade(kernel), first: Arc::clone(&first) };
-        kernel.vfs.register_type(Arc::new(kind));
-        kernel.vfs.register_char_devices(PTMX.0, PTMX.1..=PTMX.1, Arc::new(PtmxDriver(first)));
+        kernel.vfs.register_type(Arc::new(DevPts { kernel: Arc::downgrade(kernel) }));
+        kernel.vfs.register_char_devices(PTMX.0, PTMX.1..=PTMX.1, Arc::new(PtmxDriver));
     }
 }
 
@@ -169,7 +165,6 @@ impl FileSystemType for DevPts {
             // Set once, right here.
             let _ = ops.ptmx.set(Arc::downgrade(&ptmx));
         }
-        self.first.lock().get_or_insert_with(|| Arc::clone(&instance));
         let root = PseudoDir::inode(&sb, Root { instance, ptmx });
         Ok(Dentry::new_root(root))
     }
@@ -329,12 +324,16 @@ impl InodeOps for SlaveNode {
     }
 }
 
-/// /dev/ptmx as a device node.
-struct PtmxDriver(Arc<Mutex<Option<Arc<Instance>>, sync::levels::Leaf>>);
+/// ptmx as a device node: its pairs are made in the devpts that is mounted on `pts` beside it. ENOENT when there is no
+/// `pts`, ENODEV when that is no devpts.
+struct PtmxDriver;
 
 impl Driver for PtmxDriver {
-    fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
-        let instance = self.0.lock().clone().ok_or(Errno::ENODEV)?;
-        Ok(OpenedOps::Ready(instance.new_pair(caller)?))
+    fn open(&self, place: &Path, _flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
+        let dir = place.dentry.parent().ok_or(Errno::ENOENT)?;
+        let beside = dir.lookup(b"pts", caller)?.ok_or(Errno::ENOENT)?;
+        let root = Path::new(Arc::clone(&place.mount), beside).topmost();
+        let root = root.inode().downcast::<PseudoDir<Root>>().ok_or(Errno::ENODEV)?;
+        Ok(OpenedOps::Ready(root.0.instance.new_pair(caller)?))
     }
 }

@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::notify;
 use crate::mm::{UserAddr, UserRef};
 use crate::task::CurrentTask;
-use crate::vfs::{Blocking, Caller, Driver, File, FileOps, Inode, IoSink, IoSource, OpenedOps};
+use crate::vfs::{Blocking, Caller, Driver, File, FileOps, IoSink, IoSource, OpenedOps, Path};
 use crate::wait::WaitQueue;
 use crate::{Result, SysResult};
 
@@ -24,7 +24,7 @@ const NOTIFICATION_MAX: usize = 8192;
 pub(super) struct FuseDriver;
 
 impl Driver for FuseDriver {
-    fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<OpenedOps> {
+    fn open(&self, _place: &Path, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<OpenedOps> {
         let device = FuseDevice { own: Connection::new(), cloned: OnceLock::new() };
         Ok(OpenedOps::Ready(Box::new(device)))
     }
