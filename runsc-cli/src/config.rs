@@ -231,8 +231,8 @@ pub struct Container {
     pub read_only_paths: Vec<Text>,
     /// Values below /proc/sys.
     pub sysctl: Vec<(String, String)>,
-    /// Threads at most.
-    pub max_threads: Option<u64>,
+    /// What it is granted.
+    pub limits: Limits,
     /// What the caller knows of the standard streams.
     pub streams: [Stream; 3],
     /// The same of the descriptors behind them.
@@ -252,6 +252,21 @@ pub struct ContainerMount {
     pub what: MountKind,
     /// `ST_*` flags of the mount.
     pub flags: u64,
+}
+
+/// What a container is granted, or is to be granted from now on: `None` leaves as it is, and -1 is without a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Threads: the Sentry sees to that.
+    pub threads: Option<i64>,
+    /// Bytes of memory: the host's control groups see to this and the others, and the guest is told.
+    pub memory: Option<i64>,
+    /// Microseconds of processor time in a period.
+    pub cpu_quota_us: Option<i64>,
+    /// Length of a period.
+    pub cpu_period_us: Option<u64>,
+    /// Part of the processors when others want them.
+    pub cpu_shares: Option<u64>,
 }
 
 /// What is mounted.

@@ -7,9 +7,11 @@ use anyhow::{Context, bail};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
+use crate::config::Limits;
 use crate::container::store::Store;
 use crate::container::{Settings, ask};
 use crate::sandbox::control::Request;
+use crate::spec;
 
 /// Options of `update`.
 #[derive(Debug, clap::Args)]
@@ -117,9 +119,9 @@ pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
         }
         None => {}
     }
-    if let Some(pids) = resources.pids() {
-        let max = if pids.limit() > 0 { pids.limit().unsigned_abs() } else { u64::MAX };
-        ask::ask(&store.dir(&saved.sandbox)?, &Request::LimitThreads { container: args.id.clone(), max })?;
+    let limits = spec::limits::of(&resources, saved.cgroup.is_some());
+    if limits != Limits::default() {
+        ask::ask(&store.dir(&saved.sandbox)?, &Request::Limit { container: args.id.clone(), limits })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -18,7 +18,7 @@ use super::store::{Locked, Store};
 use super::view::View;
 use super::{Settings, ask, clock, console, delete, hooks};
 use crate::cgroup::Cgroup;
-use crate::config::{self, Container, GoferConfig, SentryConfig, StartHook, Text};
+use crate::config::{self, Container, GoferConfig, Limits, SentryConfig, StartHook, Text};
 use crate::report;
 use crate::sandbox::{namespace, streams};
 use crate::spec::mounts::RootWrites;
@@ -163,6 +163,9 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
         None => (streams::for_sandbox()?, None),
     };
     let mut container = container;
+    if let Some(resources) = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {
+        container.limits = spec::limits::of(resources, undo.saved.cgroup.is_some());
+    }
     container.streams = stdio.each_ref().map(|stream| stream.seen);
     container.passed = passed.iter().map(|stream| stream.seen).collect();
     container.process.env.extend(env.into_iter().map(Text::Utf8));
@@ -333,8 +336,6 @@ fn convert(
     let rootfs = bundle.rootfs()?;
     let filter = linux.and_then(|linux| linux.seccomp().as_ref());
     let texts = |paths: Option<&Vec<String>>| paths.into_iter().flatten().cloned().map(Text::Utf8).collect();
-    let pids =
-        linux.and_then(|linux| linux.resources().as_ref()).and_then(|resources| resources.pids().as_ref());
     let read_only_root = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
     // In a user namespace they have to be made in it, where that is possible.
     if writes == RootWrites::Kept && (read_only_root || id_maps(spec).is_none()) {
@@ -357,7 +358,7 @@ fn convert(
         masked_paths: texts(linux.and_then(|linux| linux.masked_paths().as_ref())),
         read_only_paths: texts(linux.and_then(|linux| linux.readonly_paths().as_ref())),
         sysctl: sysctl.into_iter().collect(),
-        max_threads: pids.map(|pids| pids.limit()).filter(|limit| *limit > 0).map(i64::unsigned_abs),
+        limits: Limits::default(),
         streams: Default::default(),
         passed: Vec::new(),
         process: spec::process::convert(process, filter, &rootfs, notes)?,

@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Process, Stream, Text};
+use crate::config::{self, Limits, Process, Stream, Text};
 
 /// The longest message.
 const PACKET: usize = 64 * 1024;
@@ -152,12 +152,12 @@ pub enum Request {
         /// In the container's PID namespace; its first process without a number.
         pid: Option<i32>,
     },
-    /// Threads at most.
-    LimitThreads {
+    /// It is granted something else.
+    Limit {
         /// The container.
         container: String,
-        /// The limit.
-        max: u64,
+        /// What.
+        limits: Limits,
     },
     /// It is forgotten, and what is left of it killed.
     Remove {

@@ -9,6 +9,7 @@ use oci_spec::runtime::Spec;
 
 pub mod check;
 mod lenient;
+pub mod limits;
 pub mod mounts;
 pub mod process;
 pub mod seccomp;

@@ -170,10 +170,14 @@ impl Mounts {
             self.tree(source, options.flags.contains(MountFlags::RDONLY), false)
         } else {
             let source = mount.source().as_ref().map_or(kind, |source| source.to_str().unwrap_or(kind));
-            let at_dev = kind == "tmpfs" && target == Path::new("/dev");
-            MountKind::Own {
+            let kind = match kind {
                 // With the nodes and links that every container has.
-                kind: if at_dev { "devtmpfs" } else { kind }.to_owned(),
+                "tmpfs" if target == Path::new("/dev") => "devtmpfs",
+                "cgroup" if host_is_unified() => "cgroup2",
+                _ => kind,
+            };
+            MountKind::Own {
+                kind: kind.to_owned(),
                 source: Text::Utf8(source.to_owned()),
                 options: Text::Utf8(options.own.join(",")),
             }
@@ -181,6 +185,12 @@ impl Mounts {
         self.mounts.push(ContainerMount { target: target.clone().into(), what, flags: options.flags.bits() });
         Ok(())
     }
+}
+
+/// Whether the host has control groups of version 2 alone: containers find what it has.
+fn host_is_unified() -> bool {
+    const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_SUPER_MAGIC)
 }
 
 /// A device of the specification.

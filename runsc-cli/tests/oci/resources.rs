@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{OURS, Place, cannot, is_foreign, oracle};
+use crate::{OURS, PATIENCE, Place, cannot, is_foreign, oracle};
 
 /// Where hierarchies of version 1 are mounted.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -101,6 +102,18 @@ fn cases() -> Vec<(Value, Vec<Vec<&'static str>>)> {
     ]
 }
 
+/// Removes a control group from all hierarchies: on a busy machine runc gives up on those whose last process is still ending.
+fn remove_groups(name: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    for hierarchy in std::fs::read_dir(ROOT).unwrap() {
+        let group = hierarchy.unwrap().path().join(&name[1..]);
+        while group.exists() && std::fs::remove_dir(&group).is_err() {
+            assert!(Instant::now() < deadline, "{} is still in use", group.display());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 /// What is written for each case and after each update.
 fn record(runtime: &Path) -> Vec<BTreeMap<String, String>> {
     let place = Place::of(runtime);
@@ -120,7 +133,11 @@ fn record(runtime: &Path) -> Vec<BTreeMap<String, String>> {
             all.push(files(&name));
         }
         place.ok(&["delete", "--force", &id]);
-        assert!(!Path::new(&format!("{ROOT}/memory{name}")).exists());
+        if runtime == Path::new(OURS) {
+            assert!(!Path::new(&format!("{ROOT}/memory{name}")).exists());
+        } else {
+            remove_groups(&name);
+        }
     }
     all
 }
@@ -199,4 +216,60 @@ fn systemd_makes_no_cgroups() {
     place.ok(&["--systemd-cgroup", "state", "x"]);
     place.ok(&["--systemd-cgroup", "exec", "x", "true"]);
     place.ok(&["--systemd-cgroup", "delete", "--force", "x"]);
+}
+
+/// What a container with limits reads of them, at first and after an update.
+fn told(runtime: &Path) -> Vec<String> {
+    let place = Place::of(runtime);
+    let name = format!("/runsc-told-{}", std::process::id());
+    let mut bundle = place.bundle(&["sleep", "1000"]);
+    bundle.config["mounts"].as_array_mut().unwrap().push(json!({
+        "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "relatime", "ro"],
+    }));
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+    bundle.config["linux"]["cgroupsPath"] = json!(name);
+    bundle.config["linux"]["resources"] = json!({
+        "memory": {"limit": 268_435_456},
+        "cpu": {"shares": 512, "quota": 50_000, "period": 200_000},
+        "pids": {"limit": 100},
+    });
+    bundle.write();
+    place.start(&bundle, "told");
+    let files = [
+        "memory/memory.limit_in_bytes",
+        "cpu/cpu.shares",
+        "cpu/cpu.cfs_quota_us",
+        "cpu/cpu.cfs_period_us",
+        "pids/pids.max",
+    ];
+    let mut all = Vec::new();
+    for update in [&["--memory", "128m", "--cpu-quota", "-1", "--pids-limit", "50"][..], &[]] {
+        for file in files {
+            let path = format!("/sys/fs/cgroup/{file}");
+            all.push(format!("{file} {}", place.ok(&["exec", "told", "cat", &path])));
+        }
+        // Nobody in there gives itself more.
+        let more = ["exec", "told", "sh", "-c", "echo 1000 >/sys/fs/cgroup/pids/pids.max"];
+        assert!(!place.run(&more).status.success());
+        if !update.is_empty() {
+            place.ok(&[&["update"], update, &["told"]].concat());
+        }
+    }
+    place.ok(&["delete", "--force", "told"]);
+    if runtime != Path::new(OURS) {
+        remove_groups(&name);
+    }
+    all
+}
+
+#[test]
+fn a_container_is_told_what_it_is_granted() {
+    if cannot() || is_foreign() || no_cgroups() {
+        return;
+    }
+    let ours = told(Path::new(OURS));
+    assert_eq!(ours[0], "memory/memory.limit_in_bytes 268435456\n");
+    let Some(runc) = oracle() else { return };
+    assert_eq!(ours, told(&runc));
 }

@@ -43,9 +43,7 @@ impl Pod {
             return Ok(None);
         }
         let tag = Container::new(&config.id);
-        if let Some(max) = config.max_threads {
-            tag.set_max_threads(max);
-        }
+        super::limits::set(&tag, &config.limits);
         let id = config.id.clone();
         let entry = Arc::new(Entry {
             config,

@@ -28,6 +28,7 @@ use crate::sandbox::kernel::{self, Main, Table};
 mod create;
 mod exec;
 mod hooks;
+mod limits;
 mod line;
 mod mounts;
 mod processes;

@@ -91,6 +91,11 @@ fn tree_mount(
 
 fn attach(builder: &Builder<'_>, wanted: &ContainerMount, client: &Arc<Client>) -> anyhow::Result<()> {
     let target = wanted.target.as_bytes();
+    if let MountKind::Own { kind, source, .. } = &wanted.what
+        && kind == "cgroup"
+    {
+        return attach_hierarchies(builder, target, source, MountFlags::from_bits_truncate(wanted.flags));
+    }
     let mount = match &wanted.what {
         MountKind::Tree { tree, overlay } => {
             tree_mount(builder.kernel, client, *tree, *overlay, wanted.flags)
@@ -108,8 +113,7 @@ fn attach(builder: &Builder<'_>, wanted: &ContainerMount, client: &Arc<Client>) 
     };
     let place = match builder.place(target, mount.root.inode.is_dir()) {
         Ok(place) => place,
-        // Cgroups of the host mean nothing in here: whoever looks is to find none.
-        Err(errno) if matches!(&wanted.what, MountKind::Own { kind, .. } if kind.starts_with("cgroup")) => {
+        Err(errno) if matches!(&wanted.what, MountKind::Own { kind, .. } if kind == "cgroup2") => {
             tracing::warn!("no place for cgroups at {}: {errno}", wanted.target.display());
             return Ok(());
         }
@@ -121,6 +125,54 @@ fn attach(builder: &Builder<'_>, wanted: &ContainerMount, client: &Arc<Client>) 
         .map_err(|errno| anyhow!("{errno}; the target is of another kind"))
 }
 
+/// Hierarchies of version 1, each below a directory in memory, as hosts have them.
+const HIERARCHIES: [(&str, &str); 6] = [
+    ("cpu", "cpu"),
+    ("cpuacct", "cpuacct"),
+    ("cpuset", "cpuset"),
+    ("memory", "memory"),
+    ("pids", "pids"),
+    ("systemd", "none,name=systemd"),
+];
+
+/// Mounts them. A container without a place for them has none.
+fn attach_hierarchies(
+    builder: &Builder<'_>,
+    target: &[u8],
+    source: &Text,
+    flags: MountFlags,
+) -> anyhow::Result<()> {
+    let place = match builder.place(target, true) {
+        Ok(place) => place,
+        Err(errno) => {
+            tracing::warn!("no place for cgroups at {}: {errno}", target.escape_ascii());
+            return Ok(());
+        }
+    };
+    let new = |kind: &str, options: &str, source: &[u8]| {
+        let request = MountRequest { source, options: options.as_bytes(), read_only: false };
+        let root =
+            builder.new_file_system(kind, &request).map_err(|errno| anyhow!("{kind} {options}: {errno}"))?;
+        Ok::<_, anyhow::Error>(Mount::new(root, source, flags - MountFlags::RDONLY))
+    };
+    let mut mounts = Vec::new();
+    let mut attach = |mount: Arc<Mount>, place: &Path| {
+        builder.namespace.attach(&mount, place).map_err(|errno| anyhow!("attaching it: {errno}"))?;
+        mounts.push(mount);
+        Ok::<_, anyhow::Error>(())
+    };
+    attach(new("tmpfs", "mode=755", b"tmpfs")?, &place)?;
+    for (name, options) in HIERARCHIES {
+        let at = [target, b"/", name.as_bytes()].concat();
+        let place = builder.place(&at, true).map_err(|errno| anyhow!("{name}: {errno}"))?;
+        attach(new("cgroup", options, source.as_bytes())?, &place)?;
+    }
+    if flags.contains(MountFlags::RDONLY) {
+        mounts.iter().for_each(|mount| mount.set_flags(mount.flags() | MountFlags::RDONLY));
+    }
+    Ok(())
+}
+
 fn own_mount(
     builder: &Builder<'_>,
     kind: &str,
@@ -128,14 +180,9 @@ fn own_mount(
     options: &Text,
     flags: u64,
 ) -> Result<Arc<Mount>, Errno> {
-    let mut flags = MountFlags::from_bits_truncate(flags);
-    // Not built yet: what is there is empty, as on a host that does not use it.
+    let flags = MountFlags::from_bits_truncate(flags);
     let (kind, options): (&str, &[u8]) = match kind {
-        "cgroup2" if builder.kernel.vfs.file_system_type(b"cgroup2").is_ok() => (kind, b""),
-        "cgroup" | "cgroup2" => {
-            flags |= MountFlags::RDONLY;
-            ("tmpfs", b"mode=755")
-        }
+        "cgroup2" => (kind, b""),
         "mqueue" if builder.kernel.vfs.file_system_type(b"mqueue").is_err() => {
             tracing::warn!("no message queues: an empty directory stands for them");
             ("tmpfs", b"mode=1777")

@@ -88,8 +88,8 @@ impl Pod {
             }
             Request::Stats { container } => Ok(Answer::Stats(self.stats(&self.find(&container)?))),
             Request::Wait { container, pid } => Ok(Answer::Ended(self.wait(&self.find(&container)?, pid)?)),
-            Request::LimitThreads { container, max } => {
-                self.find(&container)?.tag.set_max_threads(max);
+            Request::Limit { container, limits } => {
+                super::limits::set(&self.find(&container)?.tag, &limits);
                 Ok(Answer::Done)
             }
             Request::Remove { container } => {
