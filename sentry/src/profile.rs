@@ -23,6 +23,11 @@ pub fn measure_gofer() {
     gofer_protocol::time::measure();
 }
 
+/// It is measured no more.
+pub fn forget_gofer() {
+    gofer_protocol::time::stop();
+}
+
 /// This thread's sums so far.
 pub fn gofer_time() -> GoferTime {
     let (requests, spent): (u64, Duration) = gofer_protocol::time::spent();

@@ -74,6 +74,6 @@ mod wait;
 mod xattr;
 
 pub use dispatch::Dispatcher;
-pub use profile::Profiler;
+pub use profile::{Profiler, Watchable};
 pub use row::{Level, Row};
 pub use table::table;

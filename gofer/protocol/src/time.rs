@@ -15,6 +15,11 @@ pub fn measure() {
     MEASURED.store(true, Ordering::Relaxed);
 }
 
+/// Measures no more.
+pub fn stop() {
+    MEASURED.store(false, Ordering::Relaxed);
+}
+
 /// Requests of this thread, and the time for them.
 pub fn spent() -> (u64, Duration) {
     SPENT.get()

@@ -1,5 +1,6 @@
-//! `runsc do --profile`: where the time goes. The Sentry measures and writes numbers into a memory file ([`store`]); the
-//! command line makes a table and a picture of them when the sandbox is gone ([`Profile::load`]).
+//! Where the time goes. For `runsc do --profile` the Sentry measures and writes numbers into a memory file ([`store`]); the
+//! command line makes a table and a picture of them when the sandbox is gone ([`Profile::load`]). For `runsc debug --profile` they
+//! come as an answer of the sandbox.
 
 mod flame;
 mod table;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use syscalls::profile::{self, Histogram, Snapshot};
 
 /// A profile.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// How long has been measured.
     wall_ns: u64,
@@ -26,7 +27,7 @@ pub struct Profile {
 }
 
 /// Threads of one name.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Program {
     name: String,
     stay_count: u64,
@@ -38,7 +39,7 @@ struct Program {
 }
 
 /// Calls of one kind.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Call {
     name: String,
     count: u64,
@@ -79,15 +80,7 @@ impl Program {
 
 /// Writes what was measured so far.
 pub fn store(snapshot: &Snapshot, to: OwnedFd) -> io::Result<()> {
-    let mut stays = Histogram::default();
-    snapshot.programs.iter().for_each(|program| stays.add(&program.stays));
-    let profile = Profile {
-        wall_ns: snapshot.wall_ns,
-        // Most programs make calls with nothing in between now and then.
-        hand_over_ns: stays.percentile_ns(5),
-        programs: snapshot.programs.iter().map(program).collect(),
-    };
-    File::from(to).write_all(&serde_json::to_vec(&profile)?)
+    File::from(to).write_all(&serde_json::to_vec(&Profile::of(snapshot))?)
 }
 
 fn program(program: &profile::Program) -> Program {
@@ -119,6 +112,18 @@ fn program(program: &profile::Program) -> Program {
 }
 
 impl Profile {
+    /// Of what was measured.
+    pub fn of(snapshot: &Snapshot) -> Profile {
+        let mut stays = Histogram::default();
+        snapshot.programs.iter().for_each(|program| stays.add(&program.stays));
+        Profile {
+            wall_ns: snapshot.wall_ns,
+            // Most programs make calls with nothing in between now and then.
+            hand_over_ns: stays.percentile_ns(5),
+            programs: snapshot.programs.iter().map(program).collect(),
+        }
+    }
+
     /// Reads what [`store`] wrote; none when the Sentry did not come to it.
     pub fn load(from: OwnedFd) -> io::Result<Option<Profile>> {
         let (mut file, mut text) = (File::from(from), Vec::new());
@@ -163,9 +168,15 @@ impl Report {
 
     /// Fills both files with what the Sentry has found.
     pub fn write(self) -> anyhow::Result<()> {
-        let Some(profile) = Profile::load(self.numbers).context("profile")? else {
+        let numbers = self.numbers.try_clone().context("profile")?;
+        let Some(profile) = Profile::load(numbers).context("profile")? else {
             bail!("the sandbox ended without a profile; see whether the program was started");
         };
+        self.write_this(&profile)
+    }
+
+    /// Fills both files.
+    pub fn write_this(self, profile: &Profile) -> anyhow::Result<()> {
         let reports = [(self.table, profile.table()), (self.flame_graph, profile.flame_graph())];
         for ((path, mut file), text) in reports {
             file.write_all(text.as_bytes()).with_context(|| path.display().to_string())?;

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Limits, Process, Stream, Text};
+use crate::profile::Profile;
 
 /// The longest message.
 const PACKET: usize = 64 * 1024;
@@ -159,6 +160,11 @@ pub enum Request {
         /// What.
         limits: Limits,
     },
+    /// Where the time of the whole sandbox goes: answered when it has passed, or the connection is closed.
+    Profile {
+        /// How long, milliseconds.
+        time_ms: u64,
+    },
     /// It is forgotten, and what is left of it killed.
     Remove {
         /// The container.
@@ -203,6 +209,8 @@ pub enum Answer {
     Stats(Stats),
     /// The answer to [`Request::Wait`].
     Ended(Ended),
+    /// The answer to [`Request::Profile`].
+    Profile(Box<Profile>),
 }
 
 /// What a container is doing.

@@ -16,7 +16,7 @@ use sentry::task::{Container, ControllingTty, Credentials, Namespaces, Place, Th
 use sentry::vfs::resolve::{LookupFlags, lookup};
 use sentry::vfs::{Caller, FdTable, FsContext, OnExec};
 use sentry::{Kernel, KernelConfig, KernelEvent, Watcher};
-use syscalls::{Dispatcher, Profiler};
+use syscalls::{Dispatcher, Profiler, Watchable};
 
 use crate::config::{self, SentryConfig, Text};
 use crate::log::Timeline;
@@ -44,18 +44,23 @@ pub enum Table {
     Plain(&'static Dispatcher),
     /// With a watch on it, and where the numbers go in the end.
     Watched(&'static Profiler, OwnedFd),
+    /// For a sandbox that can be asked for a profile.
+    Watchable(&'static Watchable),
 }
 
 impl Table {
     /// As the configuration says.
     pub fn new(config: &SentryConfig, strace: OwnedFd, profile: Option<OwnedFd>) -> Table {
-        let lines: Option<Box<dyn Write + Send>> =
-            if config.strace { Some(Box::new(std::fs::File::from(strace))) } else { None };
-        let dispatcher = Dispatcher::new(lines);
+        let dispatcher = dispatcher(config, strace);
         match profile {
             None => Table::Plain(Box::leak(Box::new(dispatcher))),
             Some(fd) => Table::Watched(Box::leak(Box::new(Profiler::new(dispatcher))), fd),
         }
+    }
+
+    /// The same for a sandbox of containers.
+    pub fn watchable(config: &SentryConfig, strace: OwnedFd) -> &'static Watchable {
+        Box::leak(Box::new(Watchable::new(dispatcher(config, strace))))
     }
 
     /// Writes the profile, if there is to be one.
@@ -66,6 +71,12 @@ impl Table {
             tracing::error!("profile: {error}");
         }
     }
+}
+
+fn dispatcher(config: &SentryConfig, strace: OwnedFd) -> Dispatcher {
+    let lines: Option<Box<dyn Write + Send>> =
+        if config.strace { Some(Box::new(std::fs::File::from(strace))) } else { None };
+    Dispatcher::new(lines)
 }
 
 /// Starts the kernel and the program in it. `None` when the program could not be started, which is told.
@@ -218,6 +229,7 @@ pub fn new_kernel(
         table: match table {
             Table::Plain(table) => *table,
             Table::Watched(table, _) => *table,
+            Table::Watchable(table) => *table,
         },
         hostname: String::from_utf8_lossy(config.hostname.as_bytes()).into_owned(),
         max_tasks: MAX_TASKS,

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod crash;
+mod debug;
 mod descriptors;
 mod exec;
 mod hooks;

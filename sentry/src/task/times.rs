@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::CurrentTask;
+use super::{CurrentTask, Task};
 
 /// Sums of a guest thread, as of now.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +15,19 @@ pub struct Times {
     pub faults: u64,
     /// Waiting, in the call that is being answered.
     pub waited_ns: u64,
+}
+
+impl Task {
+    /// Its sums at this moment, for any thread that asks; its waiting is left out.
+    pub fn times_so_far(&self) -> Times {
+        let now_ns = self.thread_group().kernel.boot_ns();
+        Times {
+            stays_ns: self.in_guest.sum_ns(now_ns),
+            faults_ns: self.fault_ns.load(Ordering::Relaxed),
+            faults: self.minor_faults.load(Ordering::Relaxed),
+            waited_ns: 0,
+        }
+    }
 }
 
 impl CurrentTask {

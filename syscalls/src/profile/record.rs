@@ -69,6 +69,32 @@ impl Call {
     }
 }
 
+/// Names that are told apart. Guests can think up any number of them.
+const MOST_NAMES: usize = 200;
+/// Stands for the others.
+const OTHERS: &[u8] = b"(others)";
+
+/// The place for a name in a list.
+pub(super) fn place(programs: &mut Vec<Program>, name: &[u8]) -> usize {
+    let find = |programs: &[Program], name: &[u8]| programs.iter().position(|p| p.name == name);
+    if let Some(there) = find(programs, name) {
+        return there;
+    }
+    let name = if programs.len() < MOST_NAMES { name } else { OTHERS };
+    find(programs, name).unwrap_or_else(|| {
+        programs.push(Program { name: name.to_vec(), ..Program::default() });
+        programs.len() - 1
+    })
+}
+
+/// Adds a list to another, by name.
+pub(super) fn merge(sum: &mut Vec<Program>, programs: &[Program]) {
+    for program in programs {
+        let at = place(sum, &program.name);
+        sum[at].add(program);
+    }
+}
+
 impl Program {
     /// Adds another's.
     pub fn add(&mut self, other: &Program) {
@@ -109,14 +135,14 @@ impl Record {
         &self.programs
     }
 
+    /// Stays, faults, and how many of these, over all names.
+    pub fn sums(&self) -> (u64, u64, u64) {
+        let sum = |of: fn(&Program) -> u64| self.programs.iter().map(of).sum();
+        (sum(|p| p.stays_ns), sum(|p| p.faults_ns), sum(|p| p.faults))
+    }
+
     pub fn rename(&mut self, name: Vec<u8>) {
-        self.now = match self.programs.iter().position(|p| p.name == name) {
-            Some(there) => there,
-            None => {
-                self.programs.push(Program { name, ..Program::default() });
-                self.programs.len() - 1
-            }
-        };
+        self.now = place(&mut self.programs, &name);
     }
 
     pub fn between(&mut self, between: Between) {

@@ -18,6 +18,7 @@ use sentry::task::{Container, Credentials, Namespaces, Pid, ThreadGroup};
 use sentry::vfs::{FdTable, FsContext};
 use sentry::{Kernel, KernelEvent, Watcher};
 use sync::Mutex;
+use syscalls::Watchable;
 
 use crate::config::{self, Process};
 use crate::log::Timeline;
@@ -32,12 +33,14 @@ mod limits;
 mod line;
 mod mounts;
 mod processes;
+mod profile;
 mod serve;
 mod start;
 
 /// The kernel and its containers.
 pub struct Pod {
     kernel: Arc<Kernel>,
+    table: &'static Watchable,
     host: HostFs,
     containers: Mutex<HashMap<String, Arc<Entry>>, sync::levels::Kernel>,
 }
@@ -85,11 +88,11 @@ pub fn run(
     let Inheritance { mut config, gofer, stdio, passed, strace, listener, .. } = inherited;
     let container = config.container.take().context("no container; please report this")?;
     let listener = listener.context("no socket; please report this")?;
-    let table = Table::new(&config, strace, None);
-    let kernel = kernel::new_kernel(&config, &table, platform, Main::Init)?;
+    let table = Table::watchable(&config, strace);
+    let kernel = kernel::new_kernel(&config, &Table::Watchable(table), platform, Main::Init)?;
     timeline.done("sentry: kernel");
     let host = HostFs::new().context("the thread that watches host descriptors; see ulimit -u")?;
-    let pod = Arc::new(Pod { kernel, host, containers: Mutex::default() });
+    let pod = Arc::new(Pod { kernel, table, host, containers: Mutex::default() });
     let fds = stdio.into_iter().chain(passed).collect();
     let Some(entry) = pod.create(container, gofer, fds, control, First::Yes)? else {
         // The command line has been told why, and ends the sandbox.

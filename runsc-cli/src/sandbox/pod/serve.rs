@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use abi::signal::{SI_USER, SigInfo, Signal};
 use anyhow::{anyhow, bail};
@@ -47,6 +48,7 @@ impl Pod {
                 let paused = if ignore_paused { Paused::Wait } else { Paused::Refuse };
                 return self.exec_asked(&container, paused, connection.into_other(), fds);
             }
+            Request::Profile { time_ms } => self.profile(Duration::from_millis(time_ms), &connection),
             other => self.act(other).unwrap_or_else(|error| Answer::Refused(format!("{error:#}"))),
         };
         connection.send_with(&answer, &[])?;
@@ -59,7 +61,7 @@ impl Pod {
 
     fn act(&self, request: Request) -> anyhow::Result<Answer> {
         match request {
-            Request::Create | Request::Exec { .. } => bail!("please report this"),
+            Request::Create | Request::Exec { .. } | Request::Profile { .. } => bail!("please report this"),
             Request::Start { container } => {
                 self.start(&self.find(&container)?)?;
                 Ok(Answer::Done)

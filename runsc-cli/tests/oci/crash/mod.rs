@@ -18,7 +18,7 @@ use round::{Costs, Killed};
 use site::Site;
 
 /// Rounds without `CRASH_ROUNDS`.
-const ROUNDS: u64 = 320;
+const ROUNDS: u64 = 400;
 
 /// Rounds at the same time: they wait more than they work.
 const WORKERS: usize = 3;

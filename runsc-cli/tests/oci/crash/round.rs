@@ -33,7 +33,7 @@ enum Before {
 #[derive(Debug)]
 struct Verb {
     name: &'static str,
-    /// `ID`, `BUNDLE`, `SHORT`, `INIT` and `EXEC` stand for what the round has there.
+    /// `ID`, `BUNDLE`, `SHORT`, `INIT`, `EXEC` and `PROFILE` stand for what the round has there.
     args: &'static [&'static str],
     before: Before,
     /// What may be afterwards. What comes later in the list may follow on what comes before, as the command's end, but not
@@ -41,7 +41,7 @@ struct Verb {
     after: &'static [&'static str],
 }
 
-const VERBS: [Verb; 18] = [
+const VERBS: [Verb; 19] = [
     Verb {
         name: "create",
         args: &["create", "--bundle", "BUNDLE", "--pid-file", "INIT", "ID"],
@@ -100,6 +100,12 @@ const VERBS: [Verb; 18] = [
     Verb { name: "ps", args: &["ps", "ID"], before: Before::Running, after: &["running"] },
     Verb { name: "events", args: &["events", "--stats", "ID"], before: Before::Running, after: &["running"] },
     Verb { name: "debug", args: &["debug", "ID"], before: Before::Running, after: &["running"] },
+    Verb {
+        name: "debug --profile",
+        args: &["debug", "--profile", "PROFILE", "--duration", "60ms", "ID"],
+        before: Before::Running,
+        after: &["running"],
+    },
 ];
 
 /// A process that stands for a while.
@@ -196,6 +202,7 @@ impl Verb {
             "SHORT" => site.short_bundle().to_owned(),
             "INIT" => site.pid_file("init"),
             "EXEC" => site.pid_file("exec"),
+            "PROFILE" => site.place.path().join("profile").to_str().unwrap().to_owned(),
             other => other.to_owned(),
         };
         self.args.iter().map(fill).collect()
