@@ -11,6 +11,7 @@ mod hooks;
 mod lifecycle;
 mod process;
 mod resources;
+mod wrong_input;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
