@@ -239,6 +239,41 @@ fn statuses_are_those_of_runc_and_errors_are_one_line() {
     }
 }
 
+/// The flags that a help names: `--long`, and `-s` where there is a short form.
+fn flags(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let words = lines.flat_map(|line| {
+        // The names come before a gap.
+        let names = line.split("  ").next().unwrap_or_default();
+        names.split([' ', ',']).filter(|word| word.starts_with('-')).map(str::to_owned).collect::<Vec<_>>()
+    });
+    words.collect()
+}
+
+#[test]
+fn every_flag_of_runc_is_known() {
+    if cannot() || is_foreign() {
+        return;
+    }
+    let Some(runc) = oracle() else { return };
+    let help = |runtime: &Path, command: &[&str]| {
+        let output = Command::new(runtime).args(command).arg("--help").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let commands = help(&runc, &[]);
+    let listed = commands.split("COMMANDS:").nth(1).unwrap().split("GLOBAL").next().unwrap();
+    let commands: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 15, "{commands:?}");
+    // What is not supported yet takes any flag.
+    let taken = commands.iter().filter(|name| !["checkpoint", "restore", "help,"].contains(*name));
+    for command in taken.map(std::slice::from_ref).chain([&[][..]]) {
+        let ours = flags(&help(Path::new(OURS), command));
+        for flag in flags(&help(&runc, command)) {
+            assert!(ours.contains(&flag), "{command:?} {flag} is not among {ours:?}");
+        }
+    }
+}
+
 /// Global flags that an engine gives every time.
 struct Engine<'a> {
     place: &'a Place,
