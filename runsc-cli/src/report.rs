@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::container::clock;
 
@@ -20,15 +21,38 @@ pub enum Format {
     Json,
 }
 
+/// Whether it is standard error.
+static STDERR: AtomicBool = AtomicBool::new(false);
+
 /// The file, once it is known.
 static LOG: OnceLock<(File, Format)> = OnceLock::new();
 
-/// Opens the file that lines go to; without a call they go nowhere but to standard error.
-pub fn open(path: &Path, format: Format) -> io::Result<()> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o644).open(path)?;
+/// Opens the file that lines go to. Without one, those in JSON go to standard error; in text, a person is told there.
+pub fn begin(path: Option<&Path>, format: Format) -> io::Result<()> {
+    let file = match path {
+        Some(path) if !is_stderr(path) => {
+            OpenOptions::new().append(true).create(true).mode(0o644).open(path).map_err(|error| {
+                io::Error::other(format!("{}: {error}; name a file that can be written", path.display()))
+            })?
+        }
+        None if format == Format::Text => return Ok(()),
+        _ => {
+            STDERR.store(true, Ordering::Relaxed);
+            rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?.into()
+        }
+    };
     // A second call changes nothing.
     let _ = LOG.set((file, format));
     Ok(())
+}
+
+/// Whether the lines go to standard error, which is then told nothing else.
+pub fn is_standard_error() -> bool {
+    STDERR.load(Ordering::Relaxed)
+}
+
+fn is_stderr(path: &Path) -> bool {
+    ["/dev/stderr", "/proc/self/fd/2", "/dev/fd/2"].iter().any(|name| path == Path::new(name))
 }
 
 /// Something that went wrong and ends the command.

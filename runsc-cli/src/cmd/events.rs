@@ -32,7 +32,7 @@ pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     let store = Store::new(&settings.root);
     let (_, saved) = store.load(&args.id)?;
     if status(&store, &saved) == Status::Stopped {
-        return Err(ContainerError::State("container not running".to_owned()).into());
+        return Err(ContainerError::NotRunning.into());
     }
     let mut kills = saved.cgroup.as_ref().map_or(0, |cgroup| cgroup.stats().oom_kills);
     loop {

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, short = 't')]
     tty: bool,
     /// User and group, by number or by name in the container
-    #[arg(long, short = 'u', value_name = "UID[:GID]|NAME")]
+    #[arg(long, short = 'u', value_name = "UID[:GID]|NAME", allow_hyphen_values = true)]
     user: Option<String>,
     /// More groups, by number (may be repeated, or separated by commas)
     #[arg(long, short = 'g', value_name = "GID", value_delimiter = ',')]
@@ -60,7 +60,7 @@ pub struct Args {
     /// Descriptors from 3 on that the process gets as its own
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
-    /// Accepted and without effect: a sandbox has one cgroup
+    /// Cgroup below the container's; only '/', the container's own: a sandbox has one for all its processes
     #[arg(long, value_name = "PATH")]
     cgroup: Option<String>,
     /// Also in a paused container: the process begins when that is resumed
@@ -80,6 +80,9 @@ impl Args {
 
 /// Starts it, and unless detached, stays.
 pub fn run(settings: &Settings, args: Args, descriptors: Descriptors) -> anyhow::Result<ExitCode> {
+    if let Some(path) = args.cgroup.as_deref().filter(|path| !matches!(*path, "" | "/")) {
+        anyhow::bail!("--cgroup {path}: a sandbox has one cgroup for all its processes; leave it out");
+    }
     let mut command = args.command.into_iter();
     let wanted = exec::Wanted {
         id: command.next().unwrap_or_default(),

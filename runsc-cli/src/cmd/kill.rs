@@ -41,9 +41,13 @@ pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     match status(&store, &saved) {
         // As with runc, what is left of one that has stopped may be killed.
         Status::Stopped if args.all => return Ok(ExitCode::SUCCESS),
-        Status::Stopped => return Err(ContainerError::State("container not running".to_owned()).into()),
+        Status::Stopped => return Err(ContainerError::NotRunning.into()),
         Status::Creating => bail!("container is being created; wait for that"),
         _ => {}
+    }
+    // Only whether there is somebody to signal, which is known now.
+    if signal == 0 && args.pid.is_none() {
+        return Ok(ExitCode::SUCCESS);
     }
     let request = Request::Signal { container: args.id.clone(), signal, to: whom };
     match ask::ask(&store.dir(&saved.sandbox)?, &request) {
@@ -55,17 +59,15 @@ pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         // It has ended between the two questions.
-        Err(ContainerError::Silent(_)) => {
-            Err(ContainerError::State("container not running".to_owned()).into())
-        }
+        Err(ContainerError::Silent(_)) => Err(ContainerError::NotRunning.into()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// A signal's number, from `9`, `KILL` or `SIGKILL`.
+/// A signal's number, from `9`, `KILL` or `SIGKILL`; 0 asks whether one could be sent.
 fn number(text: &str) -> anyhow::Result<i32> {
-    if let Ok(number) = text.trim_start_matches('-').parse::<i32>() {
-        return if (1..=64).contains(&number) {
+    if let Ok(number) = text.parse::<i32>() {
+        return if (0..=64).contains(&number) {
             Ok(number)
         } else {
             Err(anyhow!("unknown signal {text:?}; see kill -l"))
@@ -133,12 +135,18 @@ mod tests {
 
     #[test]
     fn signals_by_name_and_number() {
-        for (text, expected) in
-            [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("RTMIN+2", 36), ("SIGRTMIN", 34)]
-        {
+        for (text, expected) in [
+            ("9", 9),
+            ("0", 0),
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("sigterm", 15),
+            ("RTMIN+2", 36),
+            ("SIGRTMIN", 34),
+        ] {
             assert_eq!(number(text).unwrap(), expected, "{text}");
         }
-        for wrong in ["0", "65", "NOPE", "", "SIG"] {
+        for wrong in ["-9", "65", "NOPE", "", "SIG"] {
             assert!(number(wrong).is_err(), "{wrong}");
         }
     }

@@ -46,8 +46,10 @@ pub const STATUS_RUNSC: u8 = 125;
 pub const STATUS_NOT_EXECUTABLE: u8 = 126;
 /// Exit status when there is no such program.
 pub const STATUS_NOT_FOUND: u8 = 127;
-/// Exit status for errors of the commands that runc has too.
+/// Exit status for errors of the commands that runc has too, and for a command line that can't be parsed.
 const STATUS_RUNC: u8 = 1;
+/// Exit status for a command that is not known, as runc has it.
+const STATUS_UNKNOWN: u8 = 3;
 /// Exit status for errors of `exec`, as runc has it.
 const STATUS_EXEC: u8 = 255;
 
@@ -260,9 +262,7 @@ impl Command {
 impl Global {
     /// What they mean for containers.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        if let Some(path) = &self.log {
-            report::open(path, self.log_format).with_context(|| format!("--log {}", path.display()))?;
-        }
+        report::begin(self.log.as_deref(), self.log_format).context("--log")?;
         if self.network == Network::Host {
             anyhow::bail!("--network=host is not supported yet; leave it out");
         }
@@ -325,9 +325,40 @@ pub fn parse() -> Result<(Global, Command), ExitCode> {
     if std::env::args_os().len() < 2 {
         tell(&text);
     } else {
-        tell(&format!("runsc: {}", usage_line(&text)));
+        let line = usage_line(&text, &command_of(&args));
+        let (log, format) = log_of(&args);
+        // An error: the line goes to standard error at least.
+        let _ = report::begin(log.as_deref(), format);
+        tell_error(&line, &format!("runsc: {line}"));
     }
-    Err(ExitCode::from(status_of(&command_of(&args))))
+    let status = match command_of(&args).as_str() {
+        _ if error.kind() == clap::error::ErrorKind::InvalidSubcommand => STATUS_UNKNOWN,
+        own if OWN.contains(&own) => STATUS_RUNSC,
+        _ => STATUS_RUNC,
+    };
+    Err(ExitCode::from(status))
+}
+
+/// What a command line that can't be parsed says of the log: engines look there for what is wrong with it.
+fn log_of(args: &[OsString]) -> (Option<PathBuf>, report::Format) {
+    let (mut log, mut format) = (None, report::Format::Text);
+    let mut args = args.iter().skip(1).filter_map(|arg| arg.to_str());
+    while let Some((name, value)) = args
+        .next()
+        .and_then(|arg| arg.strip_prefix("--"))
+        .map(|flag| flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value))))
+    {
+        let takes = Cli::command()
+            .get_arguments()
+            .any(|arg| arg.get_long() == Some(name) && arg.get_action().takes_values());
+        let value = if takes { value.or_else(|| args.next()) } else { value };
+        match (name, value) {
+            ("log", Some(path)) => log = Some(PathBuf::from(path)),
+            ("log-format", Some("json")) => format = report::Format::Json,
+            _ => {}
+        }
+    }
+    (log, format)
 }
 
 /// The command on a command line that could not be parsed.
@@ -341,7 +372,6 @@ fn command_of(args: &[OsString]) -> String {
 fn status_of(command: &str) -> u8 {
     match command {
         "exec" => STATUS_EXEC,
-        "" => STATUS_RUNSC,
         own if OWN.contains(&own) => STATUS_RUNSC,
         _ => STATUS_RUNC,
     }
@@ -367,10 +397,11 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// One line from clap's several: the first paragraph, and where to read on.
-fn usage_line(text: &str) -> String {
+/// One line from clap's several for a command: the first paragraph, and where to read on.
+fn usage_line(text: &str, command: &str) -> String {
     let paragraph: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let first = paragraph.join(" ");
+    let of_command = || if command.is_empty() { "runsc".to_owned() } else { format!("runsc {command}") };
     let command = text
         .lines()
         .find_map(|line| line.strip_prefix("Usage: "))
@@ -378,16 +409,23 @@ fn usage_line(text: &str) -> String {
             usage.split_whitespace().take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
         })
         .map(|words| words.collect::<Vec<_>>().join(" "))
-        .unwrap_or_else(|| "runsc".to_owned());
+        .unwrap_or_else(of_command);
     format!("{}; see '{command} --help'", first.strip_prefix("error: ").unwrap_or(&first))
 }
 
 /// Prints the one line of an error and gives the status to exit with.
 pub fn fail(command: &str, error: &anyhow::Error) -> ExitCode {
     tracing::error!("{command}: {error:#}");
-    report::error(&format!("{error:#}"));
-    tell(&format!("runsc: {command}: {error:#}"));
+    tell_error(&format!("{error:#}"), &format!("runsc: {command}: {error:#}"));
     ExitCode::from(status_of(command))
+}
+
+/// Tells an error where `--log` says, and on standard error.
+fn tell_error(log: &str, line: &str) {
+    report::error(log);
+    if !report::is_standard_error() {
+        tell(line);
+    }
 }
 
 /// Writes a line to standard error. When that is closed there is nobody to tell.
@@ -415,7 +453,8 @@ mod tests {
     #[test]
     fn usage_errors_are_one_line() {
         let line = |args: &[&str]| {
-            usage_line(&Cli::try_parse_from(args).expect_err("a usage error").render().to_string())
+            let error = Cli::try_parse_from(args).expect_err("a usage error");
+            usage_line(&error.render().to_string(), args[1])
         };
         assert_eq!(
             line(&["runsc", "do"]),
@@ -425,5 +464,21 @@ mod tests {
             line(&["runsc", "do", "--bogus", "ls"]),
             "unexpected argument '--bogus' found; see 'runsc do --help'"
         );
+        assert_eq!(
+            line(&["runsc", "exec", "--preserve-fds", "x", "web"]),
+            "invalid value 'x' for '--preserve-fds <N>': invalid digit found in string; see 'runsc exec --help'"
+        );
+    }
+
+    #[test]
+    fn the_log_is_found_on_a_command_line_that_can_not_be_parsed() {
+        let log = |line: &str| log_of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let path = Some(PathBuf::from("/l"));
+        assert_eq!(
+            log("runsc --root /r --log /l --debug state --bogus"),
+            (path.clone(), report::Format::Text)
+        );
+        assert_eq!(log("runsc --log=/l --log-format=json --bogus"), (path, report::Format::Json));
+        assert_eq!(log("runsc state --log /l"), (None, report::Format::Text));
     }
 }

@@ -19,27 +19,39 @@ pub struct Args {
 /// Stops all processes of a container where they are.
 pub fn pause(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     let container = args.id.clone();
-    change(settings, args, Status::Running, "container not running", &Request::Freeze { container })
+    change(
+        settings,
+        args,
+        &[Status::Running, Status::Created],
+        ContainerError::NotRunning,
+        &Request::Freeze { container },
+    )
 }
 
 /// Lets them go on.
 pub fn resume(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     let container = args.id.clone();
-    change(settings, args, Status::Paused, "container not paused", &Request::Thaw { container })
+    change(
+        settings,
+        args,
+        &[Status::Paused],
+        ContainerError::State("container not paused; 'runsc state' tells what it is doing".to_owned()),
+        &Request::Thaw { container },
+    )
 }
 
 fn change(
     settings: &Settings,
     args: &Args,
-    from: Status,
-    otherwise: &str,
+    from: &[Status],
+    otherwise: ContainerError,
     request: &Request,
 ) -> anyhow::Result<ExitCode> {
     let store = Store::new(&settings.root);
     let _locked = store.lock(&args.id)?;
     let (_, saved) = store.load(&args.id)?;
-    if status(&store, &saved) != from {
-        return Err(ContainerError::State(otherwise.to_owned()).into());
+    if !from.contains(&status(&store, &saved)) {
+        return Err(otherwise.into());
     }
     ask::ask(&store.dir(&saved.sandbox)?, request)?;
     Ok(ExitCode::SUCCESS)

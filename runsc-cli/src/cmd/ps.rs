@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 
 use super::Shape;
+use crate::container::state_file::Saved;
 use crate::container::status::{Status, status};
 use crate::container::store::Store;
 use crate::container::{ContainerError, Settings, ask, host_pids};
@@ -25,12 +26,17 @@ pub struct Args {
     options: Vec<String>,
 }
 
-/// The processes of a container that is there.
+/// The processes of a container that runs, or could be started.
 pub fn processes(store: &Store, id: &str) -> anyhow::Result<Vec<ProcessInfo>> {
     let (_, saved) = store.load(id)?;
     if matches!(status(store, &saved), Status::Stopped | Status::Creating) {
-        return Err(ContainerError::State("container not running".to_owned()).into());
+        return Err(ContainerError::NotRunning.into());
     }
+    processes_of(store, &saved)
+}
+
+fn processes_of(store: &Store, saved: &Saved) -> anyhow::Result<Vec<ProcessInfo>> {
+    let id = &saved.id;
     match ask::ask(&store.dir(&saved.sandbox)?, &Request::Processes { container: id.to_owned() })? {
         Answer::Processes(processes) => Ok(processes),
         other => bail!("the sandbox answered {other:?}; please report this"),
@@ -40,8 +46,15 @@ pub fn processes(store: &Store, id: &str) -> anyhow::Result<Vec<ProcessInfo>> {
 /// Prints them; as JSON, which is for engines, the numbers of their host processes: those are what ps(1) shows to them.
 pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     let store = Store::new(&settings.root);
-    let processes = processes(&store, &args.id)?;
+    let (_, saved) = store.load(&args.id)?;
+    // One that has stopped has none.
+    let processes = match status(&store, &saved) {
+        Status::Stopped | Status::Creating => Vec::new(),
+        _ => processes_of(&store, &saved)?,
+    };
     match args.format {
+        // As runc has it, an empty list is no list.
+        Shape::Json if processes.is_empty() => super::print("null")?,
         Shape::Json => {
             super::print(&serde_json::to_string(&on_the_host(&store, &args.id, &processes)?)?)?;
         }

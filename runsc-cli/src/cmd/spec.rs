@@ -28,7 +28,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let path = args.bundle.join("config.json");
     if path.exists() {
-        bail!("File {} exists. Remove it first", path.display());
+        bail!("File {} exists; remove it first", path.display());
     }
     let mut spec = template();
     if !args.args.is_empty() {
@@ -41,7 +41,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut text = serde_json::to_string_pretty(&spec)?;
     text.push('\n');
-    std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+    std::fs::write(&path, text)
+        .with_context(|| format!("{}; name a directory that can be written", path.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

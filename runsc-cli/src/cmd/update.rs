@@ -8,8 +8,9 @@ use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
 use crate::config::Limits;
+use crate::container::status::{Status, status};
 use crate::container::store::Store;
-use crate::container::{Settings, ask};
+use crate::container::{ContainerError, Settings, ask};
 use crate::sandbox::control::Request;
 use crate::spec;
 
@@ -107,6 +108,9 @@ pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     let store = Store::new(&settings.root);
     let _locked = store.lock(&args.id)?;
     let (_, saved) = store.load(&args.id)?;
+    if status(&store, &saved) == Status::Stopped {
+        return Err(ContainerError::NotRunning.into());
+    }
     match &saved.cgroup {
         Some(cgroup) => cgroup.limit(&resources)?,
         None if resources.memory().is_some()
@@ -133,7 +137,8 @@ fn resources(args: &Args) -> anyhow::Result<LinuxResources> {
             serde_json::from_reader(std::io::stdin()).context("resources on standard input; write JSON")?
         }
         Some(path) => {
-            let text = std::fs::read(path).with_context(|| format!("resources {}", path.display()))?;
+            let text = std::fs::read(path)
+                .with_context(|| format!("resources {}; name a file that can be read", path.display()))?;
             serde_json::from_slice(&text)
                 .with_context(|| format!("resources {}; write JSON", path.display()))?
         }

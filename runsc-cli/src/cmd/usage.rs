@@ -24,7 +24,7 @@ pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
     let store = Store::new(&settings.root);
     let (_, saved) = store.load(&args.id)?;
     if matches!(status(&store, &saved), Status::Stopped | Status::Creating) {
-        return Err(ContainerError::State("container not running".to_owned()).into());
+        return Err(ContainerError::NotRunning.into());
     }
     let answer = ask::ask(&store.dir(&saved.sandbox)?, &Request::Stats { container: args.id.clone() })?;
     let Answer::Stats(stats) = answer else { bail!("the sandbox answered {answer:?}; please report this") };

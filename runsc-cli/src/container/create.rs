@@ -88,9 +88,13 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     let terminal = process.terminal().unwrap_or(false);
     match (&wanted.console_socket, terminal) {
         (None, true) if !wanted.attached => {
-            bail!("cannot allocate tty if runc will detach without setting console socket")
+            bail!(
+                "cannot allocate tty if runc will detach without setting console socket; give --console-socket"
+            )
         }
-        (Some(_), false) => bail!("cannot use console socket if runc will not detach or allocate tty"),
+        (Some(_), false) => bail!(
+            "cannot use console socket if runc will not detach or allocate tty; set process.terminal, or leave it out"
+        ),
         _ => {}
     }
     let store = Store::new(&settings.root);
@@ -229,7 +233,7 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
 /// Writes a pid where the engine looks for it.
 pub fn write_pid(path: &Path, pid: i32) -> anyhow::Result<()> {
     state_file::write_new(path, pid.to_string().as_bytes())
-        .with_context(|| format!("pid file {}", path.display()))
+        .with_context(|| format!("pid file {}; name a file that can be written", path.display()))
 }
 
 /// Waits until a monitor says that it is done; what it has started.
@@ -244,11 +248,11 @@ fn failure(word: Option<Word>, program: &str) -> anyhow::Error {
     match word {
         Some(Word::NotStarted { missing: true, .. }) if !program.contains('/') => {
             anyhow::anyhow!(
-                "unable to start container process: exec: {program:?}: executable file not found in $PATH"
+                "unable to start container process: exec: {program:?}: executable file not found in $PATH; install it, or name another"
             )
         }
         Some(Word::NotStarted { missing: true, .. }) => anyhow::anyhow!(
-            "unable to start container process: exec: {program:?}: stat {program}: no such file or directory"
+            "unable to start container process: exec: {program:?}: stat {program}: no such file or directory; install it, or name another"
         ),
         Some(Word::NotStarted { why, .. }) => {
             anyhow::anyhow!("unable to start container process: exec: {program:?}: {why}")

@@ -42,7 +42,10 @@ pub fn delete(store: &Store, id: &str, force: Force) -> anyhow::Result<()> {
             _ if force == Force::Yes => {}
             Status::Created => {}
             other => {
-                let text = format!("cannot delete container {id} that is not stopped: {}", other.as_str());
+                let text = format!(
+                    "cannot delete container {id} that is not stopped: {}; kill it, or use --force",
+                    other.as_str()
+                );
                 return Err(ContainerError::State(text).into());
             }
         }

@@ -65,7 +65,7 @@ pub fn exec(settings: &Settings, wanted: Wanted) -> anyhow::Result<(Child, Optio
         Status::Running | Status::Created => {}
         Status::Paused if wanted.ignore_paused => {}
         Status::Paused => bail!("cannot exec in a paused container (use --ignore-paused to override)"),
-        Status::Stopped => bail!("cannot exec in a stopped container"),
+        Status::Stopped => bail!("cannot exec in a stopped container; delete it and create it anew"),
         Status::Creating => bail!("cannot exec in a container that is being created; wait for that"),
     }
     let path = dir.join(state_file::CONFIG);
@@ -86,15 +86,23 @@ pub fn exec(settings: &Settings, wanted: Wanted) -> anyhow::Result<(Child, Optio
                 bail!("the container has no process; please report this")
             };
             let mut process = spec::process::convert(process, filter, &saved.rootfs, &mut notes)?;
-            change(&mut process, &wanted, &saved.rootfs)?;
+            change(&mut process, &wanted, &saved.rootfs, &mut notes)?;
             (process, wanted.terminal, None)
         }
     };
+    spec::process::check_env(&process.env)?;
     for note in notes {
         report::warn(&note);
     }
+    if wanted.console_socket.is_some() && !terminal {
+        bail!(
+            "cannot use console socket if runc will not detach or allocate tty; give --tty too, or leave it out"
+        );
+    }
     if terminal && !wanted.attached && wanted.console_socket.is_none() {
-        bail!("cannot allocate tty if runc will detach without setting console socket");
+        bail!(
+            "cannot allocate tty if runc will detach without setting console socket; give --console-socket"
+        );
     }
     let program = process.args.first().map(|name| name.display().into_owned()).unwrap_or_default();
     let size = size.map(|size| (size.height() as u16, size.width() as u16));
@@ -168,12 +176,20 @@ pub fn exec(settings: &Settings, wanted: Wanted) -> anyhow::Result<(Child, Optio
 }
 
 /// Makes of the container's process the one that is wanted.
-fn change(process: &mut config::Process, wanted: &Wanted, rootfs: &std::path::Path) -> anyhow::Result<()> {
+fn change(
+    process: &mut config::Process,
+    wanted: &Wanted,
+    rootfs: &std::path::Path,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<()> {
     if wanted.args.is_empty() {
         bail!("process args cannot be empty; name a program");
     }
     process.args = wanted.args.iter().cloned().map(Text::Utf8).collect();
     if let Some(cwd) = &wanted.cwd {
+        if !cwd.is_absolute() {
+            bail!("--cwd {}: no absolute path; give one that begins with /", cwd.display());
+        }
         process.cwd = cwd.clone().into();
     }
     if let Some(name) = &wanted.user {
@@ -195,7 +211,7 @@ fn change(process: &mut config::Process, wanted: &Wanted, rootfs: &std::path::Pa
         for name in &wanted.capabilities {
             let bit = spec::process::bit(name);
             if bit == 0 {
-                bail!("--cap {name}: no such capability; see capabilities(7)");
+                notes.push(format!("ignoring unknown capability {name}; see capabilities(7)"));
             }
             for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
                 *set |= bit;

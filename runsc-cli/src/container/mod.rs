@@ -51,14 +51,17 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
     /// There is none with this id.
-    #[error("container does not exist")]
+    #[error("container does not exist; 'runsc list' shows those below --root")]
     Missing,
     /// There is one already.
-    #[error("container with given ID already exists")]
+    #[error("container with given ID already exists; choose another or delete it")]
     Exists,
     /// The id can't be used.
     #[error("invalid container ID {0:?}: use letters, digits, '_', '+', '-' and '.', at most 1024")]
     Id(String),
+    /// It has no process that runs.
+    #[error("container not running; 'runsc state' tells what it is doing")]
+    NotRunning,
     /// It is not in the right state for that.
     #[error("{0}")]
     State(String),

@@ -12,14 +12,29 @@ pub fn start(store: &Store, id: &str) -> anyhow::Result<()> {
     match super::status::status(store, &saved) {
         super::status::Status::Created => {}
         super::status::Status::Stopped => {
-            return Err(ContainerError::State("cannot start a container that has stopped".to_owned()).into());
+            return Err(ContainerError::State(
+                "cannot start a container that has stopped; delete it and create it anew".to_owned(),
+            )
+            .into());
         }
         super::status::Status::Creating => {
-            return Err(
-                ContainerError::State("cannot start a container that is being created".to_owned()).into()
-            );
+            return Err(ContainerError::State(
+                "cannot start a container that is being created; wait for that".to_owned(),
+            )
+            .into());
         }
-        _ => return Err(ContainerError::State("cannot start an already running container".to_owned()).into()),
+        super::status::Status::Paused => {
+            return Err(ContainerError::State(
+                "cannot start a container in the paused state; resume it".to_owned(),
+            )
+            .into());
+        }
+        super::status::Status::Running => {
+            return Err(ContainerError::State(
+                "cannot start an already running container; 'runsc exec' starts a further process".to_owned(),
+            )
+            .into());
+        }
     }
     let config = dir.join(state_file::CONFIG);
     let (spec, _) = spec::parse(&config, &spec::read(&config)?)?;

@@ -220,7 +220,7 @@ pub enum State {
     Created,
     /// It runs.
     Running,
-    /// It stands still.
+    /// It stands still, started or not.
     Paused,
     /// Its process has ended.
     Stopped,

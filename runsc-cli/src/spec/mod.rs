@@ -20,6 +20,9 @@ pub enum SpecError {
     /// There is no config.json.
     #[error("JSON specification file {} not found; give a bundle with --bundle", .0.display())]
     Missing(PathBuf),
+    /// There is no such file.
+    #[error("specification of the process {} not found; name a file that is there", .0.display())]
+    NoProcess(PathBuf),
     /// It can't be read.
     #[error("{}: {error}; make it readable", .path.display())]
     Read {
@@ -97,7 +100,10 @@ pub fn parse(path: &Path, text: &[u8]) -> Result<(Spec, Vec<String>), SpecError>
 
 /// The process of `exec --process FILE`.
 pub fn parse_process(path: &Path) -> Result<(oci_spec::runtime::Process, Vec<String>), SpecError> {
-    let text = read(path)?;
+    let text = read(path).map_err(|error| match error {
+        SpecError::Missing(path) => SpecError::NoProcess(path),
+        other => other,
+    })?;
     let syntax = |error| SpecError::Syntax { path: path.to_owned(), error };
     let process: serde_json::Value = serde_json::from_slice(&text).map_err(syntax)?;
     let mut value = serde_json::json!({ "process": process });

@@ -27,6 +27,7 @@ pub fn convert(
         ));
     }
     let oci_user = process.user();
+    check_env(&texts(process.env().as_deref().unwrap_or_default()))?;
     let mut env = texts(process.env().as_deref().unwrap_or_default());
     if !env.iter().any(|entry| entry.as_bytes().starts_with(b"HOME=")) {
         let home = user::home(oci_user.uid(), rootfs).unwrap_or_else(|| "/".to_owned());
@@ -53,6 +54,20 @@ pub fn convert(
         nice: privileges::inherited_nice(),
         seccomp: filter.map(|filter| seccomp::compile(filter, notes)).transpose()?,
     })
+}
+
+/// Refuses an environment with entries that are none.
+pub fn check_env(env: &[Text]) -> Result<(), SpecError> {
+    for entry in env {
+        let bytes = entry.as_bytes();
+        if bytes.contains(&0) || !bytes.iter().skip(1).any(|byte| *byte == b'=') || bytes[0] == b'=' {
+            return Err(SpecError::Unusable(format!(
+                "invalid environment variable: {:?}; write NAME=VALUE",
+                entry.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn texts(strings: &[String]) -> Vec<Text> {

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
+use serde_json::json;
+
 use crate::{Place, cannot, describe, is_foreign, runtime};
 
 /// Runs the runtime below a shell that makes `before` of it, with these redirections.
@@ -124,4 +126,25 @@ fn nobody_keeps_descriptors_open() {
     let output = command.current_dir(place.path()).stdin(Stdio::null()).output().unwrap();
     assert_eq!(text(&output), "end\n");
     assert_eq!(place.state("x")["status"], "running");
+}
+
+#[test]
+fn further_containers_of_a_sandbox_have_them_too() {
+    if cannot() || is_foreign() {
+        return;
+    }
+    let place = Place::make();
+    let mut first = place.bundle(&["sleep", "1000"]);
+    let pod =
+        |kind: &str| json!({"io.kubernetes.cri.container-type": kind, "io.kubernetes.cri.sandbox-id": "pod"});
+    first.config["annotations"] = pod("sandbox");
+    first.write();
+    place.start(&first, "pod");
+    std::fs::write(place.path().join("one"), "first\n").unwrap();
+    let mut second =
+        place.bundle(&["sh", "-c", "read a <&3; echo $a; test -e /proc/self/fd/4 || echo no more"]);
+    second.config["annotations"] = pod("container");
+    second.write();
+    let args = ["run", "--preserve-fds", "1", "--bundle", second.path(), "x"];
+    assert_eq!(text(&redirected(&place, "", "3<one", &args)), "first\nno more\n");
 }

@@ -13,6 +13,7 @@ mod lifecycle;
 mod process;
 mod resources;
 mod subreaper;
+mod wrong_input;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

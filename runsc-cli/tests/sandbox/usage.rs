@@ -1,4 +1,4 @@
-//! The command line: help, and one-line errors with status 125.
+//! The command line: help, and one-line errors with status 125, or with that of runc where runc has the command.
 
 use std::process::Output;
 
@@ -9,11 +9,15 @@ fn run(args: &[&str]) -> Output {
 }
 
 fn assert_error(args: &[&str], line: &str) {
+    assert_error_with(125, args, line);
+}
+
+fn assert_error_with(status: i32, args: &[&str], line: &str) {
     let output = run(args);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
         (output.status.code(), stderr.as_str()),
-        (Some(125), format!("{line}\n").as_str()),
+        (Some(status), format!("{line}\n").as_str()),
         "{args:?}"
     );
     assert!(output.stdout.is_empty());
@@ -40,7 +44,18 @@ fn help_is_everywhere() {
 
 #[test]
 fn errors_say_what_and_where_and_what_to_do() {
-    assert_error(&["bogus"], "runsc: unrecognized subcommand 'bogus'; see 'runsc --help'");
+    // As with runc.
+    assert_error_with(3, &["bogus"], "runsc: unrecognized subcommand 'bogus'; see 'runsc --help'");
+    assert_error_with(
+        1,
+        &["state"],
+        "runsc: the following required arguments were not provided: <ID>; see 'runsc state --help'",
+    );
+    assert_error_with(
+        1,
+        &["--root"],
+        "runsc: a value is required for '--root <DIR>' but none was supplied; see 'runsc --help'",
+    );
     assert_error(
         &["do", "--bogus", "ls"],
         "runsc: unexpected argument '--bogus' found; see 'runsc do --help'",

@@ -186,11 +186,16 @@ impl Entry {
 
     fn state(&self) -> State {
         match &*self.progress.lock() {
-            Progress::Created(_) | Progress::Starting => State::Created,
-            Progress::Running(_) if self.tag.is_frozen() => State::Paused,
-            Progress::Running(_) => State::Running,
             Progress::Stopped => State::Stopped,
+            _ if self.tag.is_frozen() => State::Paused,
+            Progress::Created(_) | Progress::Starting => State::Created,
+            Progress::Running(_) => State::Running,
         }
+    }
+
+    /// Whether its process has not been started.
+    fn is_unstarted(&self) -> bool {
+        matches!(&*self.progress.lock(), Progress::Created(_) | Progress::Starting)
     }
 
     /// Before its process runs, a signal that would end that ends the container; whether it was so.

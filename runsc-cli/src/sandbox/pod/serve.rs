@@ -13,7 +13,7 @@ use sentry::task::ThreadGroup;
 
 use super::exec::Paused;
 use super::{Entry, Pod};
-use crate::sandbox::control::{Answer, AnsweringEnd, Ended, Request, Whom};
+use crate::sandbox::control::{Answer, AnsweringEnd, Ended, Request, State, Whom};
 use crate::sandbox::kernel;
 
 /// Bytes of stack of a thread that answers.
@@ -73,7 +73,9 @@ impl Pod {
             }
             Request::Freeze { container } => {
                 let entry = self.find(&container)?;
-                entry.init()?;
+                if entry.state() == State::Stopped {
+                    bail!("container not running");
+                }
                 self.kernel.freeze(&entry.tag);
                 Ok(Answer::Done)
             }
@@ -102,10 +104,15 @@ impl Pod {
     }
 
     fn signal(&self, entry: &Arc<Entry>, signal: i32, to: Whom) -> anyhow::Result<()> {
+        if let (Whom::Pid(pid), 0) = (to, signal) {
+            return self.process(entry, pid).map(drop);
+        }
         let signal = Signal::new(signal.unsigned_abs()).ok_or_else(|| anyhow!("no signal {signal}"))?;
         let info = SigInfo::kill(signal, SI_USER, 0, 0);
         match to {
             Whom::Init | Whom::All if entry.end_unstarted(signal) => {}
+            // Nobody is there to take another.
+            Whom::Init if entry.is_unstarted() => {}
             Whom::Init => {
                 let _ = send_to_group(&entry.init()?, signal, info);
             }
