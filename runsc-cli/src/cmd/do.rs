@@ -38,7 +38,7 @@ pub struct Args {
     /// Directory of the host that the sandbox sees as its root, read-only below a layer in memory
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
-    /// Image of the host (EROFS, made by mkfs.erofs without compression) that is the root instead
+    /// Image of the host (EROFS, made by mkfs.erofs, with LZ4 or without compression) that is the root instead
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
     rootfs_image: Option<PathBuf>,
     /// Show the file or directory SRC of the host at DST, writable unless `:ro` follows; `:exclusive` says that nobody

@@ -25,7 +25,7 @@ pub struct MountError {
 }
 
 const ADVICE_TREE: &str = "the gofer's part of --debug-log says why";
-const ADVICE_IMAGE: &str = "it has to be an EROFS image without compression";
+const ADVICE_IMAGE: &str = "it has to be an EROFS image, compressed with LZ4 or not at all";
 const ADVICE_TARGET: &str = "the target has to be there, or its directory writable";
 const ADVICE_REPORT: &str = "please report this";
 

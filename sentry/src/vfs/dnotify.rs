@@ -116,13 +116,16 @@ impl Requests {
     }
 }
 
+/// Through which file a signal goes, the number it tells, and the kernel.
+type Told = (Weak<File>, i32, Weak<Kernel>);
+
 /// Something has happened to `dir` or in it.
 pub(super) fn notify(dir: &Inode, events: Events) {
     let Some(requests) = dir.requests_if_any() else { return };
     if !Events::from_bits_retain(requests.wanted.load(Ordering::Relaxed)).intersects(events) {
         return;
     }
-    let mut told: SmallVec<[(Weak<File>, i32, Weak<Kernel>); 4]> = SmallVec::new();
+    let mut told = SmallVec::<[Told; 4]>::new();
     requests.take(|request| {
         if !request.wanted.intersects(events) {
             return false;

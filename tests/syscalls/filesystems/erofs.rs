@@ -7,6 +7,15 @@ use crate::kit::prelude::*;
 const IMAGE: &[u8] = include_bytes!("../../../sentry/src/fs/erofs/testdata/plain.erofs");
 const CHUNKS: &[u8] = include_bytes!("../../../sentry/src/fs/erofs/testdata/chunks.erofs");
 
+/// The same with compressed files.
+const LZ4: &[u8] = include_bytes!("../../../sentry/src/fs/erofs/testdata/lz4.erofs");
+/// Bigger files, each with another kind of index.
+const INDEXES: [&[u8]; 3] = [
+    include_bytes!("../../../sentry/src/fs/erofs/testdata/lz4_compact.erofs"),
+    include_bytes!("../../../sentry/src/fs/erofs/testdata/lz4_big.erofs"),
+    include_bytes!("../../../sentry/src/fs/erofs/testdata/lz4_full.erofs"),
+];
+
 /// Mounts it at `m`, or skips the case where the host can't mount an image without a block device.
 #[track_caller]
 fn mount_image(image: &[u8]) {
@@ -22,7 +31,7 @@ fn mount_image(image: &[u8]) {
 
 case!(an_image_shows_its_files: mount, openat, read, getdents64; root; disk);
 fn an_image_shows_its_files() {
-    for image in [IMAGE, CHUNKS] {
+    for image in [IMAGE, CHUNKS, LZ4] {
         mount_image(image);
         eq(names(c"m"), ["dir", "empty", "exact", "file", "hard", "link", "null", "pipe"]);
         eq(content(c"m/file"), b"hello");
@@ -33,6 +42,39 @@ fn an_image_shows_its_files() {
         ok(sys!(umount2, c"m", 0));
         ok(sys!(rmdir, c"m"));
     }
+}
+
+case!(compressed_files_of_an_image: mount, read, pread64, mmap, fstat; root; disk);
+fn compressed_files_of_an_image() {
+    let mut sums = Vec::new();
+    for image in INDEXES {
+        mount_image(image);
+        eq(content(c"m/tiny"), b"tiny");
+        eq(content(c"m/short"), [b'a'; 4100]);
+        check(content(c"m/zeros") == [0; 300_000], "zeros");
+        let mixed = content(c"m/mixed");
+        let fd = open(c"m/mixed", O_RDONLY);
+        let mut part = [0u8; 5000];
+        for at in [70_001, 3, mixed.len() - 5000, 4095] {
+            eq(ok(sys!(pread64, fd, &mut part, 5000, at)), 5000);
+            check(part == mixed[at..at + 5000], at);
+        }
+        let pages = mixed.len() / PAGE;
+        let at = map_file(fd, 0, pages * PAGE, PROT_READ, MAP_PRIVATE);
+        for page in (0..pages).rev() {
+            eq_of(page, peek(at + page * PAGE + 77), mixed[page * PAGE + 77]);
+        }
+        unmap(at, pages * PAGE);
+        close(fd);
+        // FNV-1a.
+        let sum = mixed.iter().fold(0xcbf2_9ce4_8422_2325u64, |sum, byte| {
+            (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        sums.push((mixed.len(), sum));
+        ok(sys!(umount2, c"m", 0));
+        ok(sys!(rmdir, c"m"));
+    }
+    check(sums.iter().all(|sum| *sum == sums[0]), "the same file each time");
 }
 
 case!(attributes_in_an_image: fstat, getxattr, listxattr, statfs; root; disk);

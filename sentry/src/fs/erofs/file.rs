@@ -8,6 +8,7 @@ use abi::Errno;
 use platform::{Frames, MemoryFile, PAGE_SIZE, Prot};
 use sync::Mutex;
 
+use super::compressed::is_compressed;
 use super::erofs_of;
 use super::node::node;
 use crate::Result;
@@ -148,6 +149,9 @@ impl Mapped {
     /// The run from page-aligned `offset` on, where whole pages of the image are whole pages of the file.
     fn in_image(&self, offset: u64, len: u64) -> Result<Option<Run>> {
         let image = &erofs_of(&self.inode.sb)?.image;
+        if is_compressed(&node(&self.inode)?.node) {
+            return Ok(None);
+        }
         let (place, together) = image.place(&node(&self.inode)?.node, offset)?;
         let whole = together.min(len) / PAGE_SIZE * PAGE_SIZE;
         let (Some(at), Some(source)) = (place, image.mappable()) else { return Ok(None) };

@@ -1,14 +1,16 @@
 //! Reading an image: bytes, the super block, nodes. Everything is checked here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use abi::Errno;
 use abi::stat::{FileType, S_IFMT, makedev};
 use zerocopy::FromBytes;
 
+use super::compressed::{self, Index};
 use super::layout::{
-    ChunkIndex, Compact, Data, Extended, KNOWN_FEATURES, NODE_SLOT, SUPER_MAGIC, SUPER_OFFSET, Super,
-    XattrHead,
+    ALGORITHMS, ChunkIndex, Compact, Data, Extended, KNOWN_FEATURES, LZ4_PADDED, NODE_SLOT, SUPER_MAGIC,
+    SUPER_OFFSET, Super, XattrHead,
 };
 use crate::Result;
 use crate::mm::Mappable;
@@ -16,6 +18,9 @@ use crate::vfs::{Attr, BufSink, File, SeekFrom, Timestamp};
 
 /// What an image contradicts itself with.
 pub const CORRUPT: Errno = Errno::EUCLEAN;
+
+/// LZ4 in the super block's set of algorithms.
+const LZ4: u16 = 1;
 
 /// Where an image's bytes come from.
 pub trait Source: Send + Sync {
@@ -66,9 +71,13 @@ impl Source for FileImage {
 
 /// An image whose super block has been checked.
 pub struct Image {
+    /// No other image has it.
+    pub id: u64,
     source: Box<dyn Source>,
     head: Super,
 }
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A node of the image.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +105,10 @@ impl Image {
         if unknown || head.dir_block_bits != 0 || head.extra_devices.get() != 0 {
             return Err(Errno::EOPNOTSUPP);
         }
-        Ok(Image { source, head })
+        if head.feature_incompat.get() & ALGORITHMS != 0 && head.compression.get() & !LZ4 != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        Ok(Image { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), source, head })
     }
 
     /// Bytes of a block.
@@ -146,7 +158,8 @@ impl Image {
         T::read_from_bytes(bytes).map_err(|_| CORRUPT)
     }
 
-    fn block_start(&self, block: u32) -> u64 {
+    /// Where a block begins.
+    pub fn block_start(&self, block: u32) -> u64 {
         u64::from(block) << self.head.block_bits
     }
 
@@ -185,8 +198,14 @@ impl Image {
                 let unit = if wide { 8 } else { 4 };
                 Data::Chunks { table: behind.next_multiple_of(unit), bits, wide }
             }
-            // Compressed.
-            (_, 1 | 3) => return Err(Errno::EOPNOTSUPP),
+            (FileType::Regular, layout @ (1 | 3)) => {
+                // Where it ends is only known of a block with its padding before it.
+                if self.head.feature_incompat.get() & LZ4_PADDED == 0 {
+                    return Err(Errno::EOPNOTSUPP);
+                }
+                attr.blocks = u64::from(start) * (self.block_size() / 512);
+                Data::Compressed(Index::read(self, behind, layout == 3)?)
+            }
             _ => return Err(CORRUPT),
         };
         if attr.size > i64::MAX as u64 {
@@ -240,11 +259,16 @@ impl Image {
                 let start = (block != u32::MAX).then(|| self.block_start(block) + within);
                 Ok((start, left.min(room)))
             }
+            // Nowhere as they are.
+            Data::Compressed(_) => Err(CORRUPT),
         }
     }
 
     /// Reads data of `node` into `buffer`; how many bytes there were before its end.
     pub fn read_data(&self, node: &Node, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        if let Data::Compressed(index) = &node.data {
+            return compressed::read_data(self, node, index, offset, buffer);
+        }
         let mut done = 0;
         while done < buffer.len() {
             let at = offset.saturating_add(done as u64);

@@ -1,5 +1,6 @@
 //! Structures of the image, little-endian.
 
+use super::compressed::Index;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -7,8 +8,14 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 pub const SUPER_OFFSET: u64 = 1024;
 /// What it begins with.
 pub const SUPER_MAGIC: u32 = 0xe0f5_e1e2;
-/// Files in chunks: the only feature that is understood. Padding of compressed blocks means nothing without them.
-pub const KNOWN_FEATURES: u32 = 0x1 | 0x4;
+/// LZ4 blocks have their padding before them.
+pub const LZ4_PADDED: u32 = 0x1;
+/// The super block says which algorithms there are; extents may have more than one block.
+pub const ALGORITHMS: u32 = 0x2;
+/// Files in chunks.
+const CHUNKS: u32 = 0x4;
+/// The features that are understood.
+pub const KNOWN_FEATURES: u32 = LZ4_PADDED | ALGORITHMS | CHUNKS;
 
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -114,6 +121,28 @@ pub struct ChunkIndex {
     pub block: U32,
 }
 
+/// Before the index of a compressed file.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct MapHeader {
+    pub reserved: U32,
+    pub advice: U16,
+    /// Of heads of the first kind, and in the upper half of the second; 0 is LZ4.
+    pub algorithms: u8,
+    /// How many bits more a logical cluster has than a block.
+    pub cluster_bits: u8,
+}
+
+/// An entry of a full index.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct FullIndex {
+    pub advice: U16,
+    pub within: U16,
+    /// Of a head; else two distances.
+    pub block: U32,
+}
+
 /// How a node's data lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
@@ -123,4 +152,6 @@ pub enum Data {
     Inline(u64, u64),
     /// In chunks of `1 << bits` bytes; the table of their blocks is at `table`.
     Chunks { table: u64, bits: u32, wide: bool },
+    /// Compressed.
+    Compressed(Index),
 }

@@ -1,4 +1,4 @@
-//! EROFS: read-only images, as mkfs.erofs makes them without compression.
+//! EROFS: read-only images, as mkfs.erofs makes them, with LZ4 or without compression.
 //!
 //! **The image is hostile.** Nothing in it is believed: `image` reads bytes and checks that they lie in it, `layout` has
 //! its structures, and what does not fit together is EUCLEAN, as on Linux. Directories are a tree by construction: one is
@@ -7,12 +7,14 @@
 //! - [`Erofs`]: the file system; an inode a node number, made when it is looked up. Nothing is kept of contents: they are
 //!   read from the image, and whole pages are mapped from it. Only the last piece of a file, which lies between metadata,
 //!   is copied to be mapped.
-//! - `dir`, `file`, `xattr`: what is in a node.
+//! - `dir`, `file`, `xattr`: what is in a node. `compressed`: files in LZ4 blocks.
 //!
-//! Not understood (EOPNOTSUPP at mount, as by a kernel without it): compression, several devices, 48-bit blocks.
+//! Not understood (EOPNOTSUPP at mount, as by a kernel without it): other algorithms than LZ4, tails and fragments
+//! of compressed files elsewhere, several devices, 48-bit blocks.
 //!
 //! Lock levels: `InodeData` for copied pages, `Leaf` for the table of inodes.
 
+mod compressed;
 mod dir;
 mod file;
 mod image;

@@ -17,6 +17,13 @@ use crate::vfs::{Dentry, File, Inode, Mount, MountFlags, Path};
 const PLAIN: &[u8] = include_bytes!("testdata/plain.erofs");
 const CHUNKS: &[u8] = include_bytes!("testdata/chunks.erofs");
 
+/// The same, compressed.
+const LZ4: &[u8] = include_bytes!("testdata/lz4.erofs");
+/// Bigger files, with each kind of index: `mkfs.erofs -zlz4hc`, with `-C16384`, with `-Elegacy-compress`.
+const COMPACT: &[u8] = include_bytes!("testdata/lz4_compact.erofs");
+const BIG: &[u8] = include_bytes!("testdata/lz4_big.erofs");
+const FULL: &[u8] = include_bytes!("testdata/lz4_full.erofs");
+
 struct Bytes(Vec<u8>);
 
 impl Source for Bytes {
@@ -40,7 +47,7 @@ fn root_of(image: &[u8], memory: &Arc<MemoryFile>) -> Result<Arc<Dentry>> {
 
 #[test]
 fn images_show_what_is_in_them() {
-    for image in [PLAIN, CHUNKS] {
+    for image in [PLAIN, CHUNKS, LZ4] {
         let memory = MemoryFile::new(None).unwrap();
         let root = root_of(image, &memory).unwrap();
         let w = World::with_root(memory, root);
@@ -67,6 +74,55 @@ fn images_show_what_is_in_them() {
         listed.sort();
         assert_eq!(listed, [b"trusted.b".to_vec(), b"user.a".to_vec()]);
         assert_eq!(w.write("file", b"x").err(), Some(Errno::EROFS));
+    }
+}
+
+/// What `mixed` holds: noise and patterns in turn.
+fn mixed() -> Vec<u8> {
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut bytes = Vec::new();
+    for _ in 0..60 {
+        let r = random.next();
+        let len = (r % 3000 + 1) as usize;
+        if (r >> 32) & 3 == 0 {
+            bytes.extend((0..len).map(|_| (random.next() >> 24) as u8));
+        } else {
+            let pattern = [(r >> 40) as u8, (r >> 48) as u8, (r >> 56) as u8];
+            bytes.extend(pattern.iter().cycle().take(len));
+        }
+    }
+    bytes
+}
+
+#[test]
+fn compressed_files_are_read_from_anywhere() {
+    let expected = mixed();
+    for image in [COMPACT, BIG, FULL] {
+        let memory = MemoryFile::new(None).unwrap();
+        let w = World::with_root(Arc::clone(&memory), root_of(image, &memory).unwrap());
+        assert_eq!(w.read("mixed").unwrap(), expected);
+        assert_eq!(w.read("zeros").unwrap(), vec![0; 300_000]);
+        assert_eq!(w.read("short").unwrap(), [b'a'; 4100]);
+        assert_eq!(w.read("tiny").unwrap(), b"tiny");
+        assert!(w.stat("zeros").unwrap().blocks * 512 < 100_000);
+        let file = w.open("mixed", 0, 0).unwrap();
+        let mut random = Random(7);
+        for _ in 0..300 {
+            let (at, len) = (random.below(expected.len()), random.below(9000));
+            let mut buffer = vec![0; len];
+            let n = read_at(&file, at as u64, &mut buffer).unwrap();
+            assert_eq!(n, len.min(expected.len() - at));
+            assert_eq!(buffer[..n], expected[at..at + n]);
+        }
+        let mapped = file.ops().mappable(&file).unwrap();
+        for page in (0..expected.len() as u64 / 4096).rev() {
+            let run = mapped.translate(page * 4096, 4096, false).unwrap();
+            let crate::mm::Place::Memory(at) = run.place else { panic!("{run:?}") };
+            let mut bytes = [0; 4096];
+            memory.read(at, &mut bytes).unwrap();
+            assert_eq!(bytes[..], expected[page as usize * 4096..][..4096]);
+            memory.decref(platform::Frames { offset: at, len: 4096 });
+        }
     }
 }
 
@@ -176,8 +232,8 @@ fn changed_images_do_no_harm() {
     let w = World::with_root(Arc::clone(&memory), root_of(PLAIN, &memory).unwrap());
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut mounted = 0;
-    for round in 0..1500 {
-        let mut image = if round % 2 == 0 { PLAIN } else { CHUNKS }.to_vec();
+    for round in 0..3000 {
+        let mut image = [PLAIN, CHUNKS, LZ4, COMPACT, BIG, FULL][round % 6].to_vec();
         if round % 10 == 9 {
             image.truncate(random.below(image.len()));
         }
@@ -200,7 +256,7 @@ fn changed_images_do_no_harm() {
             visit_all(&w, &root);
         }
     }
-    assert!(mounted > 500, "{mounted}");
+    assert!(mounted > 1000, "{mounted}");
 }
 
 /// An entry that leads up again is not followed.
