@@ -308,13 +308,13 @@ impl Held {
         }
     }
 
-    /// The Sentry, if it is this one's, and the Gofer.
+    /// The Sentry, if it is this one's, the Gofer, and what helps that.
     fn processes(&self) -> impl Iterator<Item = &Child> {
         let sentry = match self {
             Held::Sandbox(sandbox) => Some(&sandbox.sentry),
             Held::Other { .. } => None,
         };
-        sentry.into_iter().chain(self.gofer().map(|gofer| &gofer.process))
+        sentry.into_iter().chain(self.gofer().into_iter().flat_map(GoferProcess::processes))
     }
 
     fn control(&self) -> &CommandEnd {

@@ -172,6 +172,11 @@ impl GoferProcess {
         Ok(started)
     }
 
+    /// The process, and that which tells it whose files are.
+    pub fn processes(&self) -> impl Iterator<Item = &Child> {
+        [&self.process].into_iter().chain(&self.owners)
+    }
+
     /// What it said before it ended, or else `other`.
     pub fn failure(&self, other: String) -> String {
         gofer::last_word(&self.line).map_or(other, |word| format!("gofer: {word}"))
@@ -181,11 +186,10 @@ impl GoferProcess {
 impl Drop for GoferProcess {
     fn drop(&mut self) {
         // Errors: it has ended, or was waited for already.
-        let all = || [&self.process].into_iter().chain(&self.owners);
-        for process in all() {
+        for process in self.processes() {
             let _ = process.kill(libc::SIGKILL);
         }
-        for process in all() {
+        for process in self.processes() {
             let _ = process.wait();
         }
     }

@@ -114,6 +114,8 @@ enum Standing {
     Monitor,
     Sentry,
     Gofer,
+    /// What tells an ordinary user's Gofer whose files are.
+    Owners,
     Guest,
     ExecMonitor,
 }
@@ -143,6 +145,9 @@ fn victim(round: u64) -> Victim {
         [Standing::Monitor, Standing::Sentry, Standing::Gofer, Standing::Guest, Standing::ExecMonitor]
             .map(Victim::Standing),
     );
+    if !rustix::process::geteuid().is_root() {
+        all.push(Victim::Standing(Standing::Owners));
+    }
     all[(round % all.len() as u64) as usize]
 }
 
@@ -325,7 +330,12 @@ fn kill_standing(site: &Site, who: Standing, kind: Kind, random: &mut Random) ->
     let victim = match who {
         Standing::Monitor => named[0],
         Standing::Sentry => sentry,
-        Standing::Gofer => *named.last().unwrap(),
+        Standing::Gofer => named[if kind.member { 1 } else { 2 }],
+        Standing::Owners => match named.get(if kind.member { 2 } else { 3 }) {
+            Some(owners) => *owners,
+            // Root's Gofer sees for itself whose files are.
+            None => return Killed::No,
+        },
         Standing::Guest => {
             // Of a pod, that may be the other container's.
             let guests = site.guests(sentry);

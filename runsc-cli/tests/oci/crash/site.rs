@@ -196,6 +196,13 @@ impl Site {
             let guests = self.guests(named[1]);
             processes.retain(|pid| !named.contains(pid) && !guests.contains(pid));
         }
+        // Without a PID namespace around all of it, what a monitor had begun to start ends after that, by the host's signal.
+        let grace = if rustix::process::geteuid().is_root() { Duration::ZERO } else { SETTLED };
+        let deadline = Instant::now() + grace;
+        while !processes.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+            processes.retain(|pid| left::processes(&self.program).contains(pid));
+        }
         // What has ended since it was listed is not there.
         let before = left::describe(&processes);
         processes.retain(|pid| left::processes(&self.program).contains(pid));
