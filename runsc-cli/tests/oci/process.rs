@@ -118,6 +118,17 @@ fn mounts_masks_and_sysctls() {
     assert!(text.contains("Read-only file system\ndrwx------\nnull\nproc/self/fd\n"), "{text}");
 }
 
+/// As images of servers have it, whose logs are links to it.
+#[test]
+fn standard_streams_have_names() {
+    if cannot() {
+        return;
+    }
+    let place = Place::make();
+    let script = "echo a >/dev/stdout; echo b >>/dev/stdout; cat /dev/stdin; echo c 2>/dev/null >/dev/stderr";
+    assert_eq!(output(&place, |_| {}, script), "a\nb\n");
+}
+
 #[test]
 fn seccomp_profiles_are_kept() {
     if cannot() {

@@ -47,3 +47,37 @@ fn more_files_than_descriptors() {
         assert!(!same_with_few_descriptors(script, dir.path()).is_empty());
     }
 }
+
+/// Images have their servers log to /dev/stdout, whatever the engine made that.
+#[test]
+fn standard_streams_are_opened_again_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let program = runsc().get_program().to_owned();
+    let run = |sandbox: bool, script: &str| {
+        let before = if sandbox { format!("{} do", program.display()) } else { String::new() };
+        let script = format!("rm -f out; printf 'one\\ntwo\\n' >in; {}", script.replace("RUN", &before));
+        let output = Command::new("sh").args(["-c", &script]).current_dir(dir.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    for script in [
+        "RUN sh -c 'echo a >/dev/stdout; echo b; echo c >>/dev/stdout' | cat",
+        "RUN sh -c 'echo a >/dev/stderr' 2>&1 | cat",
+        "cat in | RUN cat /dev/stdin",
+        "cat in | RUN sh -c 'read a </dev/stdin; read b; echo $a $b'",
+        "(sleep 0.2; echo late) | RUN cat /proc/self/fd/0",
+        "RUN cat /dev/stdin <in",
+        // A position of its own, from the beginning.
+        "RUN sh -c 'read a; cat /dev/stdin; cat' <in",
+        "RUN sh -c 'echo abc; echo a >>/dev/stdout; echo b >>/dev/stdout' >out; cat out",
+        "RUN sh -c 'echo abcdef; echo a >/dev/stdout; echo b' >out; od -c out",
+        "RUN sh -c 'tail -c 4 /dev/stdin' <in",
+        "RUN sh -c 'exec 9<>/dev/stdout; echo a >&9' 1<>out; cat out",
+        "RUN sh -c 'echo a >/dev/stdout' >/dev/null",
+    ] {
+        assert_eq!(run(true, script), run(false, script), "{script}");
+    }
+    // What a descriptor may not do can't be had by opening it again.
+    let (_, text) = run(true, "RUN sh -c '(echo x >>/dev/stdin) 2>/dev/null || echo denied' <in; cat in");
+    assert_eq!(text, "denied\none\ntwo\n");
+}

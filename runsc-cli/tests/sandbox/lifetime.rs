@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::{SelfTest, as_each_user, assert_goes, in_sandbox_command, kill};
 
@@ -81,8 +82,14 @@ fn crowded(uid: u32) -> (Running, Vec<i32>) {
     let mut line = String::new();
     BufReader::new(child.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    let processes = descendants(child.0.id() as i32);
-    // Sentry, Gofer, the one that address spaces are forked from, and at least one a guest process.
+    // Sentry, Gofer, the one that address spaces are forked from, and at least one a guest process. One that was just forked
+    // may not run yet.
+    let mut processes = descendants(child.0.id() as i32);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while processes.len() < 3 + 5 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+        processes = descendants(child.0.id() as i32);
+    }
     assert!(processes.len() >= 3 + 5, "{processes:?}");
     (child, processes)
 }

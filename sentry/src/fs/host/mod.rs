@@ -22,8 +22,8 @@ pub use tty::HostTty;
 
 use crate::Result;
 use crate::vfs::{
-    Attr, Caller, Dentry, File, FileOps, Inode, InodeOps, Mount, MountFlags, Path, SetAttr, StatFs,
-    SuperBlock, SuperBlockOps, Timestamp,
+    AccessMode, Attr, Caller, Dentry, File, FileOps, Inode, InodeOps, Mount, MountFlags, Path, SetAttr,
+    StatFs, SuperBlock, SuperBlockOps, Timestamp,
 };
 
 /// A descriptor that the process was started with.
@@ -50,7 +50,7 @@ impl HostFs {
     pub fn new() -> std::io::Result<HostFs> {
         let sb = SuperBlock::new(Box::new(HostSuper));
         let root = Attr::new(sb.next_ino(), S_IFDIR | 0o500, 0, 0);
-        let root = Inode::new(&sb, &root, Box::new(HostInode { host: None }));
+        let root = Inode::new(&sb, &root, Box::new(HostInode { host: None, source: None }));
         let mount = Mount::new(Dentry::new_root(root), b"none", MountFlags::empty());
         Ok(HostFs { mount, reactor: Reactor::start()?, ttys: Mutex::default() })
     }
@@ -69,13 +69,18 @@ impl HostFs {
         let writable = flags.bits() & abi::open::O_ACCMODE != abi::open::O_RDONLY;
         let is_tty = host::tty::attributes(&fd).is_ok();
         let host = Arc::new(HostFile::new(fd, writable));
+        let mut source = None;
         let sb = self.mount.sb();
         let attr = Attr { ino: sb.next_ino(), uid: owner.0, gid: owner.1, ..attr_of(&stat) };
         let (ops, tty): (Box<dyn FileOps>, _) = if is_tty {
             let tty = self.tty(stat.rdev);
             (Box::new(tty::HostTtyFile::new(&tty, &host, &self.reactor)), Some(tty))
         } else {
-            (Box::new(file::HostStream::new(Arc::clone(&host), &stat, &self.reactor)), None)
+            let access = AccessMode::from_flags(flags);
+            let new = file::Source::new(Arc::clone(&host), access, &stat, &self.reactor);
+            let file = new.inherited();
+            source = Some(new);
+            (Box::new(file), None)
         };
         let named = match (terminals, &tty) {
             (Some(dir), Some(tty)) => tty.name_in(dir, &attr, caller),
@@ -83,7 +88,7 @@ impl HostFs {
         };
         let path = named.unwrap_or_else(|| {
             let name = ops.anonymous_name();
-            let ops = HostInode { host: Some((host, attr)) };
+            let ops = HostInode { host: Some((host, attr)), source };
             let inode = Inode::new(sb, &attr, Box::new(ops));
             Path::new(Arc::clone(&self.mount), Dentry::new_unnamed(inode, None, name.as_bytes()))
         });
@@ -139,6 +144,8 @@ impl SuperBlockOps for HostSuper {
 struct HostInode {
     /// The file, and what it is here: its number and owner stay.
     host: Option<(Arc<HostFile>, Attr)>,
+    /// What it is opened again by, if it is no terminal.
+    source: Option<Arc<file::Source>>,
 }
 
 impl InodeOps for HostInode {
@@ -158,7 +165,15 @@ impl InodeOps for HostInode {
         }
     }
 
-    fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
-        Err(Errno::ENXIO)
+    /// By its name in /proc/PID/fd, which /dev/stdout leads to.
+    fn open(&self, _inode: &Arc<Inode>, flags: OpenFlags, _caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
+        match &self.source {
+            Some(source) if source.opens_again() => Ok(Box::new(source.open(AccessMode::from_flags(flags))?)),
+            _ => Err(Errno::ENXIO),
+        }
+    }
+
+    fn is_special(&self) -> bool {
+        !self.source.as_ref().is_some_and(|source| source.opens_again())
     }
 }
