@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod fifos;
 mod full;
 mod guest;
 mod hostile;

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use host::signal::{self, SignalSet};
 
-use crate::cmd::{Global, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
+use crate::cmd::{Global, HostFifo, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
 use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Sharing, Text, Tree};
 use crate::log::{self, Timeline};
 use crate::profile::Report;
@@ -45,6 +45,9 @@ pub struct Args {
     /// else changes it meanwhile, which is faster than `:shared` (may be repeated)
     #[arg(long = "volume", short = 'v', value_name = "SRC:DST[:ro][:shared|:exclusive]")]
     volumes: Vec<OsString>,
+    /// Whether the FIFOs in volumes lead to who has opened them on the host
+    #[arg(long, value_enum, default_value_t)]
+    host_fifo: HostFifo,
     /// Working directory [default: the current one, or / with --root]
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
@@ -222,13 +225,14 @@ fn trees(args: &Args) -> anyhow::Result<Vec<Tree>> {
         host_fifos: false,
     };
     let mut trees = vec![tree(root, true, hide)];
+    let host_fifos = args.host_fifo == HostFifo::Open;
     for text in &args.volumes {
         let volume = Volume::parse(text)?;
         if let Err(error) = std::fs::metadata(&volume.source) {
             bail!("--volume {}: {error}; give a file or directory that exists", volume.source.display());
         }
         let source = std::path::absolute(&volume.source).context("--volume")?;
-        trees.push(tree(source, volume.read_only, Vec::new()));
+        trees.push(Tree { host_fifos, ..tree(source, volume.read_only, Vec::new()) });
     }
     Ok(trees)
 }

@@ -110,12 +110,26 @@ pub struct Global {
     /// Where what a container writes to its root goes
     #[arg(long, value_enum, default_value_t)]
     overlay: Overlay,
+    /// Whether the FIFOs of a container's root and bind mounts lead to who has opened them on the host; not in a root that
+    /// is kept in memory
+    #[arg(long, value_enum, default_value_t)]
+    host_fifo: HostFifo,
     /// Accepted and without effect: there is no checkpointing by criu(8)
     #[arg(long, value_name = "PATH")]
     criu: Option<PathBuf>,
     /// Print the version
     #[arg(long, short = 'v')]
     version: bool,
+}
+
+/// What becomes of the host's FIFOs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum HostFifo {
+    /// They are the sandbox's own: nobody outside is reached.
+    #[default]
+    None,
+    /// They are opened on the host.
+    Open,
 }
 
 /// Kinds of network.
@@ -274,6 +288,7 @@ impl Global {
             strace: self.strace,
             debug_log: self.debug_log.clone(),
             root_in_memory: self.overlay == Overlay::Memory,
+            host_fifos: self.host_fifo == HostFifo::Open,
         })
     }
 

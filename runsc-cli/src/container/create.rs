@@ -336,7 +336,10 @@ fn convert(
     let spec = &bundle.spec;
     let Some(process) = spec.process() else { bail!("process is missing from config.json; name a program") };
     let linux = spec.linux().as_ref();
-    let mounts = spec::mounts::convert(bundle, writes)?;
+    let mut mounts = spec::mounts::convert(bundle, writes)?;
+    // Changes of what lies below a layer in memory stay in there, and so does what goes through its FIFOs.
+    let kept = usize::from(writes == RootWrites::InMemory);
+    mounts.trees.iter_mut().skip(kept).for_each(|tree| tree.host_fifos = settings.host_fifos);
     let rootfs = bundle.rootfs()?;
     let filter = linux.and_then(|linux| linux.seccomp().as_ref());
     let texts = |paths: Option<&Vec<String>>| paths.into_iter().flatten().cloned().map(Text::Utf8).collect();

@@ -45,6 +45,8 @@ pub struct Settings {
     pub debug_log: Option<PathBuf>,
     /// Whether what a container writes to its root stays in memory.
     pub root_in_memory: bool,
+    /// Whether FIFOs are opened on the host.
+    pub host_fifos: bool,
 }
 
 /// Why something could not be done with a container. The texts that engines look for are runc's.

@@ -329,14 +329,17 @@ impl CurrentTask {
             let waker: Arc<dyn Wake> = self.waker();
             let key = waiting.wait_queue().map(|queue| queue.register(READABLE | WRITABLE, waker));
             if let Some(file) = waiting.ready() {
-                return Ok(file);
+                return Ok(file?);
             }
             let parked = self.park(None);
             if let (Some(queue), Some(key)) = (waiting.wait_queue(), key) {
                 queue.unregister(key);
             }
             if let Err(end) = parked {
-                return waiting.ready().ok_or(end.into_error(Restart::Sys, Errno::EINTR));
+                return match waiting.ready() {
+                    Some(file) => Ok(file?),
+                    None => Err(end.into_error(Restart::Sys, Errno::EINTR)),
+                };
             }
         }
     }

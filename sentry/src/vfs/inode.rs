@@ -28,6 +28,7 @@ use super::file::FileOps;
 use super::inotify::Watches;
 use super::path::Path;
 use super::permission::{Want, generic_permission};
+use super::registry::OpenedOps;
 use super::super_block::SuperBlock;
 use crate::Result;
 
@@ -478,9 +479,14 @@ pub trait InodeOps: Send + Sync + Any {
     /// its layers out as its own.
     fn open(&self, inode: &Arc<Inode>, flags: OpenFlags, caller: &Caller<'_>) -> Result<Box<dyn FileOps>>;
 
+    /// Opens a FIFO that is not [`special`](Self::is_special), which may have to wait for its other end.
+    fn open_fifo(&self, inode: &Arc<Inode>, flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
+        self.open(inode, flags, caller).map(OpenedOps::Ready)
+    }
+
     /// FIFOs and device nodes: whether opening goes to the kernel's pipes and drivers (by type and number) instead of
     /// to [`open`](Self::open).
-    fn is_special(&self) -> bool {
+    fn is_special(&self, _inode: &Inode) -> bool {
         true
     }
 

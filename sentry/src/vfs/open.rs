@@ -152,10 +152,11 @@ impl WaitingOpen {
         self.pending.wait_queue()
     }
 
-    /// The file, once it is ready. Given once.
-    pub fn ready(&mut self) -> Option<Arc<File>> {
-        let ops = self.pending.ready()?;
-        Some(File::new(ops, self.place.clone(), self.flags, Arc::clone(&self.opener)))
+    /// The file, or an error, once it is ready. Given once.
+    pub fn ready(&mut self) -> Option<Result<Arc<File>>> {
+        let opened = self.pending.ready()?;
+        let file = |ops| File::new(ops, self.place.clone(), self.flags, Arc::clone(&self.opener));
+        Some(opened.map(file))
     }
 }
 

@@ -49,8 +49,8 @@ pub trait PendingOpen: Send {
     /// Where to wait; `None` once it is ready.
     fn wait_queue(&self) -> Option<&WaitQueue>;
 
-    /// The operations, once it is ready. Given once.
-    fn ready(&mut self) -> Option<Box<dyn FileOps>>;
+    /// The operations, or an error, once it is ready. Given once.
+    fn ready(&mut self) -> Option<Result<Box<dyn FileOps>>>;
 }
 
 impl PendingOpen for FifoOpening {
@@ -58,8 +58,8 @@ impl PendingOpen for FifoOpening {
         FifoOpening::wait_queue(self)
     }
 
-    fn ready(&mut self) -> Option<Box<dyn FileOps>> {
-        FifoOpening::ready(self).map(|end| Box::new(end) as Box<dyn FileOps>)
+    fn ready(&mut self) -> Option<Result<Box<dyn FileOps>>> {
+        FifoOpening::ready(self).map(|end| Ok(Box::new(end) as Box<dyn FileOps>))
     }
 }
 
@@ -157,7 +157,7 @@ impl Vfs {
     /// Opens what is at `place`: its file system does, or the driver of what it stands for.
     pub fn open_place(&self, place: &Path, flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
         let inode = place.inode();
-        let is_special = || inode.ops().is_special();
+        let is_special = || inode.ops().is_special(inode);
         match inode.kind {
             FileType::Socket => Err(Errno::ENXIO),
             FileType::Fifo if is_special() => {
@@ -178,6 +178,7 @@ impl Vfs {
                 driver.ok_or(Errno::ENXIO)?.open(place, flags, caller)
             }
             FileType::BlockDevice if is_special() => Err(Errno::ENXIO),
+            FileType::Fifo => inode.ops().open_fifo(inode, flags, caller),
             _ => inode.ops().open(inode, flags, caller).map(OpenedOps::Ready),
         }
     }

@@ -281,7 +281,7 @@ impl InodeOps for Ptmx {
         Ok(())
     }
 
-    fn is_special(&self) -> bool {
+    fn is_special(&self, _inode: &Inode) -> bool {
         false
     }
 
@@ -312,7 +312,7 @@ impl InodeOps for SlaveNode {
         Ok(())
     }
 
-    fn is_special(&self) -> bool {
+    fn is_special(&self, _inode: &Inode) -> bool {
         false
     }
 

@@ -23,7 +23,7 @@ use crate::Result;
 use crate::mm::FileMappings;
 use crate::vfs::{
     Acl, AclChange, AclKind, Attr, Caller, Created, FileOps, Inode, InodeOps, LookupRun, NewKind, NewNode,
-    RenameEnd, SetAttr, Timestamp, XattrSet,
+    OpenedOps, RenameEnd, SetAttr, Timestamp, XattrSet,
 };
 
 /// A file of the host.
@@ -618,6 +618,14 @@ impl InodeOps for GoferInode {
             FileType::Regular => Ok(Box::new(GoferFile::new(inode, self.descriptor(inode, flags)?))),
             _ => Err(Errno::ENXIO),
         }
+    }
+
+    fn open_fifo(&self, inode: &Arc<Inode>, flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
+        super::fifo::open(inode, flags, caller)
+    }
+
+    fn is_special(&self, inode: &Inode) -> bool {
+        inode.kind != FileType::Fifo || !fs(inode).is_ok_and(|fs| fs.host_fifos)
     }
 
     fn keeps_acls(&self) -> bool {

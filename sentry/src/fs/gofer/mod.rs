@@ -10,6 +10,7 @@
 
 mod attr;
 mod dir;
+mod fifo;
 mod file;
 mod inode;
 mod listing;
@@ -25,6 +26,7 @@ use platform::HostFile;
 use sync::Mutex;
 
 use crate::Result;
+use crate::fs::host::Reactor;
 use crate::vfs::{Dentry, Inode, StatFs, SuperBlock, SuperBlockOps};
 use inode::GoferInode;
 
@@ -56,6 +58,10 @@ pub struct GoferFs {
     kept: Mutex<VecDeque<Weak<Inode>>, sync::levels::Leaf>,
     /// Directories that keep their listing, oldest first, with the number of entries.
     listings: Mutex<Listings, sync::levels::Leaf>,
+    /// FIFOs are the host's; otherwise they only lead from guest to guest.
+    host_fifos: bool,
+    /// Watches FIFOs of the host, once one is open.
+    reactor: Mutex<Option<Arc<Reactor>>, sync::levels::Leaf>,
     /// Counts changes that the sandbox makes: attributes in older listings don't hold.
     changes: AtomicU64,
 }
@@ -78,6 +84,8 @@ pub fn mount(client: &Arc<Client>, tree: u16, sharing: Sharing) -> Result<Arc<De
         inodes: Mutex::default(),
         kept: Mutex::default(),
         listings: Mutex::default(),
+        host_fifos: flags.contains(TreeFlags::HOST_FIFOS),
+        reactor: Mutex::default(),
         changes: AtomicU64::new(0),
     };
     let sb = SuperBlock::new(Box::new(ops));
@@ -88,6 +96,15 @@ pub fn mount(client: &Arc<Client>, tree: u16, sharing: Sharing) -> Result<Arc<De
 }
 
 impl GoferFs {
+    /// Who watches FIFOs of the host; EAGAIN when there is no thread to be had for it.
+    fn reactor(&self) -> Result<Arc<Reactor>> {
+        if let Some(reactor) = &*self.reactor.lock() {
+            return Ok(Arc::clone(reactor));
+        }
+        let started = Reactor::start().map_err(|_| Errno::EAGAIN)?;
+        Ok(Arc::clone(self.reactor.lock().get_or_insert(started)))
+    }
+
     /// The inode of a file. A handle that is not needed because the file is known already is given back.
     fn inode(&self, sb: &Arc<SuperBlock>, node: Node) -> Result<Arc<Inode>> {
         let number = self.number(node.attr.id);

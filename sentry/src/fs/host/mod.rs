@@ -110,6 +110,12 @@ impl HostFs {
     }
 }
 
+/// What is done with a descriptor of the host that is a pipe or the like.
+pub(super) fn stream(fd: OwnedFd, writable: bool, reactor: &Reactor) -> std::io::Result<Box<dyn FileOps>> {
+    let stat = host::file::stat(&fd)?;
+    Ok(Box::new(file::HostStream::new(Arc::new(HostFile::new(fd, writable)), &stat, reactor)))
+}
+
 fn attr_of(stat: &host::file::Stat) -> Attr {
     let time = |(secs, nanos): (i64, u32)| Timestamp { secs, nanos };
     Attr {

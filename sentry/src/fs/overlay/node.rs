@@ -197,8 +197,8 @@ impl InodeOps for OverlayNode {
         upper.ops().open(&upper, flags, caller)
     }
 
-    fn is_special(&self) -> bool {
-        self.real().is_ok_and(|real| real.ops().is_special())
+    fn is_special(&self, _inode: &Inode) -> bool {
+        self.real().is_ok_and(|real| real.ops().is_special(real))
     }
 
     fn keeps_acls(&self) -> bool {
