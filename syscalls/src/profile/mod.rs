@@ -29,6 +29,8 @@ static RECORDS: Mutex<Vec<Arc<Mutex<Record, Leaf>>>, Leaf> = Mutex::new(Vec::new
 
 /// What a thread remembers from one call to the next.
 struct Mine {
+    /// Which guest thread's calls they are: host threads run one after the other.
+    task: u64,
     record: Arc<Mutex<Record, Leaf>>,
     /// Sums at the end of the last call.
     last: Option<Sums>,
@@ -59,7 +61,7 @@ impl Mine {
     fn new(task: &CurrentTask) -> Mine {
         let record = Arc::new(Mutex::new(Record::new(task.comm())));
         RECORDS.lock().push(Arc::clone(&record));
-        Mine { record, last: None }
+        Mine { task: task.id, record, last: None }
     }
 
     /// A call begins: what has happened since the last one ended.
@@ -126,7 +128,7 @@ impl SyscallTable for Profiler {
     fn dispatch(&self, task: &mut CurrentTask, number: u64, args: [u64; 6]) -> SysResult<u64> {
         let begun = Sums::of(task);
         // The cell is not held during the call: it may end in a panic handler's way or in another call.
-        let mut mine = MINE.take().unwrap_or_else(|| Mine::new(task));
+        let mut mine = MINE.take().filter(|mine| mine.task == task.id).unwrap_or_else(|| Mine::new(task));
         mine.begin(&begun);
         let gofer = gofer_time();
         let result = self.inner.dispatch(task, number, args);
