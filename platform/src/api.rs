@@ -215,6 +215,12 @@ pub trait AddressSpace: Send + Sync {
     fn prepare_thread(&self) -> Result<(), PlatformError> {
         Ok(())
     }
+    /// Nobody wants guest code of this space to run any more. What is in `kept` is dropped when nothing of the space can be seen or
+    /// changed by it any more, which may be later: a process of the host takes its time to end. An error gives it back: this
+    /// platform keeps nothing.
+    fn retire(&self, kept: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
+        Err(kept)
+    }
     /// CPU time that guest code in this space has used, in nanoseconds.
     fn cpu_time_ns(&self) -> u64;
     /// Tells the host's tools (ps(1)) what runs here, for people to look at: nothing depends on it, and where the host can't

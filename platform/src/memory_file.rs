@@ -174,12 +174,12 @@ impl MemoryFile {
     pub fn decref(&self, frames: Frames) {
         let freed = {
             let mut state = self.state.lock();
-            let mut freed = state.references.decrement(frames.offset, frames.len);
-            freed.retain(|run| {
+            let mut others = Vec::new();
+            for run in state.references.decrement(frames.offset, frames.len) {
                 self.allocated.fetch_sub(run.len, Ordering::Relaxed);
-                !state.recycled.keep(*run)
-            });
-            freed
+                state.recycled.keep(run, &mut others);
+            }
+            others
         };
         for run in freed {
             self.give_back(run);

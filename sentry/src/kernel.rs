@@ -19,7 +19,7 @@ use crate::ipc::shm::ShmTable;
 use crate::loader::Vdso;
 use crate::net::NetNamespace;
 use crate::task::{
-    ControllingTty, CurrentTask, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace,
+    ControllingTty, CurrentTask, HostThreads, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace,
 };
 use crate::time::{Clocks, TimerService};
 use crate::uts::UtsNamespace;
@@ -115,6 +115,7 @@ pub struct Kernel {
     pub vdso: Vdso,
     /// What tells objects that a moment has come.
     pub timers: TimerService,
+    pub(crate) host_threads: Arc<HostThreads>,
     tasks: AtomicU64,
     forks: AtomicU64,
     tasks_of: Mutex<HashMap<u32, u64>, sync::levels::Leaf>,
@@ -156,6 +157,7 @@ impl Kernel {
             futexes: FutexTable::default(),
             clocks: Clocks::new(),
             timers: TimerService::new(),
+            host_threads: Arc::default(),
             tasks: AtomicU64::new(0),
             forks: AtomicU64::new(0),
             tasks_of: Mutex::default(),

@@ -21,9 +21,9 @@ pub fn row(number: u64) -> Option<&'static Row> {
     *BY_NUMBER.get(number as u32 as usize)?
 }
 
-/// Calls that tell a task which one it is: getpid, gettid, getppid. What they answer changes with exec and when
-/// the parent ends.
-const OF_PROCESS: [u32; 3] = [39, 186, 110];
+/// Calls that tell a task which one it is: getpid, gettid, getppid, getpgrp. What they answer changes with exec, when the parent ends,
+/// and when anybody moves the process to another group.
+const OF_PROCESS: [u32; 4] = [39, 186, 110, 111];
 
 /// Calls that tell a task whose it is: getuid, getgid, geteuid, getegid. What they answer changes with its credentials.
 const OF_USER: [u32; 4] = [102, 104, 107, 108];

@@ -12,23 +12,28 @@
 //! - A context looks at the clock every few traps: traps far apart mean that it is let go.
 //! - A pair that is not held makes its traps further apart than it would if it were: each is two threads woken on idle processors. So
 //!   one whose traps would be dense but for that is held to see, less and less often when it was in vain.
+//! - A pair that loses its second processor to another pair goes on on its first: to wake a thread on another processor costs five
+//!   times what it costs on the own one. So does a new one at first. When no other has come for
+//!   some traps it looks for the best place again.
 //! - From time to time it lets itself go for a few traps, so that the host's scheduler may find a better place; it
 //!   is held again wherever its tracer is then.
 //! - A guest that computes for long gives its tracer nothing to look at. A thread of the platform's own, which
 //!   sleeps unless some pair is held, looks every few milliseconds for pairs that made no trap, and lets them go. It
 //!   also lets one go when several busy ones are held on one processor and another has none.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use host::thread::{CpuSet, current_cpu, gettid, initial_affinity, run_anywhere, set_affinity};
+use host::thread::{CpuSet, affinity, current_cpu, gettid, initial_affinity, run_anywhere, set_affinity};
 use sync::levels::Leaf;
 use sync::{Condvar, Mutex};
 
 /// Traps between two looks at the clock, while held and while not.
 const HELD_TRAPS: u32 = 32;
 const FREE_TRAPS: u32 = 4;
+/// The same for a pair that has just come.
+const FIRST_TRAPS: u32 = 8;
 /// Traps are dense when they are closer than this, on average.
 const DENSE: Duration = Duration::from_micros(60);
 /// What a trap costs at most beside that while a pair is not held.
@@ -47,6 +52,8 @@ const MAX_LATE: u32 = HELD_TRAPS / 4;
 const SPIN: Spin = Spin { sentry: 1500, stub: 3000 };
 /// How often the platform's thread looks.
 const PERIOD: Duration = Duration::from_millis(4);
+/// How often it looks at nothing before it sleeps.
+const IDLE_PERIODS: u32 = 25;
 /// Fewer traps in that time are not dense.
 const DENSE_TRAPS: u32 = 16;
 
@@ -62,7 +69,8 @@ pub(crate) struct Spin {
 /// Where a pair is held.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {
-    /// On the processor that its tracer is on, even if another pair is there: many threads end before it would pay to move them.
+    /// On the processor that its tracer is on, even if another pair is there, both of them: many threads end before it would pay to
+    /// move them.
     Here,
     /// On one where no other pair runs guest code, if there is one.
     Best,
@@ -86,17 +94,44 @@ pub(crate) struct Seat {
     not_held: Duration,
     /// The guest's thread is on another processor.
     wide: bool,
+    /// It could be: another pair has taken that processor, or this pair has just come.
+    narrowed: bool,
+    /// How many pairs had come at the last look.
+    newcomers: u32,
 }
 
 /// What the platform's thread sees of it.
 struct SharedSeat {
     tracer: i32,
     tracee: AtomicI32,
+    /// The one processor that each may use, or [`NO_ONE`]. Changed with the lock held.
+    tracer_on: AtomicUsize,
+    tracee_on: AtomicUsize,
     traps: AtomicU32,
     /// Guest code runs, or waits for a processor.
     in_guest: AtomicBool,
     /// The pair has two processors.
     spread: AtomicBool,
+}
+
+/// In place of a processor: several, or not known.
+const NO_ONE: usize = usize::MAX;
+
+impl SharedSeat {
+    /// Restricts each of the two to a processor, where that is not so already.
+    fn restrict(&self, tracer: usize, tracee: usize) -> std::io::Result<()> {
+        let threads = [
+            (self.tracer, tracer, &self.tracer_on),
+            (self.tracee.load(Ordering::Relaxed), tracee, &self.tracee_on),
+        ];
+        for (thread, cpu, on) in threads {
+            if on.load(Ordering::Relaxed) != cpu {
+                set_affinity(thread, &CpuSet::single(cpu))?;
+                on.store(cpu, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A pair that is held.
@@ -114,6 +149,8 @@ pub(crate) struct Placement {
     cpus: usize,
     /// Pairs may be spread over two processors.
     spreads: bool,
+    /// How many pairs have come.
+    newcomers: AtomicU32,
     state: Mutex<State, Leaf>,
     changed: Condvar,
 }
@@ -135,6 +172,7 @@ impl Placement {
             all,
             cpus: all.count(),
             spreads,
+            newcomers: AtomicU32::new(0),
             state: Mutex::default(),
             changed: Condvar::new(),
         })
@@ -147,13 +185,15 @@ impl Placement {
     /// Lets both threads of a pair run everywhere. A thread that is gone meanwhile needs nothing.
     fn release(&self, seat: &SharedSeat) {
         seat.spread.store(false, Ordering::Relaxed);
+        seat.tracer_on.store(NO_ONE, Ordering::Relaxed);
+        seat.tracee_on.store(NO_ONE, Ordering::Relaxed);
         let _ = set_affinity(seat.tracer, &self.all);
         let _ = set_affinity(seat.tracee.load(Ordering::Relaxed), &self.all);
     }
 
     /// The platform's thread.
     fn watch(this: &Weak<Placement>) {
-        let mut first = true;
+        let (mut first, mut idle) = (true, 0);
         while let Some(placement) = this.upgrade() {
             if std::mem::take(&mut first) {
                 run_anywhere();
@@ -162,7 +202,9 @@ impl Placement {
             if state.over {
                 return;
             }
-            if state.held.is_empty() {
+            // Pairs come and go: to be told of each first one costs it more than a few looks at nothing.
+            idle = if state.held.is_empty() { idle + 1 } else { 0 };
+            if idle > IDLE_PERIODS {
                 placement.changed.wait(&mut state);
                 continue;
             }
@@ -206,9 +248,13 @@ impl Placement {
 impl Seat {
     /// For a context of the calling thread.
     pub(crate) fn new(placement: &Arc<Placement>) -> Seat {
+        // Inherited from the thread of another pair.
+        let inherited = affinity(0).ok().filter(|set| set.count() == 1).and_then(|set| set.iter().next());
         let shared = Arc::new(SharedSeat {
             tracer: gettid(),
             tracee: AtomicI32::new(0),
+            tracer_on: AtomicUsize::new(inherited.unwrap_or(NO_ONE)),
+            tracee_on: AtomicUsize::new(NO_ONE),
             traps: AtomicU32::new(0),
             in_guest: AtomicBool::new(false),
             spread: AtomicBool::new(false),
@@ -228,13 +274,18 @@ impl Seat {
             not_held_before: now,
             not_held: NOT_HELD,
             wide: false,
+            narrowed: false,
+            newcomers: 0,
         }
     }
 
     /// The context has another host thread.
     pub(crate) fn attach(&mut self, tracee: i32) {
         self.shared.tracee.store(tracee, Ordering::Relaxed);
+        self.shared.tracee_on.store(NO_ONE, Ordering::Relaxed);
+        self.newcomers = self.placement.newcomers.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         self.hold(Instant::now(), Where::Here);
+        self.next_look = self.traps.wrapping_add(FIRST_TRAPS);
     }
 
     /// To be called before guest code runs.
@@ -244,6 +295,9 @@ impl Seat {
         self.shared.traps.store(self.traps, Ordering::Relaxed);
         if self.traps == self.next_look {
             self.look();
+        }
+        if self.wide && !self.shared.spread.load(Ordering::Relaxed) {
+            self.narrow();
         }
         self.shared.in_guest.store(true, Ordering::Relaxed);
     }
@@ -280,6 +334,8 @@ impl Seat {
         self.looked = now;
         self.looked_traps = self.traps;
         let held = Placement::is_held(&self.placement.state.lock(), &self.shared);
+        let newcomers = self.placement.newcomers.load(Ordering::Relaxed);
+        let quiet = newcomers == std::mem::replace(&mut self.newcomers, newcomers);
         let dense = passed < DENSE * traps;
         if dense {
             self.not_held = NOT_HELD;
@@ -296,8 +352,7 @@ impl Seat {
         } else if spread && late < MAX_LATE / 4 {
             self.not_spread = NOT_SPREAD;
         }
-        // Also when another pair has taken the processor away.
-        if held && dense && self.wide && (late > MAX_LATE || !spread) {
+        if held && dense && (self.wide && late > MAX_LATE || self.narrowed && quiet) {
             self.hold(now, Where::Best);
         } else if held && (!dense || now - self.held_since > HOLD) {
             let mut state = self.placement.state.lock();
@@ -309,6 +364,19 @@ impl Seat {
             self.hold(now, Where::Best);
         } else {
             self.next_look = self.traps.wrapping_add(if held { HELD_TRAPS } else { FREE_TRAPS });
+        }
+    }
+
+    /// Another pair has taken the second processor away.
+    #[cold]
+    fn narrow(&mut self) {
+        (self.wide, self.narrowed) = (false, true);
+        let state = self.placement.state.lock();
+        if let Some(held) =
+            state.held.iter().find(|held| std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared)))
+        {
+            // The thread may be gone.
+            let _ = self.shared.restrict(held.cpu, held.cpu);
         }
     }
 
@@ -335,28 +403,28 @@ impl Seat {
         let mut room = placement.cpus;
         for other in others {
             room = room.saturating_sub(1);
-            if let Some(seat) = other.seat.upgrade() {
+            // One whose guest waits for this one, which may end soon, goes on as it was. Should both run, it will see that it is late.
+            if let Some(seat) = other.seat.upgrade()
+                && (wanted == Where::Best || seat.in_guest.load(Ordering::Relaxed))
+            {
                 seat.spread.store(false, Ordering::Relaxed);
             }
         }
         let second = placement.all.iter().find(|&other| other != cpu && !crowded(other));
         let second = second.filter(|_| {
-            placement.spreads
-                && (wanted == Where::Best || !is_crowded)
-                && room >= 2
-                && now >= self.not_spread_before
+            placement.spreads && wanted == Where::Best && room >= 2 && now >= self.not_spread_before
         });
         self.wide = second.is_some();
+        self.narrowed = wanted == Where::Here;
         self.shared.spread.store(self.wide, Ordering::Relaxed);
-        let one = CpuSet::single(cpu);
-        let other = second.map_or(one, CpuSet::single);
-        let tracee = self.shared.tracee.load(Ordering::Relaxed);
-        if state.over || set_affinity(0, &one).is_err() || set_affinity(tracee, &other).is_err() {
+        if state.over || self.shared.restrict(cpu, second.unwrap_or(cpu)).is_err() {
             placement.release(&self.shared);
             return;
         }
-        if !Placement::is_held(&state, &self.shared) {
-            state.held.push(Held { seat: Arc::downgrade(&self.shared), cpu, traps: self.traps });
+        let own = |held: &&mut Held| std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared));
+        match state.held.iter_mut().find(own) {
+            Some(held) => held.cpu = cpu,
+            None => state.held.push(Held { seat: Arc::downgrade(&self.shared), cpu, traps: self.traps }),
         }
         if !state.watched {
             let this = Arc::downgrade(placement);

@@ -3,6 +3,8 @@
 //! To give a run back to the host, and to take fresh pages from it soon after, costs more than a copy on write itself. So a
 //! few short runs are kept as they are, for callers that write every byte before anybody else can see it.
 
+use std::collections::VecDeque;
+
 use super::Frames;
 use crate::api::PAGE_SIZE;
 
@@ -13,19 +15,26 @@ const MOST_BYTES: u64 = 2 << 20;
 
 #[derive(Default)]
 pub(super) struct Recycled {
-    runs: Vec<Frames>,
+    /// The one that was kept first is the first.
+    runs: VecDeque<Frames>,
     bytes: u64,
 }
 
 impl Recycled {
-    /// Keeps a run, if it is short and there is room.
-    pub(super) fn keep(&mut self, run: Frames) -> bool {
-        let fits = run.len <= LONGEST && self.bytes + run.len <= MOST_BYTES;
-        if fits {
-            self.bytes += run.len;
-            self.runs.push(run);
+    /// Keeps a run, if it is short. What there is no room for any more, the run itself if it is long, is the caller's.
+    pub(super) fn keep(&mut self, run: Frames, others: &mut Vec<Frames>) {
+        if run.len > LONGEST {
+            others.push(run);
+            return;
         }
-        fits
+        self.bytes += run.len;
+        self.runs.push_back(run);
+        while self.bytes > MOST_BYTES
+            && let Some(oldest) = self.runs.pop_front()
+        {
+            self.bytes -= oldest.len;
+            others.push(oldest);
+        }
     }
 
     /// `len` bytes: of the run that was kept last among those that are long enough.
@@ -35,7 +44,7 @@ impl Recycled {
         let run = &mut self.runs[at];
         let taken = Frames { offset: run.offset, len };
         if run.len == len {
-            self.runs.swap_remove(at);
+            self.runs.remove(at);
         } else {
             *run = Frames { offset: run.offset + len, len: run.len - len };
         }
@@ -45,7 +54,7 @@ impl Recycled {
     /// Takes everything out.
     pub(super) fn drain(&mut self) -> Vec<Frames> {
         self.bytes = 0;
-        std::mem::take(&mut self.runs)
+        std::mem::take(&mut self.runs).into()
     }
 }
 
@@ -59,15 +68,29 @@ mod tests {
 
     #[test]
     fn short_runs_are_kept_and_cut() {
-        let mut recycled = Recycled::default();
-        assert!(!recycled.keep(run(0, 17)));
-        assert!(recycled.keep(run(100, 16)) && recycled.keep(run(200, 2)));
+        let (mut recycled, mut others) = (Recycled::default(), Vec::new());
+        for run in [run(0, 17), run(100, 16), run(200, 2)] {
+            recycled.keep(run, &mut others);
+        }
+        assert_eq!(others, [run(0, 17)]);
         assert_eq!(recycled.take(3 * PAGE_SIZE), Some(run(100, 3)));
         assert_eq!(recycled.take(2 * PAGE_SIZE), Some(run(200, 2)));
         assert_eq!(recycled.take(14 * PAGE_SIZE), None);
         assert_eq!(recycled.drain(), [run(103, 13)]);
         assert_eq!(recycled.bytes, 0);
-        let kept = (0..1000).filter(|i| recycled.keep(run(i * 16, 16))).count() as u64;
-        assert_eq!(kept * 16 * PAGE_SIZE, MOST_BYTES);
+    }
+
+    #[test]
+    fn the_oldest_run_makes_room() {
+        let (mut recycled, mut others) = (Recycled::default(), Vec::new());
+        let most = MOST_BYTES / PAGE_SIZE;
+        for page in 0..most {
+            recycled.keep(run(page, 1), &mut others);
+        }
+        assert!(others.is_empty());
+        recycled.keep(run(1000, 2), &mut others);
+        assert_eq!(others, [run(0, 1), run(1, 1)]);
+        assert_eq!(recycled.take(2 * PAGE_SIZE), Some(run(1000, 2)));
+        assert_eq!(recycled.drain().len() as u64, most - 2);
     }
 }

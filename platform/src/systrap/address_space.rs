@@ -92,6 +92,8 @@ struct State {
     mapped: Ranges,
     /// What can be rewritten of that.
     shown: Vec<Shown>,
+    /// To be dropped when the process is gone.
+    kept: Option<Box<dyn Any + Send>>,
 }
 
 impl State {
@@ -252,6 +254,10 @@ impl SystrapSpace {
         for (range, change) in &changes {
             self.operations(&state.mapped, range, change, &mut operations);
         }
+        if state.fresh {
+            // What a child has of its own so soon was copied because it is about to be written: no faults for that.
+            operations.iter_mut().for_each(Operation::populate_few);
+        }
         let titled = self.title_operations(state, &mut operations);
         let served = titled.and_then(|()| self.order(state, &operations));
         if served.is_err() {
@@ -402,7 +408,8 @@ impl SystrapSpace {
         Ok(())
     }
 
-    /// A call of the guest at `rip` is seen often: shows a rewritten copy of the code there. Makes one if `make`.
+    /// A call of the guest at `rip` is seen often: shows a rewritten copy of the code there, if there is one. Has one made if `make`: it
+    /// may be there when the place is seen the next time.
     #[cold]
     pub(super) fn rewrite(&self, rip: u64, make: bool) {
         let Some(texts) = &self.shared.texts else { return };
@@ -413,7 +420,7 @@ impl SystrapSpace {
             shown.map(|shown| (shown.key, Arc::clone(&shown.file), rip - shown.range.start))
         };
         let Some((key, file, seen)) = found else { return };
-        let text = if make { texts.make(&key, &file, seen) } else { texts.find(&key).flatten() };
+        let text = if make { texts.make_later(&key, &file, seen) } else { texts.find(&key).flatten() };
         let Some(text) = text else { return };
         let mut state = self.state.lock();
         if state.dead || state.process.is_none() {
@@ -523,9 +530,21 @@ impl AddressSpace for SystrapSpace {
             title: state.title.clone(),
             mapped: state.mapped.clone(),
             shown: state.shown.clone(),
+            kept: None,
         };
         let copies = self.copies.lock().clone();
         Ok(SystrapSpace::with(Arc::clone(&self.shared), state, copies))
+    }
+
+    fn retire(&self, kept: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
+        let mut state = self.state.lock();
+        if state.kept.is_some() {
+            return Err(kept);
+        }
+        // Its process is ended when the last context has left it.
+        state.dead = true;
+        state.kept = Some(kept);
+        Ok(())
     }
 
     fn cpu_time_ns(&self) -> u64 {
@@ -556,8 +575,9 @@ impl AddressSpace for SystrapSpace {
 
 impl Drop for SystrapSpace {
     fn drop(&mut self) {
-        if let Some(process) = self.state.get_mut().process.take() {
-            self.shared.discard(process);
+        let state = self.state.get_mut();
+        if let Some(process) = state.process.take() {
+            self.shared.discard(process, state.kept.take());
         }
     }
 }

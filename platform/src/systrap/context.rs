@@ -129,22 +129,23 @@ enum Fpu {
     Buffer,
 }
 
-/// Calls of one place after which its code is rewritten: if a copy is there already, and if one has to be made.
-const OFTEN: u8 = 4;
-const VERY_OFTEN: u8 = 64;
+/// Calls of one place after which its code is rewritten: if a copy is there already, and each time that one is to be made or may be there
+/// by now.
+const OFTEN: u32 = 4;
+const VERY_OFTEN: u32 = 64;
 
 /// Counts calls by the place that they come from, as long as not too many places have the same slot.
 #[derive(Default)]
-struct Counts([(u64, u8); 32]);
+struct Counts([(u64, u32); 32]);
 
 impl Counts {
-    fn count(&mut self, rip: u64) -> u8 {
+    fn count(&mut self, rip: u64) -> u32 {
         let slot = (rip ^ rip >> 5 ^ rip >> 10) as usize % self.0.len();
         let entry = &mut self.0[slot];
         if entry.0 != rip {
             *entry = (rip, 0);
         }
-        entry.1 = entry.1.saturating_add(1);
+        entry.1 = entry.1.wrapping_add(1);
         entry.1
     }
 }
@@ -304,8 +305,9 @@ impl SystrapContext {
             } else if let Some(trap) = seen {
                 if trap == Trap::Syscall {
                     let often = self.counts.count(regs.rip);
-                    if often == OFTEN || often == VERY_OFTEN {
-                        space.rewrite(regs.rip, often == VERY_OFTEN);
+                    let very_often = often.is_multiple_of(VERY_OFTEN);
+                    if often == OFTEN || very_often {
+                        space.rewrite(regs.rip, very_often);
                     }
                 }
                 return Ok(trap);

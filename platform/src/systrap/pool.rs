@@ -1,11 +1,13 @@
 //! Guest processes that show nothing yet, the master that they are forked from, and those that have to go.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use sync::Mutex;
+use host::thread::{initial_affinity, run_anywhere, set_affinity};
 use sync::levels::PlatformPool;
+use sync::{Condvar, Mutex};
 
 use super::area::Area;
 use super::filter;
@@ -36,7 +38,7 @@ const MASTER_LOST: i32 = 71;
 /// No thread's id, and none that the host takes for one.
 const NOBODY: i32 = 0;
 
-/// Dead processes that may wait to be reaped.
+/// Processes that may wait for their end.
 const MAX_ZOMBIES: usize = 64;
 
 /// A guest thread that waits in the stub.
@@ -117,6 +119,17 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn pid(&self) -> i32 {
         self.servant.pid()
+    }
+
+    /// Ends it, on whatever processor has time for that.
+    fn kill(&self) {
+        let threads = self.parked.iter().chain(&self.ended).map(|thread| thread.tid);
+        for thread in threads.chain([self.pid()]).filter(|&thread| thread != NOBODY) {
+            // A thread may have gone.
+            let _ = set_affinity(thread, initial_affinity());
+        }
+        // An error means that it is dead already.
+        let _ = host::process::kill_child(self.pid());
     }
 
     /// What the servant has to do, in its next order, for the host's tools to show a title.
@@ -217,16 +230,98 @@ pub(super) struct Shared {
     /// Whether a process can say what the host's tools show of it.
     pub(super) shows_titles: bool,
     /// Rewritten programs; `None` when nothing is to be rewritten.
-    pub(super) texts: Option<Texts>,
+    pub(super) texts: Option<Arc<Texts>>,
     pool: Mutex<Pool, PlatformPool>,
+    dying: Arc<Dying>,
 }
 
 struct Pool {
     master: Servant,
     /// What the master has been told to make, so that an exec need not wait for it.
     next: Option<Birth>,
-    /// Killed, not yet reaped. Their areas and orders are in use until then.
-    zombies: VecDeque<Process>,
+}
+
+/// Processes that nobody wants any more. Their areas and orders are in use until they are reaped, and so is what is kept for them. A
+/// thread of the platform's own ends one after the other: a host takes as long to end a process as to make one.
+#[derive(Default)]
+struct Dying {
+    state: Mutex<DyingState, PlatformPool>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct DyingState {
+    queue: VecDeque<Zombie>,
+    /// Those in the queue, and the one that is waited for.
+    count: usize,
+    /// The thread exists.
+    reaped: bool,
+    /// It has to end when the queue is empty.
+    over: bool,
+}
+
+struct Zombie {
+    process: Process,
+    kept: Option<Box<dyn Any + Send>>,
+}
+
+impl Zombie {
+    fn end(self) {
+        self.process.kill();
+        let _ = host::process::wait(self.process.pid(), libc::__WALL);
+        drop(self.kept);
+    }
+}
+
+impl Dying {
+    fn add(self: &Arc<Self>, zombie: Zombie) {
+        let mut state = self.state.lock();
+        if !state.reaped {
+            let this = Arc::clone(self);
+            let reaper = std::thread::Builder::new().name("reaper".into()).stack_size(128 << 10);
+            if reaper.spawn(move || this.reap()).is_err() {
+                drop(state);
+                zombie.end();
+                return;
+            }
+            state.reaped = true;
+        }
+        state.queue.push_back(zombie);
+        state.count += 1;
+        self.changed.notify_all();
+        // When the host is slower to end them than guests are to make them, guests have to wait.
+        while state.count > MAX_ZOMBIES {
+            self.changed.wait(&mut state);
+        }
+    }
+
+    fn reap(&self) {
+        run_anywhere();
+        let mut state = self.state.lock();
+        loop {
+            if let Some(zombie) = state.queue.pop_front() {
+                drop(state);
+                zombie.end();
+                state = self.state.lock();
+                state.count -= 1;
+                self.changed.notify_all();
+            } else if state.over {
+                return;
+            } else {
+                self.changed.wait(&mut state);
+            }
+        }
+    }
+
+    /// Waits until all are gone.
+    fn end(&self) {
+        let mut state = self.state.lock();
+        state.over = true;
+        self.changed.notify_all();
+        while state.count > 0 {
+            self.changed.wait(&mut state);
+        }
+    }
 }
 
 fn host(what: &'static str) -> impl Fn(io::Error) -> PlatformError {
@@ -280,9 +375,20 @@ impl Shared {
         let operations = master.title(layout, shm.raw_fd(), &spare)?;
         let shows_titles = master.obey(&operations)?.is_ok();
         let placement = Placement::new(true);
-        let pool = Mutex::new(Pool { master, next: None, zombies: VecDeque::new() });
-        let texts = rewrites.then(|| Texts::new(&memory, stub::gates(layout)));
-        Ok(Shared { memory, layout, extended, shm, sentry, placement, shows_titles, texts, pool })
+        let pool = Mutex::new(Pool { master, next: None });
+        let texts = rewrites.then(|| Arc::new(Texts::new(&memory, stub::gates(layout))));
+        Ok(Shared {
+            memory,
+            layout,
+            extended,
+            shm,
+            sentry,
+            placement,
+            shows_titles,
+            texts,
+            pool,
+            dying: Arc::default(),
+        })
     }
 
     /// A process that shows nothing.
@@ -318,25 +424,9 @@ impl Shared {
         Ok(this.process(pid, None))
     }
 
-    /// Kills a process. It is reaped later, when it has had time to go.
-    pub(super) fn discard(&self, process: Process) {
-        // An error means that it is dead already.
-        let _ = host::process::kill_child(process.pid());
-        let mut pool = self.pool.lock();
-        pool.zombies.push_back(process);
-        let mut reaped = Vec::new();
-        // They go roughly in turn.
-        while let Some(oldest) = pool.zombies.front()
-            && !matches!(host::process::wait(oldest.pid(), libc::__WALL | libc::WNOHANG), Ok(None))
-        {
-            reaped.extend(pool.zombies.pop_front());
-        }
-        // When the host is slower to end them than guests are to make them, guests have to wait.
-        let oldest = if pool.zombies.len() > MAX_ZOMBIES { pool.zombies.pop_front() } else { None };
-        drop(pool);
-        if let Some(oldest) = oldest {
-            let _ = host::process::wait(oldest.pid(), libc::__WALL);
-        }
+    /// Has a process ended; `kept` is dropped when it has gone.
+    pub(super) fn discard(&self, process: Process, kept: Option<Box<dyn Any + Send>>) {
+        self.dying.add(Zombie { process, kept });
     }
 }
 
@@ -353,9 +443,10 @@ impl Drop for Shared {
         for &pid in &pids {
             let _ = host::process::kill_child(pid);
         }
-        for pid in pids.into_iter().chain(pool.zombies.iter().map(Process::pid)) {
+        for pid in pids {
             let _ = host::process::wait(pid, libc::__WALL);
         }
+        self.dying.end();
     }
 }
 

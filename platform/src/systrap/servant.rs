@@ -51,6 +51,15 @@ impl Operation {
     pub(super) fn call(number: libc::c_long, arguments: [u64; 6]) -> Operation {
         Operation { number, arguments, child: 0 }
     }
+
+    /// Makes a small mapping one whose pages the process has at once.
+    pub(super) fn populate_few(&mut self) {
+        const FEW: u64 = 32 * PAGE_SIZE;
+        let [_, len, _, flags, ..] = &mut self.arguments;
+        if self.number == libc::SYS_mmap && *len <= FEW {
+            *flags |= libc::MAP_POPULATE as u64;
+        }
+    }
 }
 
 /// See the module.

@@ -37,8 +37,77 @@ const MAX_LOOKED_AT: usize = 1024;
 const MAX_NUMBER: u32 = 1 << (32 - PLACE_BITS);
 /// What stands for the number of a call that has it in rax.
 const IN_RAX: u32 = 0;
-/// Signal handlers return by it: unwinders know its bytes, and all registers change.
-const RT_SIGRETURN: u32 = libc::SYS_rt_sigreturn as u32;
+/// Calls that stay: all registers change, the Sentry wants those that only a signal frame holds (for a child), or the thread ends.
+/// Unwinders know the bytes of the return from signals.
+const STAYING: [libc::c_long; 7] = [
+    libc::SYS_rt_sigreturn,
+    libc::SYS_clone,
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    libc::SYS_clone3,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+/// Calls that programs make often: where there is not room for all, these come first.
+const FREQUENT: [libc::c_long; 57] = [
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_open,
+    libc::SYS_close,
+    libc::SYS_stat,
+    libc::SYS_fstat,
+    libc::SYS_lstat,
+    libc::SYS_poll,
+    libc::SYS_lseek,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_munmap,
+    libc::SYS_brk,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_ioctl,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_access,
+    libc::SYS_sched_yield,
+    libc::SYS_madvise,
+    libc::SYS_dup2,
+    libc::SYS_getpid,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    libc::SYS_sendmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_wait4,
+    libc::SYS_kill,
+    libc::SYS_fcntl,
+    libc::SYS_getcwd,
+    libc::SYS_chdir,
+    libc::SYS_unlink,
+    libc::SYS_readlink,
+    libc::SYS_umask,
+    libc::SYS_getuid,
+    libc::SYS_getgid,
+    libc::SYS_geteuid,
+    libc::SYS_getegid,
+    libc::SYS_getppid,
+    libc::SYS_gettid,
+    libc::SYS_futex,
+    libc::SYS_getdents64,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_ctl,
+    libc::SYS_tgkill,
+    libc::SYS_openat,
+    libc::SYS_newfstatat,
+    libc::SYS_ppoll,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_statx,
+    libc::SYS_getrandom,
+];
 
 /// Bytes of `mov eax, imm32`, and of a jump that takes its place.
 const MOVE: usize = 5;
@@ -176,7 +245,8 @@ impl Text {
         let extra = segment.next_multiple_of(16);
         let mut found = sites(&code[..segment], seen as usize);
         // Where there is not room for all, the one that was seen often comes first.
-        found.sort_by_key(|site| (site.back as u64 != seen, site.number != IN_RAX));
+        let seldom = |site: &Site| !FREQUENT.contains(&site.number.into());
+        found.sort_by_key(|site| (site.back as u64 != seen, site.number != IN_RAX, seldom(site)));
         // The last group of each kind need not be full.
         let room = code.len().checked_sub(extra + COMMON + COMMON_BY_RAX + 2 * HOP)?;
         found.truncate(room * GROUP / (GROUP * ENTRY + HOP));
@@ -268,7 +338,7 @@ enum Before {
     /// The number of a call.
     Load(Site),
     /// The number of a call that stays.
-    Sigreturn,
+    Staying,
     Other,
 }
 
@@ -341,8 +411,12 @@ fn load(code: &[u8], instruction: &Instruction) -> Before {
     let at = instruction.ip() as usize;
     let (number, register) = (instruction.immediate32(), instruction.op0_register());
     match instruction.code() {
-        Code::Mov_r32_imm32 if register == Register::EAX && number == RT_SIGRETURN => Before::Sigreturn,
-        Code::Mov_rm64_imm32 if register == Register::RAX && number == RT_SIGRETURN => Before::Sigreturn,
+        Code::Mov_r32_imm32 if register == Register::EAX && STAYING.contains(&number.into()) => {
+            Before::Staying
+        }
+        Code::Mov_rm64_imm32 if register == Register::RAX && STAYING.contains(&number.into()) => {
+            Before::Staying
+        }
         Code::Mov_r32_imm32
             if register == Register::EAX
                 && instruction.len() == MOVE
@@ -437,7 +511,14 @@ struct State {
     /// What has been looked at, and the copy, if one could be made. The files stay open, so that their numbers stay theirs.
     known: Vec<(Key, Arc<HostFile>, Option<Arc<Text>>)>,
     bytes: u64,
+    /// What other threads are looking at.
+    making: Vec<Key>,
 }
+
+/// Code up to this size is rewritten by the thread that has made the calls: what that takes is not worth another thread.
+const AT_ONCE: u64 = 64 << 10;
+/// Most threads that rewrite code.
+const MAX_MAKING: usize = 2;
 
 impl Texts {
     pub(super) fn new(memory: &Arc<MemoryFile>, gates: Gates) -> Texts {
@@ -448,6 +529,40 @@ impl Texts {
     pub(super) fn find(&self, key: &Key) -> Option<Option<Arc<Text>>> {
         let state = self.state.lock();
         state.known.iter().find(|(known, ..)| known == key).map(|(.., text)| text.clone())
+    }
+
+    /// The copy, if there is one; else one will be made, which takes milliseconds and which nobody waits for. See [`make`](Self::make).
+    pub(super) fn make_later(
+        self: &Arc<Self>,
+        key: &Key,
+        file: &Arc<HostFile>,
+        seen: u64,
+    ) -> Option<Arc<Text>> {
+        if key.len <= AT_ONCE {
+            return self.make(key, file, seen);
+        }
+        if let Some(known) = self.find(key) {
+            return known;
+        }
+        {
+            let mut state = self.state.lock();
+            if state.making.len() >= MAX_MAKING || state.making.contains(key) {
+                return None;
+            }
+            state.making.push(*key);
+        }
+        let (this, key, file) = (Arc::clone(self), *key, Arc::clone(file));
+        let made = move |this: &Texts| this.state.lock().making.retain(|other| *other != key);
+        let own = Arc::clone(self);
+        let make = move || {
+            host::thread::run_anywhere();
+            this.make(&key, &file, seen);
+            made(&this);
+        };
+        if std::thread::Builder::new().name("rewriter".into()).stack_size(256 << 10).spawn(make).is_err() {
+            made(&own);
+        }
+        None
     }
 
     /// The copy, made now if there is none yet. `seen`: the place that a call seen often returns to, from the start of the
@@ -492,6 +607,7 @@ mod tests {
             &[0x41, 0xb8, 1, 0, 0, 0, 0x0f, 0x05, 0xc3],     // mov r8d
             &[0xb8, 39, 0, 0, 0, 0x90, 0x0f, 0x05, 0xc3],    // not right before
             &[0xb8, 15, 0, 0, 0, 0x0f, 0x05],                // rt_sigreturn
+            &[0xb8, 56, 0, 0, 0, 0x0f, 0x05],                // clone
             &[0xb8, 1, 0, 0, 0x40, 0x0f, 0x05],              // x32
             &[0xeb, 2, 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3], // jumps into the middle
             &[0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xfc],    // jumps to the `syscall`

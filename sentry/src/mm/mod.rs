@@ -271,16 +271,36 @@ impl Inner {
     }
 }
 
+/// Private memory of a process that ends may be given back later, up to so many bytes.
+const LATER: u64 = 64 << 20;
+
+impl MemoryManager {
+    /// Leaves it to the platform to give back `pages`; gives them back where it does not.
+    fn retire(&self, pages: Pages) -> Option<Pages> {
+        let own = pages.pmas.iter().filter(|(_, pma)| pma.private && !pma.cow);
+        if own.map(|(range, _)| range.end - range.start).sum::<u64>() > LATER {
+            return Some(pages);
+        }
+        let kept = self.space.retire(Box::new(pages)).err()?;
+        kept.downcast().ok().map(|pages| *pages)
+    }
+}
+
 impl Drop for MemoryManager {
     fn drop(&mut self) {
         let vmas = {
             let mut inner = self.inner.write();
-            // Usually the last reference, so that the host mappings go with it, before the frames do. If not, nothing may
-            // show the frames any more when others get them.
-            let ours = 2;
-            if Arc::strong_count(&self.space) > ours {
+            let none = Pages::new(Arc::clone(&inner.pages.memory));
+            let pages = std::mem::replace(&mut inner.pages, none);
+            if let Some(pages) = self.retire(pages) {
+                inner.pages = pages;
+                // Usually the last reference, so that the host mappings go with it, before the frames do. If not, nothing may
+                // show the frames any more when others get them.
+                let ours = 2;
                 let all = inner.user_range.clone();
-                if let Err(error) = self.space.unmap(all.start, all.end - all.start) {
+                if Arc::strong_count(&self.space) > ours
+                    && let Err(error) = self.space.unmap(all.start, all.end - all.start)
+                {
                     tracing::warn!(%error, "an address space could not be emptied: its memory is given back later");
                     let none = Pages::new(Arc::clone(&inner.pages.memory));
                     limbo::keep(Arc::clone(&self.space), std::mem::replace(&mut inner.pages, none));

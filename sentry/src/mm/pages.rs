@@ -90,7 +90,9 @@ impl Drop for Pages {
     fn drop(&mut self) {
         let pages = self.pmas.take();
         let shown = pages.iter().filter_map(|(at, pma)| pma.frames(at.end - at.start));
-        give_back(&self.memory, shown.chain(self.arena.take_all()).chain(self.kept.take_all()).collect());
+        // Not joined with the reserve: short runs that were written are used again as they are, long ones are not.
+        give_back(&self.memory, shown.chain(self.kept.take_all()).collect());
+        give_back(&self.memory, self.arena.take_all());
     }
 }
 

@@ -47,9 +47,6 @@ pub struct CloneArgs {
 
 static NEXT_TASK: AtomicU64 = AtomicU64::new(1);
 
-/// Bytes of stack of the host thread behind a guest thread.
-const HOST_STACK: usize = 512 << 10;
-
 /// A vfork parent waits until the child has its own memory or is gone.
 pub(crate) struct VforkDone {
     done: AtomicBool,
@@ -365,13 +362,10 @@ pub(crate) fn new_task(
 
 /// Starts the host thread that becomes the task.
 fn spawn(kernel: &Arc<Kernel>, start: Start) -> std::io::Result<()> {
+    let threads = Arc::clone(&kernel.host_threads);
     let kernel = Arc::clone(kernel);
     let name = format!("task-{}", start.task.id);
-    std::thread::Builder::new()
-        .name(name)
-        .stack_size(HOST_STACK)
-        .spawn(move || become_task(&kernel, start))?;
-    Ok(())
+    threads.run(name, move || become_task(&kernel, start))
 }
 
 fn become_task(kernel: &Arc<Kernel>, start: Start) {

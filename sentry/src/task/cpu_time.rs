@@ -49,9 +49,16 @@ impl Reading {
 }
 
 impl CpuTime {
-    /// Called by the Sentry thread of the guest thread, before that runs.
+    /// Called by the Sentry thread of the guest thread, before that runs. It may have run another.
     pub fn start(&self) {
-        self.sentry_thread.store(host::thread::gettid(), Ordering::Relaxed);
+        let thread = host::thread::gettid();
+        self.sentry_ns.store(host::thread::cpu_time_ns(thread).unwrap_or(0), Ordering::Relaxed);
+        self.sentry_thread.store(thread, Ordering::Relaxed);
+    }
+
+    /// Called by the same thread when the guest thread has been settled for the last time.
+    pub fn end(&self) {
+        self.sentry_thread.store(0, Ordering::Relaxed);
     }
 }
 
@@ -98,8 +105,11 @@ impl Task {
         if since == 0 {
             return;
         }
-        // An error means that the thread has ended: then what it was last seen with has to do.
+        // Where there is none (any more), what it was last seen with has to do.
         let thread = time.sentry_thread.load(Ordering::Relaxed);
+        if thread == 0 {
+            return;
+        }
         let Ok(sentry_ns) = host::thread::cpu_time_ns(thread) else { return };
         let used = sentry_ns.saturating_sub(time.sentry_ns.swap(sentry_ns, Ordering::Relaxed));
         time.system_wall_ns.store(wall, Ordering::Relaxed);

@@ -74,6 +74,7 @@ impl CurrentTask {
         drop(context);
         drop(resources);
         drop(space);
+        task.cpu_time.end();
         finish(&kernel, &group, &task, status);
     }
 

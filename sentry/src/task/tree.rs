@@ -126,6 +126,8 @@ impl Tree {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let to_id = to.id();
         let from = std::mem::replace(&mut node.process_group, to);
+        // Its id in its namespace is what getpgrp(2) answers.
+        node.group.threads().iter().for_each(|thread| thread.answers_changed());
         if from.id() != to_id {
             self.leave_group(id, from.id());
             self.groups.entry(to_id).or_default().push(id);

@@ -38,6 +38,8 @@ static PERIOD: AtomicU32 = AtomicU32::new(0);
 
 /// What a thread remembers from one call to the next.
 struct Mine {
+    /// Which guest thread's calls they are: host threads run one after the other.
+    task: u64,
     record: Arc<Mutex<Record, Leaf>>,
     tid: i32,
     period: u32,
@@ -71,12 +73,13 @@ impl Mine {
         let record = Arc::new(Mutex::new(Record::new(task.comm())));
         let tid = task.pid().outer_number();
         RECORDS.lock().insert(tid, Arc::clone(&record));
-        Mine { record, tid, period: PERIOD.load(Ordering::Relaxed), last: None }
+        Mine { task: task.id, record, tid, period: PERIOD.load(Ordering::Relaxed), last: None }
     }
 
     /// This thread's, for the measurement that is under way.
     fn take(task: &CurrentTask) -> Mine {
-        let mine = MINE.take().filter(|mine| mine.period == PERIOD.load(Ordering::Relaxed));
+        let period = PERIOD.load(Ordering::Relaxed);
+        let mine = MINE.take().filter(|mine| mine.task == task.id && mine.period == period);
         mine.unwrap_or_else(|| Mine::new(task))
     }
 

@@ -25,6 +25,34 @@ fn setpgid_of_a_child() {
     b.dies_of(SIGTERM);
 }
 
+case!(getpgrp_after_others_have_moved_it: getpgrp, setpgid, setsid);
+fn getpgrp_after_others_have_moved_it() {
+    let [there, moved] = pipe(0);
+    let [back, asked] = pipe(0);
+    let parent = ok(sys!(getpgrp));
+    let child = fork(|| {
+        let me = ok(sys!(getpid));
+        // So often that a sandbox has learned to answer at once.
+        for _ in 0..1000 {
+            eq(ok(sys!(getpgrp)), parent);
+        }
+        write_all(asked, b"x");
+        eq(read(there, 1), b"x");
+        for _ in 0..1000 {
+            eq(ok(sys!(getpgrp)), me);
+        }
+        in_child(|| {
+            eq(ok(sys!(getpgrp)), me);
+            let me = ok(sys!(setsid));
+            eq(ok(sys!(getpgrp)), me);
+        });
+    });
+    eq(read(back, 1), b"x");
+    ok(sys!(setpgid, child.pid, child.pid));
+    write_all(moved, b"x");
+    child.succeeds();
+}
+
 case!(setpgid_errors: setpgid, getpgid);
 fn setpgid_errors() {
     fails(sys!(setpgid, 0, -1), EINVAL);
