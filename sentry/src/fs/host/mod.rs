@@ -113,7 +113,8 @@ impl HostFs {
 /// What is done with a descriptor of the host that is a pipe or the like.
 pub(super) fn stream(fd: OwnedFd, writable: bool, reactor: &Reactor) -> std::io::Result<Box<dyn FileOps>> {
     let stat = host::file::stat(&fd)?;
-    Ok(Box::new(file::HostStream::new(Arc::new(HostFile::new(fd, writable)), &stat, reactor)))
+    let access = AccessMode { read: true, write: writable };
+    Ok(Box::new(file::Source::new(Arc::new(HostFile::new(fd, writable)), access, &stat, reactor).inherited()))
 }
 
 fn attr_of(stat: &host::file::Stat) -> Attr {
@@ -179,7 +180,7 @@ impl InodeOps for HostInode {
         }
     }
 
-    fn is_special(&self) -> bool {
+    fn is_special(&self, _inode: &Inode) -> bool {
         !self.source.as_ref().is_some_and(|source| source.opens_again())
     }
 }
