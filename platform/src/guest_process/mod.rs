@@ -33,6 +33,18 @@ pub(crate) const THREAD_FLAGS: u64 = (libc::CLONE_VM
 /// How guest memory is mapped.
 pub(crate) const MAP_FLAGS: u64 = (libc::MAP_SHARED | libc::MAP_FIXED | libc::MAP_NORESERVE) as u64;
 
+/// The Sentry's exit status without its master: EX_OSERR of sysexits.h.
+const MASTER_LOST: i32 = 71;
+
+/// Ends this process when the one is gone that guest processes are forked from. Nobody but the host kills it, and a sandbox that can't
+/// execute programs any more must not seem to run.
+pub(crate) fn need_master(pid: i32) {
+    if !host::process::is_running(pid) {
+        tracing::error!("the process that guest processes are forked from is gone: was it killed?");
+        host::process::exit_now(MASTER_LOST);
+    }
+}
+
 /// Addresses guests may use, below `end`, where the stub begins.
 pub(crate) fn user_range(end: u64) -> Range<u64> {
     USER_START..end

@@ -10,6 +10,7 @@ use super::stub::{self, Stub};
 use super::tracee::Tracee;
 use crate::MemoryFile;
 use crate::api::PlatformError;
+use crate::guest_process;
 use crate::guest_process::placement::Placement;
 use crate::guest_process::xstate::Layout;
 
@@ -63,6 +64,7 @@ impl Shared {
     /// A process that shows nothing.
     pub(super) fn take_bare(&self) -> Result<Process, PlatformError> {
         let mut pool = self.pool.lock();
+        guest_process::need_master(pool.master);
         if let Some(process) = pool.bare.pop() {
             return Ok(process);
         }

@@ -21,7 +21,7 @@ use crate::api::{PlatformError, Title};
 use crate::guest_process::placement::Placement;
 use crate::guest_process::prepare::{self, Setup, Signals};
 use crate::guest_process::xstate;
-use crate::guest_process::{FORK_FLAGS, MAP_FLAGS, THREAD_FLAGS};
+use crate::guest_process::{self, FORK_FLAGS, MAP_FLAGS, THREAD_FLAGS};
 
 /// Makes a running guest thread stop. A host that sends it for reasons of its own sends it to processes with sockets.
 pub(super) const KICK: i32 = libc::SIGURG;
@@ -31,9 +31,6 @@ const MAX_ENDED: usize = 32;
 
 /// Name of processes that show nothing.
 const SPARE: &[u8] = b"[runsc-spare]";
-
-/// The Sentry's exit status without its master: EX_OSERR of sysexits.h.
-const MASTER_LOST: i32 = 71;
 
 /// No thread's id, and none that the host takes for one.
 const NOBODY: i32 = 0;
@@ -332,12 +329,6 @@ fn unsupported(what: &'static str) -> PlatformError {
     PlatformError::Host { what, source: io::Error::from_raw_os_error(libc::EOPNOTSUPP) }
 }
 
-/// Somebody on the host has killed the master. A sandbox that can't execute programs any more must not seem to run: it ends.
-fn master_lost() -> ! {
-    tracing::error!("the process that guest processes are forked from is gone: was it killed?");
-    host::process::exit_now(MASTER_LOST)
-}
-
 /// Bytes that the host needs for a signal frame, as far as it says.
 fn frame_size() -> u64 {
     const AT_MINSIGSTKSZ: libc::c_ulong = 51;
@@ -396,9 +387,7 @@ impl Shared {
         let birth = || Birth::new(&self.shm, self.layout, self.sentry);
         let mut pool = self.pool.lock();
         let Pool { master, next, .. } = &mut *pool;
-        if !host::process::is_running(master.pid()) {
-            master_lost();
-        }
+        guest_process::need_master(master.pid());
         let this = match next.take() {
             Some(birth) => birth,
             None => {
@@ -410,8 +399,8 @@ impl Shared {
         let pid = match master.answer() {
             Ok(Ok(pid)) => pid,
             Ok(Err(_)) => return Err(PlatformError::Exhausted("host processes")),
-            Err(PlatformError::Gone) => master_lost(),
             Err(error) => {
+                guest_process::need_master(master.pid());
                 this.abandon();
                 return Err(error);
             }

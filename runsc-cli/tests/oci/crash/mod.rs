@@ -1,7 +1,8 @@
 //! Any process killed at any moment: `state` tells the truth, and `delete --force` removes everything.
 //!
 //! A round kills one process with SIGKILL, either after a random time or just before a random system call of it, and then looks
-//! at what is left. `CRASH_SEED=N` repeats a run, `CRASH_ROUND=N` one round of it, `CRASH_ROUNDS=N` makes more or fewer.
+//! at what is left. `CRASH_SEED=N` repeats a run, `CRASH_ROUND=N` one round of it, `CRASH_ROUNDS=N` makes more or fewer, and
+//! `CRASH_PLATFORM=ptrace` takes another platform than the usual one.
 
 mod hooks;
 mod left;

@@ -55,7 +55,11 @@ impl Site {
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--root").arg(self.state_dir()).args(args);
+        command.arg("--root").arg(self.state_dir());
+        if let Some(platform) = std::env::var_os("CRASH_PLATFORM") {
+            command.arg("--platform").arg(platform);
+        }
+        command.args(args);
         command
     }
 
