@@ -21,6 +21,8 @@ const LATER: Duration = Duration::from_secs(2);
 /// What real time may seem to move against monotonic time because the two are not read at the same moment.
 const JITTER_NS: i64 = 2_000;
 
+const NS_PER_SEC: i64 = 1_000_000_000;
+
 const SEQUENCE: u64 = 0;
 const READY: u64 = 8;
 
@@ -146,6 +148,11 @@ fn write(memory: &MemoryFile, page: u64, sequence: u32, line: &Line) {
     put(24, &line.monotonic_ns.to_ne_bytes());
     put(32, &line.factor.to_ne_bytes());
     put(40, &line.realtime_ahead_ns.to_ne_bytes());
+    let realtime_ns = line.monotonic_ns.wrapping_add(line.realtime_ahead_ns);
+    for (offset, ns) in [(56, line.monotonic_ns), (72, realtime_ns)] {
+        put(offset, &ns.div_euclid(NS_PER_SEC).to_ne_bytes());
+        put(offset + 8, &ns.rem_euclid(NS_PER_SEC).to_ne_bytes());
+    }
     put(READY, &1u64.to_ne_bytes());
     order();
     put(SEQUENCE, &sequence.to_ne_bytes());
