@@ -38,7 +38,8 @@ impl Client {
     /// The engine's program with these arguments.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.prefix[0]);
-        command.args(&self.prefix[1..]).args(args);
+        // conmon leaves a file where it was started, when memory runs out.
+        command.args(&self.prefix[1..]).args(args).current_dir(std::env::temp_dir());
         command
     }
 
