@@ -130,13 +130,13 @@ impl ThreadGroup {
     /// Puts it into a cgroup of one hierarchy.
     pub fn enter_cgroup(&self, cgroup: &Arc<Cgroup>) {
         let mut own = self.cgroups.lock();
-        let mut old: Vec<Arc<Cgroup>> =
+        let old: Vec<Arc<Cgroup>> =
             own.extract_if(.., |known| known.hierarchy() == cgroup.hierarchy()).collect();
         if !cgroup.is_root() {
             own.push(Arc::clone(cgroup));
         }
         drop(own);
-        old.clear();
+        drop(old);
     }
 
     /// Signal dispositions.

@@ -149,11 +149,10 @@ fn attach_hierarchies(
             return Ok(());
         }
     };
-    let new = |kind: &str, options: &str, source: &[u8]| {
-        let request = MountRequest { source, options: options.as_bytes(), read_only: false };
-        let root =
-            builder.new_file_system(kind, &request).map_err(|errno| anyhow!("{kind} {options}: {errno}"))?;
-        Ok::<_, anyhow::Error>(Mount::new(root, source, flags - MountFlags::RDONLY))
+    let new = |kind: &str, options: &str, source: &Text| {
+        let writable = (flags - MountFlags::RDONLY).bits();
+        own_mount(builder, kind, source, &Text::Utf8(options.to_owned()), writable)
+            .map_err(|errno| anyhow!("{kind} {options}: {errno}"))
     };
     let mut mounts = Vec::new();
     let mut attach = |mount: Arc<Mount>, place: &Path| {
@@ -161,11 +160,11 @@ fn attach_hierarchies(
         mounts.push(mount);
         Ok::<_, anyhow::Error>(())
     };
-    attach(new("tmpfs", "mode=755", b"tmpfs")?, &place)?;
+    attach(new("tmpfs", "mode=755", &Text::Utf8("tmpfs".to_owned()))?, &place)?;
     for (name, options) in HIERARCHIES {
         let at = [target, b"/", name.as_bytes()].concat();
         let place = builder.place(&at, true).map_err(|errno| anyhow!("{name}: {errno}"))?;
-        attach(new("cgroup", options, source.as_bytes())?, &place)?;
+        attach(new("cgroup", options, source)?, &place)?;
     }
     if flags.contains(MountFlags::RDONLY) {
         mounts.iter().for_each(|mount| mount.set_flags(mount.flags() | MountFlags::RDONLY));

@@ -21,7 +21,6 @@ pub(super) enum Value {
     CpuQuota,
     CpuShares,
     CpuStat,
-    CpuThrottled,
     CpuTicks,
     CpuUsage,
     CpuWeight,
@@ -36,7 +35,7 @@ pub(super) enum Value {
 }
 
 /// Version, controller, name, value.
-pub(super) const FILES: [(Version, Controllers, &str, Value); 24] = [
+pub(super) const FILES: [(Version, Controllers, &str, Value); 23] = [
     (Version::One, Controllers::CPU, "cpu.cfs_period_us", Value::CpuPeriod),
     (Version::One, Controllers::CPU, "cpu.cfs_quota_us", Value::CpuQuota),
     (Version::One, Controllers::CPU, "cpu.shares", Value::CpuShares),
@@ -60,7 +59,6 @@ pub(super) const FILES: [(Version, Controllers, &str, Value); 24] = [
     (Version::Two, Controllers::MEMORY, "memory.max", Value::MemoryMax),
     (Version::Two, Controllers::PIDS, "pids.current", Value::PidsCurrent),
     (Version::Two, Controllers::PIDS, "pids.max", Value::PidsMax),
-    (Version::One, Controllers::CPU, "cpu.stat", Value::CpuThrottled),
 ];
 
 impl Value {
@@ -84,8 +82,6 @@ impl Value {
                 let (user, system) = (user / 1000, system / 1000);
                 format!("usage_usec {}\nuser_usec {user}\nsystem_usec {system}\n", user + system)
             }
-            // The host does that, and does not tell.
-            Value::CpuThrottled => "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n".to_owned(),
             Value::CpuTicks => {
                 let (user, system) = kernel.time_of(container);
                 format!("user {}\nsystem {}\n", user / NS_PER_TICK, system / NS_PER_TICK)

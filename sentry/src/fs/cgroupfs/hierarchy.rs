@@ -206,11 +206,6 @@ impl Cgroups {
         }
     }
 
-    /// The hierarchy of version 2.
-    pub fn unified(&self) -> &Arc<Hierarchy> {
-        &self.unified
-    }
-
     /// All that are in use, version 2 last.
     fn all(&self) -> Vec<Arc<Hierarchy>> {
         let mut others = self.others.lock();

@@ -93,6 +93,16 @@ impl Cgroup {
         path
     }
 
+    /// Whether a process is in it; with `below` also in a group in it.
+    fn holds(self: &Arc<Cgroup>, process: &ThreadGroup, below: bool) -> bool {
+        match process.cgroup_in(self.hierarchy) {
+            // In none but the root.
+            None => self.is_root(),
+            Some(own) if below => own.upwards().any(|above| Arc::ptr_eq(&above, self)),
+            Some(own) => Arc::ptr_eq(&own, self),
+        }
+    }
+
     /// Whether there may be one more group in it: EAGAIN when not.
     fn may_grow(self: &Arc<Cgroup>, total: u32) -> Result<()> {
         let full = self.upwards().any(|above| {
@@ -108,16 +118,7 @@ impl Kernel {
     fn members_of(&self, cgroup: &Arc<Cgroup>, below: bool) -> Vec<Arc<ThreadGroup>> {
         let groups: Vec<Arc<ThreadGroup>> =
             self.tree.lock().iter().map(|node| Arc::clone(&node.group)).collect();
-        let is_in = |group: &Arc<ThreadGroup>| {
-            let own = group.cgroup_in(cgroup.hierarchy);
-            let found = match &own {
-                // In none but the root.
-                None => cgroup.is_root(),
-                Some(own) if below => own.upwards().any(|above| Arc::ptr_eq(&above, cgroup)),
-                Some(own) => Arc::ptr_eq(own, cgroup),
-            };
-            found && group.any_thread().is_some()
-        };
+        let is_in = |group: &Arc<ThreadGroup>| cgroup.holds(group, below) && group.any_thread().is_some();
         groups.into_iter().filter(is_in).collect()
     }
 }

@@ -69,12 +69,11 @@ pub fn may_have_one_more(tree: &Tree, group: &ThreadGroup) -> Result<()> {
             if max == u32::MAX {
                 continue;
             }
-            let is_in = |group: &ThreadGroup| {
-                let own = group.cgroup_in(above.hierarchy);
-                own.is_some_and(|own| own.upwards().any(|cgroup| Arc::ptr_eq(&cgroup, &above)))
-            };
-            let threads: usize =
-                tree.iter().filter(|node| is_in(&node.group)).map(|node| node.group.threads().len()).sum();
+            let threads: usize = tree
+                .iter()
+                .filter(|node| above.holds(&node.group, true))
+                .map(|node| node.group.threads().len())
+                .sum();
             if threads >= max as usize {
                 above.pids.refused.fetch_add(1, Ordering::Relaxed);
                 return Err(Errno::EAGAIN);

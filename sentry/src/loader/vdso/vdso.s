@@ -40,16 +40,14 @@
 
 	.text
 
-# Monotonic nanoseconds in rax and what real time is ahead of them in r10; carry set when the clock can't be used.
-# Changes rcx, rdx, r8.
-	.type	read_clock, @function
-read_clock:
-	.cfi_startproc
-1:	mov	vvar(%rip), %r8d
+# Nanoseconds since the base in rax, and the number of its state in r8d. Goes to `busy` while that is being changed, to `unusable`
+# when the clock can't be used. Changes rcx, rdx.
+	.macro	since_base busy, unusable
+	mov	vvar(%rip), %r8d
 	test	$1, %r8d
-	jnz	2f
+	jnz	\busy
 	cmpq	$0, vvar+8(%rip)
-	je	3f
+	je	\unusable
 	lfence
 	rdtsc
 	shl	$32, %rdx
@@ -60,6 +58,14 @@ read_clock:
 	cmovs	%rcx, %rax
 	mulq	vvar+32(%rip)
 	shrd	$32, %rdx, %rax
+	.endm
+
+# Monotonic nanoseconds in rax and what real time is ahead of them in r10; carry set when the clock can't be used.
+# Changes rcx, rdx, r8.
+	.type	read_clock, @function
+read_clock:
+	.cfi_startproc
+1:	since_base 2f, 3f
 	add	vvar+24(%rip), %rax
 	mov	vvar+40(%rip), %r10
 	cmp	vvar(%rip), %r8d
@@ -90,20 +96,7 @@ __vdso_clock_gettime:
 	bt	%edi, %eax
 	jnc	4f
 	# As in read_clock, but nothing is divided: the base is seldom more than two seconds ago.
-1:	mov	vvar(%rip), %r8d
-	test	$1, %r8d
-	jnz	6f
-	cmpq	$0, vvar+8(%rip)
-	je	4f
-	lfence
-	rdtsc
-	shl	$32, %rdx
-	or	%rdx, %rax
-	xor	%ecx, %ecx
-	sub	vvar+16(%rip), %rax
-	cmovs	%rcx, %rax
-	mulq	vvar+32(%rip)
-	shrd	$32, %rdx, %rax
+1:	since_base 6f, 4f
 	mov	(%r9), %r10
 	add	8(%r9), %rax
 	cmp	vvar(%rip), %r8d
