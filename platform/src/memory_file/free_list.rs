@@ -17,8 +17,8 @@ pub(super) struct FreeList {
 const CANDIDATES: usize = 4;
 
 impl FreeList {
-    pub(super) fn new(end: u64) -> FreeList {
-        FreeList { by_start: BTreeMap::new(), by_len: BTreeSet::new(), untouched: 0, end }
+    pub(super) fn new(start: u64, end: u64) -> FreeList {
+        FreeList { by_start: BTreeMap::new(), by_len: BTreeSet::new(), untouched: start, end }
     }
 
     /// A run of `len` bytes whose start is a multiple of `align` (a power of two): the shortest that fits, lowest

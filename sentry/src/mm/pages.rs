@@ -21,6 +21,8 @@ pub(super) struct Pages {
     pub memory: Arc<MemoryFile>,
     pub pmas: Ranges<Pma>,
     pub arena: Arena,
+    /// What is left of the runs whose pages the host makes many at a time (`large.rs`), one for each mapping that began one.
+    large: Arena,
     kept: Kept,
     /// Changed whenever `pmas` changes: what was looked up before may be wrong.
     pub generation: u64,
@@ -37,6 +39,7 @@ impl Pages {
             memory,
             pmas: Ranges::default(),
             arena: Arena::default(),
+            large: Arena::default(),
             kept: Kept::default(),
             generation: 0,
         }
@@ -71,7 +74,32 @@ impl Pages {
                 self.kept.take(&self.memory, range.end - range.start, &wanted, place)
             }
         };
-        kept.or_else(|| self.arena.take(&self.memory, range, &wanted, growth)).ok_or(Errno::ENOMEM)
+        let len = range.end - range.start;
+        let reserved = || wanted.iter().flatten().find_map(|at| self.large.take_at(&self.memory, *at, len));
+        kept.or_else(reserved)
+            .or_else(|| self.arena.take(&self.memory, range, &wanted, growth))
+            .ok_or(Errno::ENOMEM)
+    }
+
+    /// The first `first` bytes of a new run of `len` bytes for `large.rs`, the rest of which is kept in reserve. `None`: there are no
+    /// such runs, or frames that the guest has given back will do.
+    pub fn begin_large(&mut self, len: u64, first: u64) -> Option<Frames> {
+        if self.kept.has(len) {
+            return None;
+        }
+        let run = self.memory.allocate_large(len)?;
+        self.large.add(&self.memory, run);
+        self.large.take_at(&self.memory, run.offset, first)
+    }
+
+    /// How many bytes of such a run are in reserve from `offset` on.
+    pub fn large_reserve(&self, offset: u64) -> u64 {
+        self.large.reserve_at(offset)
+    }
+
+    /// Takes frames out of that reserve.
+    pub fn take_large(&mut self, frames: Frames) -> Option<Frames> {
+        self.large.take_at(&self.memory, frames.offset, frames.len)
     }
 
     /// As [`give_back`](Self::give_back), for what the guest has unmapped: it may soon want as much again.
@@ -81,7 +109,11 @@ impl Pages {
             let Some(frames) = pma.frames(at.end - at.start) else { continue };
             if pma.private && !pma.cow { own.push(frames) } else { rest.push(frames) }
         }
-        each_joined(own, |run| rest.extend(self.kept.keep(&self.memory, run)));
+        each_joined(own, |run| {
+            // What was not touched of a large mapping: the host may have made more of it than was asked for.
+            rest.extend(self.large.remove_at(run.offset + run.len));
+            rest.extend(self.kept.keep(&self.memory, run));
+        });
         give_back(&self.memory, rest);
     }
 }
@@ -93,6 +125,7 @@ impl Drop for Pages {
         // Not joined with the reserve: short runs that were written are used again as they are, long ones are not.
         give_back(&self.memory, shown.chain(self.kept.take_all()).collect());
         give_back(&self.memory, self.arena.take_all());
+        give_back(&self.memory, self.large.take_all());
     }
 }
 

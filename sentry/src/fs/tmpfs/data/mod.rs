@@ -38,6 +38,20 @@ struct Pages {
     present: u64,
 }
 
+/// Chunks of so many pages are made as a whole, in a few large pieces, for a file that is written from one end to the other.
+const LARGE_CHUNK: u64 = platform::HUGE_PAGE_SIZE / PAGE_SIZE;
+
+impl Pages {
+    /// Whether the chunk before that which begins at page `first` is there, with all its pages.
+    fn is_full_before(&self, first: u64) -> bool {
+        let before = self.chunks.range(..first).next_back();
+        before.is_some_and(|(at, chunk)| {
+            let pages = chunk.frames.len / PAGE_SIZE;
+            at + pages == first && chunk.count() == pages
+        })
+    }
+}
+
 /// A run of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece {
@@ -197,12 +211,21 @@ impl FileData {
         let (first, count) = chunk_of(page);
         let to = (first + count).min((offset + len).div_ceil(PAGE_SIZE));
         let mut pages = self.pages.write();
+        let in_order = count >= LARGE_CHUNK && page == first && pages.is_full_before(first);
+        let mut provide = None;
         let (made, chunk_offset) = {
             let pages = &mut *pages;
             let chunk = match pages.chunks.entry(first) {
                 std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
                 std::collections::btree_map::Entry::Vacant(slot) => {
-                    let frames = self.memory.allocate(count * PAGE_SIZE).map_err(|_| Errno::ENOMEM)?;
+                    let frames = if in_order { self.memory.allocate_large(count * PAGE_SIZE) } else { None };
+                    let frames = match frames {
+                        Some(frames) => {
+                            provide = Some(frames);
+                            frames
+                        }
+                        None => self.memory.allocate(count * PAGE_SIZE).map_err(|_| Errno::ENOMEM)?,
+                    };
                     slot.insert(Chunk::new(frames, count))
                 }
             };
@@ -234,6 +257,10 @@ impl FileData {
                 self.memory.decref(chunk.frames);
             }
             return Err(Errno::ENOSPC);
+        }
+        drop(pages);
+        if let Some(frames) = provide {
+            self.memory.provide(frames);
         }
         let bytes = (made * PAGE_SIZE - offset).min(len);
         Ok((chunk_offset + (offset - first * PAGE_SIZE), bytes))
