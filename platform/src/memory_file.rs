@@ -29,6 +29,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom};
 use sync::Mutex;
 
 use self::free_list::FreeList;
+pub use self::large::LargeFile;
 use self::recycled::Recycled;
 use self::references::References;
 use crate::api::PAGE_SIZE;
@@ -87,11 +88,20 @@ const SIZES: [u64; 4] = [64 << 40, 8 << 40, 1 << 40, 64 << 30];
 pub const HUGE_PAGE_SIZE: u64 = 2 << 20;
 
 impl MemoryFile {
-    /// A new file; `limit` bytes of *touched* memory at most are given out when set.
+    /// A new file; `limit` bytes of *touched* memory at most are given out when set. It has a [`LargeFile`] if this process may
+    /// make one.
     pub fn new(limit: Option<u64>) -> io::Result<Arc<MemoryFile>> {
+        MemoryFile::with(limit, LargeFile::new().ok())
+    }
+
+    /// A new file, with a [`LargeFile`] that somebody else has made or without one.
+    pub fn with(limit: Option<u64>, large: Option<LargeFile>) -> io::Result<Arc<MemoryFile>> {
         usercopy::install()?;
         let fd = create_memfd()?;
-        let large = large::create().inspect_err(|error| tracing::debug!(%error, "no large pages")).ok();
+        if large.is_some() {
+            host::prctl::set_thp_disabled(true)?;
+        }
+        let large = large.map(LargeFile::into_fd);
         let mut failure = io::Error::from_raw_os_error(libc::ENOMEM);
         for size in SIZES {
             let boundary = if large.is_some() { size / 2 } else { size };
@@ -148,23 +158,24 @@ impl MemoryFile {
         self.check_limit(len)?;
         let align = if len >= HUGE_PAGE_SIZE { HUGE_PAGE_SIZE } else { PAGE_SIZE };
         let mut state = self.state.lock();
-        let offset = state.free.take(len, align).ok_or(OutOfMemory)?;
+        let offset = state.free.take(len, align, 0).ok_or(OutOfMemory)?;
         state.references.insert(offset, len);
         drop(state);
         self.allocated.fetch_add(len, Ordering::Relaxed);
         Ok(Frames { offset, len })
     }
 
-    /// As [`allocate`](Self::allocate), of the offsets whose pages [`provide`](Self::provide) can make many at once. Runs start
-    /// at a multiple of [`HUGE_PAGE_SIZE`] that none shares with another. `None`: the host has no such pages, or there is
-    /// no room.
-    pub fn allocate_large(&self, len: u64) -> Option<Frames> {
+    /// As [`allocate`](Self::allocate), of the offsets whose pages [`provide`](Self::provide) can make many at once. The run starts
+    /// as far above a multiple of [`HUGE_PAGE_SIZE`] as `address` does, where it is to be shown: the host shows a large piece
+    /// by one fault only if all of it lies in one page table. `None`: the host has no such pages, or there is no room.
+    pub fn allocate_large(&self, len: u64, address: u64) -> Option<Frames> {
         if self.large.is_none() || len == 0 || !len.is_multiple_of(PAGE_SIZE) || len > self.size() {
             return None;
         }
         self.check_limit(len).ok()?;
+        let phase = address & (HUGE_PAGE_SIZE - 1) & !(PAGE_SIZE - 1);
         let mut state = self.state.lock();
-        let offset = state.free_large.take(len, HUGE_PAGE_SIZE)?;
+        let offset = state.free_large.take(len, HUGE_PAGE_SIZE, phase)?;
         state.references.insert(offset, len);
         drop(state);
         self.allocated.fetch_add(len, Ordering::Relaxed);
@@ -174,11 +185,19 @@ impl MemoryFile {
     /// Has the host make the pages of a run of [`allocate_large`](Self::allocate_large) that are not there yet, in pieces as large
     /// as fit between those that are there. They are zero. For pages that are wanted soon; of other runs nothing is made, and
     /// without room the host makes them one by one when they are touched, as ever.
-    pub fn provide(&self, frames: Frames) {
-        let (fd, offset) = self.host_place(frames.offset);
-        if frames.offset >= self.boundary && self.check_limit(frames.len).is_ok() {
-            let _ = rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, offset, frames.len);
+    ///
+    /// The host does not stop at the end of what it is asked for, but before the next page that is there: with `stop` that is the
+    /// one behind `frames`, which is the caller's too, and made alone.
+    pub fn provide(&self, frames: Frames, stop: bool) {
+        if frames.offset < self.boundary || self.check_limit(frames.len).is_err() {
+            return;
         }
+        let end = frames.offset + frames.len;
+        if stop && !end.is_multiple_of(HUGE_PAGE_SIZE) {
+            let _ = self.compare_exchange_u32(end, 0, 0);
+        }
+        let (fd, offset) = self.host_place(frames.offset);
+        let _ = rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, offset, frames.len);
     }
 
     /// `len` bytes with one reference a page, **not zero-filled**: they hold what somebody else wrote. For callers that

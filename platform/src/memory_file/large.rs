@@ -6,8 +6,8 @@
 //! shows all of it. A memfd gets them only where the administrator has said so for the whole machine
 //! (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`).
 //!
-//! The host takes the largest block around the offset that holds no page yet, however little was asked for. So a run begins with
-//! pages that guests have touched one by one, and what is asked for next at most doubles it.
+//! The host takes the largest block around the offset that holds no page yet, however little was asked for. So a single page is made
+//! first where a block has to end.
 //!
 //! Nobody may get such a block by touching a page, or each page touched would take 2 MiB: that is what PR_SET_THP_DISABLE says, for
 //! this process and, as forks inherit it, for those of the guests.
@@ -20,17 +20,29 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
 };
 
-/// Makes such a file, of no size, without a name anywhere. Takes the right to mount, which a process has in its own
-/// namespaces.
-pub(super) fn create() -> io::Result<OwnedFd> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, "huge", "within_size")?;
-    // Without this a tmpfs takes half of the machine's memory at most; guest memory has no limit of that kind.
-    fsconfig_set_string(&context, "size", "0")?;
-    fsconfig_create(&context)?;
-    let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let file = openat(&root, ".", flags, Mode::RUSR | Mode::WUSR)?;
-    host::prctl::set_thp_disabled(true)?;
-    Ok(file)
+/// Such a file, of no size yet, without a name anywhere.
+#[derive(Debug)]
+pub struct LargeFile(OwnedFd);
+
+impl LargeFile {
+    /// Makes one. Takes the right to mount, which a process has in its own namespaces.
+    pub fn new() -> io::Result<LargeFile> {
+        let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&context, "huge", "within_size")?;
+        // Without this a tmpfs takes half of the machine's memory at most; guest memory has no limit of that kind.
+        fsconfig_set_string(&context, "size", "0")?;
+        fsconfig_create(&context)?;
+        let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        Ok(LargeFile(openat(&root, ".", flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    /// The same file once more.
+    pub fn try_clone(&self) -> io::Result<LargeFile> {
+        Ok(LargeFile(self.0.try_clone()?))
+    }
+
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
 }

@@ -166,7 +166,7 @@ fn counts_agree_with_a_model() {
         match random(5) {
             0 | 1 if held.len() < 200 => {
                 let len = (1 + random(20)) * PAGE;
-                let large = if random(3) == 0 { m.allocate_large(len) } else { None };
+                let large = if random(3) == 0 { m.allocate_large(len, 7 * PAGE) } else { None };
                 let f = large.unwrap_or_else(|| m.allocate(len).expect("allocate"));
                 for page in 0..f.len / PAGE {
                     assert_eq!(model.insert(f.offset + page * PAGE, 1), None, "given out twice");
@@ -255,7 +255,7 @@ fn used_runs_come_back_only_to_those_who_overwrite_them() {
 
 /// A run whose pages the host makes many at once. `None`, loudly, where this process may not mount: everything goes without.
 fn large_run(m: &MemoryFile, pages: u64) -> Option<Frames> {
-    let run = m.allocate_large(pages * PAGE);
+    let run = m.allocate_large(pages * PAGE, 3 * HUGE_PAGE_SIZE);
     if run.is_none() {
         eprintln!("SKIPPED: no large pages here (a tmpfs with huge=within_size takes the right to mount)");
     }
@@ -271,10 +271,12 @@ fn provided_pages_are_zero_and_come_in_proportion() {
         m.write(f.offset + page * PAGE, &[7]).expect("write");
     }
     assert_eq!(m.resident_bytes(), 16 * PAGE, "a touch makes one page");
-    m.provide(Frames { offset: f.offset + 16 * PAGE, len: 16 * PAGE });
-    assert_eq!(m.resident_bytes(), 32 * PAGE);
-    m.provide(Frames { offset: f.offset + 32 * PAGE, len: 24 * PAGE });
-    assert!(m.resident_bytes() <= 64 * PAGE, "at most twice of what was asked for");
+    m.provide(Frames { offset: f.offset + 16 * PAGE, len: 16 * PAGE }, true);
+    assert_eq!(m.resident_bytes(), 33 * PAGE, "and one page alone stops what is provided");
+    m.provide(Frames { offset: f.offset + 33 * PAGE, len: 23 * PAGE }, true);
+    assert_eq!(m.resident_bytes(), 57 * PAGE);
+    m.provide(Frames { offset: f.offset + 57 * PAGE, len: PAGE }, false);
+    assert!(m.resident_bytes() <= 64 * PAGE);
     let mut bytes = vec![1; 40 * PAGE as usize];
     m.read(f.offset + 16 * PAGE, &mut bytes).expect("read");
     assert!(bytes.iter().all(|byte| *byte == 0));
@@ -283,11 +285,22 @@ fn provided_pages_are_zero_and_come_in_proportion() {
 }
 
 #[test]
+fn large_runs_start_where_they_are_to_be_shown() {
+    let m = file();
+    let Some(aligned) = large_run(&m, 100) else { return };
+    assert_eq!(aligned.offset % HUGE_PAGE_SIZE, 0);
+    let f = m.allocate_large(600 * PAGE, (1 << 40) + 5 * PAGE + 7).expect("allocate");
+    assert_eq!(f.offset % HUGE_PAGE_SIZE, 5 * PAGE);
+    m.decref(f);
+    assert_eq!(m.allocate_large(600 * PAGE, 5 * PAGE), Some(f));
+}
+
+#[test]
 fn parts_of_large_pieces_are_given_back_and_made_again() {
     let m = file();
     let Some(f) = large_run(&m, 1024) else { return };
     m.write(f.offset, &[7; 16 * PAGE_SIZE as usize]).expect("write");
-    m.provide(f);
+    m.provide(f, false);
     m.write(f.offset, &vec![7; f.len as usize]).expect("write");
     let part = Frames { offset: f.offset + 100 * PAGE, len: 200 * PAGE };
     m.zero_and_release(part);
@@ -298,7 +311,7 @@ fn parts_of_large_pieces_are_given_back_and_made_again() {
     assert!(bytes[..from].iter().chain(&bytes[to..]).all(|byte| *byte == 7));
     m.decref(f);
     assert_eq!((m.allocated_bytes(), m.resident_bytes()), (0, 0));
-    assert_eq!(m.allocate_large(f.len), Some(f), "whole runs are used again");
+    assert_eq!(m.allocate_large(f.len, 0), Some(f), "whole runs are used again");
     m.read(f.offset, &mut bytes).expect("read");
     assert!(bytes.iter().all(|byte| *byte == 0));
 }
@@ -307,6 +320,6 @@ fn parts_of_large_pieces_are_given_back_and_made_again() {
 fn other_runs_are_not_provided() {
     let m = file();
     let f = m.allocate(64 * PAGE).expect("allocate");
-    m.provide(f);
+    m.provide(f, false);
     assert_eq!(m.resident_bytes(), 0);
 }

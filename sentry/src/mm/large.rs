@@ -37,7 +37,9 @@ impl Inner {
         if len < SHORTEST || !vma.prot.contains(Prot::WRITE) || vma.flags.intersects(special) {
             return None;
         }
-        let first = self.pages.begin_large(len, FIRST)?;
+        // Up to where larger pieces may begin.
+        let first = (range.start + FIRST).next_multiple_of(FIRST) - range.start;
+        let first = self.pages.begin_large(range.start, len, first)?;
         let beginning = range.start..range.start + first.len;
         Some(self.map_pages(beginning, Pma::private(first.offset, vma.prot)))
     }
@@ -52,8 +54,14 @@ impl Inner {
             return None;
         }
         let shown = below.end - below.start;
-        let reserved = self.pages.large_reserve(offset + shown);
-        let len = shown.clamp(FIRST, LONGEST).min(reserved).min(hole.end - hole.start);
+        let left = self.pages.large_reserve(offset + shown).min(hole.end - hole.start);
+        let longest = shown.clamp(FIRST, LONGEST).min(left);
+        if longest == 0 {
+            return None;
+        }
+        // One piece of the host's: a power of two, aligned; the last pages of a mapping are no such piece.
+        let piece = (1 << longest.ilog2()).min(1 << hole.start.trailing_zeros());
+        let len = if piece < FIRST { left.min(FIRST) } else { piece };
         let window = hole.start..hole.start + len;
         window.contains(&page).then_some((window, Frames { offset: offset + shown, len }))
     }
@@ -67,7 +75,9 @@ impl Inner {
     ) -> Option<Result<(), Errno>> {
         let (window, wanted) = self.next_window(page, hole)?;
         let frames = self.pages.take_large(wanted)?;
-        self.pages.memory.provide(frames);
+        if frames.len.is_power_of_two() {
+            self.pages.provide_large(frames);
+        }
         Some(self.map_pages(window, Pma::private(frames.offset, prot)))
     }
 
@@ -76,7 +86,7 @@ impl Inner {
         let len = range.end - range.start;
         if range.start == start
             && self.pages.pmas.is_free(range.clone())
-            && let Some(frames) = self.pages.begin_large(HEAP, len)
+            && let Some(frames) = self.pages.begin_large(start, HEAP, len)
         {
             return self.map_pages(range, Pma::private(frames.offset, prot));
         }
@@ -85,8 +95,11 @@ impl Inner {
             && let Some((at, pma)) = self.pages.pmas.find(range.start)
             && let Place::Memory(offset) = pma.place
         {
-            let offset = offset + (range.start - at.start);
-            self.pages.memory.provide(Frames { offset, len: len.min(at.end - range.start) });
+            let frames =
+                Frames { offset: offset + (range.start - at.start), len: len.min(at.end - range.start) };
+            if self.pages.large_reserve(frames.offset + frames.len) > 0 {
+                self.pages.memory.provide(frames, true);
+            }
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::kept::{self, Kept};
 use super::mappable::Place;
 use super::pma::Pma;
 use super::ranges::{Ranges, clip};
-use super::{Inner, host_errno};
+use super::{Inner, PAGE, host_errno};
 
 /// Pages and the reserve to take more from. Gives all references back when dropped.
 pub(super) struct Pages {
@@ -81,13 +81,14 @@ impl Pages {
             .ok_or(Errno::ENOMEM)
     }
 
-    /// The first `first` bytes of a new run of `len` bytes for `large.rs`, the rest of which is kept in reserve. `None`: there are no
-    /// such runs, or frames that the guest has given back will do.
-    pub fn begin_large(&mut self, len: u64, first: u64) -> Option<Frames> {
+    /// The first `first` bytes of a new run of `len` bytes for `large.rs`, to be shown at `at`; the rest is kept in reserve.
+    /// `None`: there are no such runs, or frames that the guest has given back will do.
+    pub fn begin_large(&mut self, at: u64, len: u64, first: u64) -> Option<Frames> {
         if self.kept.has(len) {
             return None;
         }
-        let run = self.memory.allocate_large(len)?;
+        // One page more, to stop at.
+        let run = self.memory.allocate_large(len + PAGE, at)?;
         self.large.add(&self.memory, run);
         self.large.take_at(&self.memory, run.offset, first)
     }
@@ -95,6 +96,13 @@ impl Pages {
     /// How many bytes of such a run are in reserve from `offset` on.
     pub fn large_reserve(&self, offset: u64) -> u64 {
         self.large.reserve_at(offset)
+    }
+
+    /// Has the host make the pages of frames that were taken from the reserve, and no more.
+    pub fn provide_large(&self, frames: Frames) {
+        if self.large_reserve(frames.offset + frames.len) > 0 {
+            self.memory.provide(frames, true);
+        }
     }
 
     /// Takes frames out of that reserve.

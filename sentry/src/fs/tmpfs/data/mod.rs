@@ -218,7 +218,8 @@ impl FileData {
             let chunk = match pages.chunks.entry(first) {
                 std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
                 std::collections::btree_map::Entry::Vacant(slot) => {
-                    let frames = if in_order { self.memory.allocate_large(count * PAGE_SIZE) } else { None };
+                    let frames =
+                        if in_order { self.memory.allocate_large(count * PAGE_SIZE, 0) } else { None };
                     let frames = match frames {
                         Some(frames) => {
                             provide = Some(frames);
@@ -260,7 +261,7 @@ impl FileData {
         }
         drop(pages);
         if let Some(frames) = provide {
-            self.memory.provide(frames);
+            self.memory.provide(frames, false);
         }
         let bytes = (made * PAGE_SIZE - offset).min(len);
         Ok((chunk_offset + (offset - first * PAGE_SIZE), bytes))
