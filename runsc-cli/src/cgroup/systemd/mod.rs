@@ -86,6 +86,8 @@ impl SystemdError {
 pub struct Unit {
     /// Its name: `docker-0123.scope`.
     pub name: String,
+    /// The name in that of the container.
+    pub container: String,
     /// The slice that it is in.
     pub slice: String,
     /// Whose systemd has it.
@@ -112,11 +114,12 @@ impl Unit {
             Owner::User => "user.slice",
         };
         let slice = if slice.is_empty() { by_default } else { slice };
+        let container = name.to_owned();
         let name = if name.ends_with(".slice") { name.to_owned() } else { format!("{prefix}-{name}.scope") };
         if name.contains('/') {
             return Err(CgroupError::Path(path.unwrap_or_default().to_owned()));
         }
-        Ok(Unit { name, slice: slice.to_owned(), owner })
+        Ok(Unit { name, container, slice: slice.to_owned(), owner })
     }
 
     /// Its place below that of its systemd.
@@ -172,8 +175,7 @@ impl Unit {
         resources: Option<&LinuxResources>,
         given: &[Property],
     ) -> Result<(), CgroupError> {
-        let name = self.name.strip_suffix(".scope").unwrap_or(&self.name);
-        let mut all = properties::of_unit(name, &self.name, &self.slice, pid, version, given);
+        let mut all = properties::of_unit(self, pid, version, given);
         if let Some(resources) = resources {
             all.extend(properties::of_limits(resources, version)?);
         }

@@ -6,6 +6,7 @@
 use oci_spec::runtime::LinuxResources;
 
 use super::super::{CgroupError, host_tasks_limit, v2};
+use super::Unit;
 use super::wire::{Property, Value, text};
 
 /// The kernel's length of a CPU period, microseconds.
@@ -27,20 +28,14 @@ pub enum Version {
 }
 
 /// The properties that a unit is begun with.
-pub fn of_unit(
-    name: &str,
-    unit: &str,
-    slice: &str,
-    pid: i32,
-    version: Version,
-    given: &[Property],
-) -> Vec<Property> {
-    let mut all = vec![Property::new("Description", text(format!("libcontainer container {name}")))];
-    if unit.ends_with(".slice") {
+pub fn of_unit(unit: &Unit, pid: i32, version: Version, given: &[Property]) -> Vec<Property> {
+    let description = format!("libcontainer container {}", unit.container);
+    let mut all = vec![Property::new("Description", text(description))];
+    if unit.name.ends_with(".slice") {
         // The name of a slice says where it is.
-        all.push(Property::new("Wants", Value::Array("s", vec![text(slice)])));
+        all.push(Property::new("Wants", Value::Array("s", vec![text(&unit.slice)])));
     } else {
-        all.push(Property::new("Slice", text(slice)));
+        all.push(Property::new("Slice", text(&unit.slice)));
         all.push(Property::new("Delegate", Value::Bool(true)));
         all.push(Property::new("PIDs", Value::Array("u", vec![Value::U32(pid.unsigned_abs())])));
     }
@@ -178,6 +173,7 @@ fn add_unified(all: &mut Vec<Property>, file: &str, value: &str) -> Result<(), C
 mod tests {
     use serde_json::json;
 
+    use super::super::Owner;
     use super::*;
 
     fn of(resources: serde_json::Value, version: Version) -> Vec<(String, Value)> {
@@ -278,14 +274,12 @@ mod tests {
 
     #[test]
     fn a_unit_is_a_scope_or_a_slice() {
-        let names = |unit| {
-            let all = of_unit("x", unit, "a.slice", 7, Version::V2, &[]);
+        let names = |name: &str| {
+            let unit = Unit::of(Some(&format!("a.slice:p:{name}")), "id", Owner::System).unwrap();
+            let all = of_unit(&unit, 7, Version::V2, &[]);
             all.into_iter().map(|property| property.name).collect::<Vec<_>>()
         };
-        assert!(
-            names("p-x.scope").contains(&"Slice".to_owned())
-                && names("p-x.scope").contains(&"PIDs".to_owned())
-        );
+        assert!(names("x").contains(&"Slice".to_owned()) && names("x").contains(&"PIDs".to_owned()));
         assert!(
             names("x.slice").contains(&"Wants".to_owned()) && !names("x.slice").contains(&"PIDs".to_owned())
         );
