@@ -22,7 +22,7 @@ mod v2;
 pub use stats::Stats;
 
 use layout::{Controller, Layout};
-use systemd::{Owner, Property, SystemdError, Unit, Version};
+use systemd::{Current, Owner, Property, SystemdError, Unit, Version};
 
 /// Host processes and threads that a sandbox may need besides those of the guest, and a guest's thread at most.
 const OWN_TASKS: i64 = 128;
@@ -54,6 +54,17 @@ pub enum CgroupError {
     /// A path that leads out of its hierarchy.
     #[error("cgroupsPath {0}: not a path below the hierarchy's root; leave out ..")]
     Path(String),
+    /// Somebody else's.
+    #[error(
+        "container's cgroup {} is not empty: {count} process(es) found; choose another cgroupsPath, or delete the container that has it",
+        .path.display()
+    )]
+    Used {
+        /// The directory.
+        path: PathBuf,
+        /// How many are in it.
+        count: usize,
+    },
     /// A limit of a controller that the container does not have.
     #[error(
         "cannot set {file}: the container has no cgroup controller {controller}; leave the limit out, or enable the controller on the host"
@@ -88,6 +99,13 @@ pub struct Cgroup {
     pub unit: Option<Unit>,
 }
 
+impl CgroupError {
+    /// Whether there is another's unit of that name, also when that was not seen before.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, CgroupError::Systemd(error) if error.is("UnitExists"))
+    }
+}
+
 impl Cgroup {
     /// Where the cgroups for `path` (cgroupsPath of the specification) are on this host. Nothing is made yet.
     pub fn find(path: &str) -> Result<Cgroup, CgroupError> {
@@ -115,6 +133,17 @@ impl Cgroup {
             });
         }
         Ok(cgroup)
+    }
+
+    /// That nobody is in it yet: what makes a container there takes it away again, with all that is in it.
+    pub fn check_unused(&self) -> Result<(), CgroupError> {
+        for dir in self.v1.iter().map(|(_, dir)| dir).chain(&self.v2) {
+            let count = layout::processes(dir).len();
+            if count != 0 {
+                return Err(CgroupError::Used { path: dir.clone(), count });
+            }
+        }
+        Ok(())
     }
 
     fn version(&self) -> Version {
@@ -160,9 +189,28 @@ impl Cgroup {
     /// Changes limits.
     pub fn limit(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
         if let Some(unit) = &self.unit {
-            unit.limit(self.version(), resources)?;
+            unit.limit(self.version(), resources, self.current())?;
         }
         self.write_limits(resources)
+    }
+
+    /// What is set.
+    fn current(&self) -> Current {
+        let files = |controller| Files { controller, dir: self.of(controller).or(self.v2.as_deref()) };
+        let (memory, cpu) = (files("memory"), files("cpu"));
+        let (quota, period) = match self.version() {
+            Version::V1 => (cpu.read("cpu.cfs_quota_us"), cpu.read("cpu.cfs_period_us")),
+            Version::V2 => {
+                let text = cpu.read("cpu.max").unwrap_or_default();
+                let mut fields = text.split_whitespace().map(str::to_owned);
+                (fields.next(), fields.next())
+            }
+        };
+        Current {
+            memory: memory.read("memory.max").and_then(|text| text.parse().ok()),
+            quota: quota.and_then(|text| text.parse().ok()),
+            period: period.and_then(|text| text.parse().ok()),
+        }
     }
 
     fn write_limits(&self, resources: &LinuxResources) -> Result<(), CgroupError> {

@@ -130,12 +130,14 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     let spec = &bundle.spec;
     let mut unit_properties = Vec::new();
     if !settings.ignore_cgroups {
-        undo.saved.cgroup = if settings.systemd_cgroup {
+        let cgroup = if settings.systemd_cgroup {
             unit_properties = systemd::annotated(&undo.saved.annotations)?;
             Some(unit_cgroup(spec, &wanted.id)?)
         } else {
             named_cgroup(spec, &wanted.id)?
         };
+        cgroup.as_ref().map_or(Ok(()), Cgroup::check_unused)?;
+        undo.saved.cgroup = cgroup;
     }
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
 
@@ -206,8 +208,16 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     undo.saved.monitor = HostProcess::of(monitor.pid());
     undo.saved.write(&locked.dir)?;
     // Known before they are made, so that they are found whoever is killed.
-    if let Some(cgroup) = &undo.saved.cgroup {
-        cgroup.create(monitor.pid(), resources, &unit_properties)?;
+    let made = undo
+        .saved
+        .cgroup
+        .as_ref()
+        .map_or(Ok(()), |cgroup| cgroup.create(monitor.pid(), resources, &unit_properties));
+    if let Err(error) = made {
+        if error.is_taken() {
+            undo.saved.cgroup = None;
+        }
+        return Err(error.into());
     }
     // An error: it has ended, and says why.
     let _ = line.send(&Go::Begin);

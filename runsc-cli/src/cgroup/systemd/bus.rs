@@ -106,6 +106,8 @@ pub struct Connection {
     address: String,
     serial: u32,
     deadline: Instant,
+    /// Whether the ends of jobs are told.
+    watches: bool,
     /// Signals that came before the answer that was waited for.
     signals: Vec<Message>,
 }
@@ -139,6 +141,7 @@ impl Connection {
             address: address.to_owned(),
             serial: 0,
             deadline: Instant::now() + PATIENCE,
+            watches: false,
             signals: Vec::new(),
         };
         connection.authenticate()?;
@@ -264,7 +267,7 @@ impl Connection {
     /// Has the ends of jobs told. To be called before one is begun.
     fn watch_jobs(&mut self) -> Result<(), SystemdError> {
         // Without a bus they are told to all who are connected.
-        if self.kind == Kind::Bus {
+        if self.kind == Kind::Bus && !std::mem::replace(&mut self.watches, true) {
             let mut rule = Writer::default();
             rule.text(JOBS);
             self.call(&Method { member: "AddMatch", ..BUS }, "s", &rule, "JobRemoved")?;
@@ -384,6 +387,7 @@ mod tests {
             address: "test".to_owned(),
             serial: 0,
             deadline: Instant::now() + PATIENCE,
+            watches: false,
             signals: Vec::new(),
         };
         (connection, peer)
@@ -414,6 +418,7 @@ mod tests {
         ];
         let (mut connection, _peer) = with_peer(answers.concat());
         assert_eq!(connection.start_transient_unit("x.scope", &[]).unwrap(), "done");
+        assert!(connection.watches);
     }
 
     #[test]

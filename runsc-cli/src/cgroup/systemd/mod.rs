@@ -20,7 +20,7 @@ mod properties;
 mod wire;
 
 pub use bus::Owner;
-pub use properties::Version;
+pub use properties::{Current, Version};
 pub use wire::Property;
 
 use bus::Connection;
@@ -76,7 +76,8 @@ pub enum SystemdError {
 }
 
 impl SystemdError {
-    fn is(&self, error: &str) -> bool {
+    /// Whether it is this error of systemd's.
+    pub fn is(&self, error: &str) -> bool {
         matches!(self, SystemdError::Refused { name, .. } if name.strip_prefix("org.freedesktop.systemd1.") == Some(error))
     }
 }
@@ -177,7 +178,7 @@ impl Unit {
     ) -> Result<(), CgroupError> {
         let mut all = properties::of_unit(self, pid, version, given);
         if let Some(resources) = resources {
-            all.extend(properties::of_limits(resources, version)?);
+            all.extend(properties::of_limits(resources, version, Current::default())?);
         }
         let mut connection = Connection::new(self.owner)?;
         let mut started = connection.start_transient_unit(&self.name, &all);
@@ -196,9 +197,14 @@ impl Unit {
         }
     }
 
-    /// Changes limits.
-    pub fn limit(&self, version: Version, resources: &LinuxResources) -> Result<(), CgroupError> {
-        let all = properties::of_limits(resources, version)?;
+    /// Changes limits, of which these are set.
+    pub fn limit(
+        &self,
+        version: Version,
+        resources: &LinuxResources,
+        current: Current,
+    ) -> Result<(), CgroupError> {
+        let all = properties::of_limits(resources, version, current)?;
         if !all.is_empty() {
             Connection::new(self.owner)?.set_unit_properties(&self.name, &all)?;
         }

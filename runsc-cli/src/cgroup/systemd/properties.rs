@@ -27,6 +27,17 @@ pub enum Version {
     V2,
 }
 
+/// What is set of limits that an update may change one half of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Current {
+    /// The limit on memory, bytes.
+    pub memory: Option<i64>,
+    /// CPU time in a period, microseconds.
+    pub quota: Option<i64>,
+    /// The length of that, microseconds.
+    pub period: Option<u64>,
+}
+
 /// The properties that a unit is begun with.
 pub fn of_unit(unit: &Unit, pid: i32, version: Version, given: &[Property]) -> Vec<Property> {
     let description = format!("libcontainer container {}", unit.container);
@@ -51,8 +62,12 @@ pub fn of_unit(unit: &Unit, pid: i32, version: Version, given: &[Property]) -> V
     all
 }
 
-/// The properties for limits.
-pub fn of_limits(resources: &LinuxResources, version: Version) -> Result<Vec<Property>, CgroupError> {
+/// The properties for limits, where these are set.
+pub fn of_limits(
+    resources: &LinuxResources,
+    version: Version,
+    current: Current,
+) -> Result<Vec<Property>, CgroupError> {
     let mut all = Vec::new();
     let mut number = |name, value| all.push(Property::new(name, Value::U64(value)));
     if let Some(memory) = resources.memory() {
@@ -62,11 +77,10 @@ pub fn of_limits(resources: &LinuxResources, version: Version) -> Result<Vec<Pro
         if version == Version::V2 {
             let reservation = memory.reservation().filter(|value| *value != 0);
             reservation.into_iter().for_each(|value| number("MemoryLow", unsigned(value)));
-            // Swap without a limit on memory is about the one that is set, which the files tell.
+            // Swap without a limit on memory is about the one that is set.
             let swap = memory.swap().filter(|value| *value != 0);
-            if limit.is_some() || swap.is_some_and(|swap| swap < 0) {
-                v2::swap(limit, swap)?.into_iter().for_each(|swap| number("MemorySwapMax", unsigned(swap)));
-            }
+            let known = if swap.is_some() { limit.or(current.memory) } else { limit };
+            v2::swap(known, swap)?.into_iter().for_each(|swap| number("MemorySwapMax", unsigned(swap)));
         }
     }
     if let Some(limit) = resources.pids().and_then(|pids| host_tasks_limit(pids.limit())) {
@@ -84,8 +98,17 @@ pub fn of_limits(resources: &LinuxResources, version: Version) -> Result<Vec<Pro
                 Version::V2 => number("CPUWeight", v2::weight(shares)),
             }
         }
-        let (quota, period) = (cpu.quota().unwrap_or(0), cpu.period().unwrap_or(0));
-        add_quota(&mut all, quota, period);
+        let quota = cpu.quota().filter(|value| *value != 0);
+        let period = cpu.period().filter(|value| *value != 0);
+        // Of a half that nothing is said of, systemd would have the default.
+        match (quota, period) {
+            (None, None) => {}
+            _ => add_quota(
+                &mut all,
+                quota.or(current.quota).unwrap_or(0),
+                period.or(current.period).unwrap_or(0),
+            ),
+        }
         add_nodes(&mut all, "AllowedCPUs", cpu.cpus().as_deref().unwrap_or_default())?;
         add_nodes(&mut all, "AllowedMemoryNodes", cpu.mems().as_deref().unwrap_or_default())?;
     }
@@ -178,7 +201,7 @@ mod tests {
 
     fn of(resources: serde_json::Value, version: Version) -> Vec<(String, Value)> {
         let resources = serde_json::from_value(resources).unwrap();
-        let all = of_limits(&resources, version).unwrap();
+        let all = of_limits(&resources, version, Current::default()).unwrap();
         all.into_iter().map(|property| (property.name, property.value)).collect()
     }
 
@@ -222,8 +245,22 @@ mod tests {
         assert_eq!(of(none, Version::V2), numbers(&names.map(|name| (name, INFINITY))));
         let nothing = json!({"memory": {"limit": 0}, "pids": {"limit": 0}, "cpu": {"quota": 0, "cpus": ""}});
         assert_eq!(of(nothing, Version::V2), []);
-        // About the limit that is set.
-        assert_eq!(of(json!({"memory": {"swap": 3000}}), Version::V2), []);
+    }
+
+    #[test]
+    fn updates_keep_the_other_half() {
+        let current = Current { memory: Some(1000), quota: Some(10_000), period: Some(50_000) };
+        let of = |resources| {
+            let resources = serde_json::from_value(resources).unwrap();
+            let all = of_limits(&resources, Version::V2, current).unwrap();
+            all.into_iter().map(|property| (property.name, property.value)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(json!({"memory": {"swap": 3000}})), numbers(&[("MemorySwapMax", 2000)]));
+        let quota = [("CPUQuotaPeriodUSec", 50_000), ("CPUQuotaPerSecUSec", 400_000)];
+        assert_eq!(of(json!({"cpu": {"quota": 20_000}})), numbers(&quota));
+        let period = [("CPUQuotaPeriodUSec", 20_000), ("CPUQuotaPerSecUSec", 500_000)];
+        assert_eq!(of(json!({"cpu": {"period": 20_000}})), numbers(&period));
+        assert_eq!(of(json!({"cpu": {"shares": 2}})), numbers(&[("CPUWeight", 1)]));
     }
 
     #[test]
@@ -269,7 +306,7 @@ mod tests {
         );
         assert_eq!(of(json!({"unified": {"memory.oom.group": "1"}}), Version::V2), []);
         let wrong = serde_json::from_value(json!({"unified": {"memory.high": "x"}})).unwrap();
-        assert!(of_limits(&wrong, Version::V2).is_err());
+        assert!(of_limits(&wrong, Version::V2, Current::default()).is_err());
     }
 
     #[test]
