@@ -13,7 +13,7 @@ pub struct Controller {
     pub names: String,
     /// Where it is mounted.
     pub mount: PathBuf,
-    /// This process's place in it, without a slash in front.
+    /// The process's place in it, without a slash in front.
     pub own: PathBuf,
 }
 
@@ -27,10 +27,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// As this process sees them.
-    pub fn of_this_process() -> io::Result<Layout> {
+    /// As this process sees them, with the places of a process: `self`, or a pid.
+    pub fn of(process: &str) -> io::Result<Layout> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-        let own = std::fs::read_to_string("/proc/self/cgroup")?;
+        let own = std::fs::read_to_string(format!("/proc/{process}/cgroup"))?;
         Ok(Layout::parse(&mounts, &own))
     }
 
@@ -88,11 +88,14 @@ pub fn relative(path: &str) -> Option<PathBuf> {
     (plain && !path.as_os_str().is_empty()).then_some(path)
 }
 
-/// `a-b.slice` lies in `a.slice`.
-fn slices(slice: &str) -> Option<PathBuf> {
+/// `a-b.slice` lies in `a.slice`. `None` for what is no name of a slice.
+pub fn slices(slice: &str) -> Option<PathBuf> {
     let name = slice.strip_suffix(".slice")?;
     if name == "-" {
         return Some(PathBuf::new());
+    }
+    if name.split('-').any(|part| matches!(part, "" | "." | "..") || part.contains('/')) {
+        return None;
     }
     let ends = name.match_indices('-').map(|(at, _)| at).chain([name.len()]);
     Some(ends.map(|end| format!("{}.slice", &name[..end])).collect())

@@ -215,7 +215,7 @@ mod tests {
             })
             .collect();
         let resources = serde_json::from_value(resources).unwrap();
-        let result = limit(&Cgroup { v1, v2: None }, &resources);
+        let result = limit(&Cgroup { v1, v2: None, unit: None }, &resources);
         (root, result)
     }
 

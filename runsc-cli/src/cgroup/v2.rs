@@ -92,7 +92,7 @@ fn memory(files: &Files<'_>, limits: &LinuxMemory) -> Result<(), CgroupError> {
 }
 
 /// The limit on swap for one on memory and one on memory and swap together, which is what version 1 has.
-fn swap(memory: Option<i64>, with_swap: Option<i64>) -> Result<Option<i64>, CgroupError> {
+pub fn swap(memory: Option<i64>, with_swap: Option<i64>) -> Result<Option<i64>, CgroupError> {
     let nonsense = |text: &str| Err(CgroupError::Unusable(text.to_owned()));
     match (memory, with_swap) {
         // No limit on memory and no word of swap: none on both.
@@ -133,7 +133,7 @@ fn max_of_cpu(quota: Option<i64>, period: Option<u64>, current: Option<&str>) ->
 }
 
 /// Shares from 2 to 262144 as a weight from 1 to 10000.
-fn weight(shares: u64) -> u64 {
+pub fn weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::PlatformName;
-use crate::container::Settings;
+use crate::container::{Settings, namespaces};
 use crate::report;
 
 mod argv;
@@ -89,7 +89,7 @@ pub struct Global {
     /// Append what sandboxes do to FILE
     #[arg(long, value_name = "FILE")]
     debug_log: Option<PathBuf>,
-    /// Have systemd make the cgroups, which is not supported: 'create' and 'run' refuse it
+    /// Have systemd make the cgroups: a scope for each container. cgroupsPath is slice:prefix:name then
     #[arg(long)]
     systemd_cgroup: bool,
     /// Accepted and without effect: whether the caller is an ordinary user is seen
@@ -302,19 +302,12 @@ impl Global {
 /// directory of the login session.
 fn default_root() -> PathBuf {
     let uid = rustix::process::geteuid();
-    if uid.is_root() && is_roots_user_namespace() {
+    if namespaces::is_hosts_root() {
         return PathBuf::from("/run/runsc");
     }
     let session = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let temporary = || std::env::temp_dir().join(format!("runsc-{}", uid.as_raw()));
     session.map_or_else(temporary, |dir| dir.join("runsc"))
-}
-
-/// Whether uid 0 is the host's root, or as good as that.
-fn is_roots_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    // Engines of an ordinary user map that user's id to 0, and others behind it.
-    map.lines().next().is_none_or(|line| line.split_whitespace().nth(1) == Some("0"))
 }
 
 /// Parses the command line; help and usage errors are printed here, and the status to exit with is returned.

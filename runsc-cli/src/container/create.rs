@@ -18,6 +18,7 @@ use super::store::{Locked, Store};
 use super::view::View;
 use super::{Settings, ask, clock, console, delete, hooks};
 use crate::cgroup::Cgroup;
+use crate::cgroup::systemd::{self, Owner, Unit};
 use crate::config::{self, Container, GoferConfig, Limits, SentryConfig, StartHook, Text};
 use crate::report;
 use crate::sandbox::{namespace, streams};
@@ -81,9 +82,6 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     }
     let spec = &bundle.spec;
     spec::check::check(spec)?;
-    if settings.systemd_cgroup && !settings.ignore_cgroups {
-        crate::cgroup::systemd()?;
-    }
     let Some(process) = spec.process() else { bail!("process is missing from config.json; name a program") };
     let terminal = process.terminal().unwrap_or(false);
     match (&wanted.console_socket, terminal) {
@@ -130,17 +128,18 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     let config = locked.dir.join(state_file::CONFIG);
     std::fs::write(&config, text).map_err(super::disk(&config, "writing"))?;
     let spec = &bundle.spec;
+    let mut unit_properties = Vec::new();
     if !settings.ignore_cgroups {
-        undo.saved.cgroup = make_cgroup(spec, &wanted.id)?;
-        if let Some(cgroup) = &undo.saved.cgroup {
-            // Known before it is made, so that it is found whoever is killed.
-            undo.saved.write(&locked.dir)?;
-            cgroup.create()?;
-            if let Some(resources) = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {
-                cgroup.limit(resources)?;
-            }
-        }
+        let cgroup = if settings.systemd_cgroup {
+            unit_properties = systemd::annotated(&undo.saved.annotations)?;
+            Some(unit_cgroup(spec, &wanted.id)?)
+        } else {
+            named_cgroup(spec, &wanted.id)?
+        };
+        cgroup.as_ref().map_or(Ok(()), Cgroup::check_unused)?;
+        undo.saved.cgroup = cgroup;
     }
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
 
     let console = terminal
         .then(|| console::open(console_size(spec), container.process.user.uid))
@@ -167,7 +166,7 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
         None => (streams::for_sandbox()?, None),
     };
     let mut container = container;
-    if let Some(resources) = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {
+    if let Some(resources) = resources {
         container.limits = spec::limits::of(resources, undo.saved.cgroup.is_some());
     }
     container.streams = stdio.each_ref().map(|stream| stream.seen);
@@ -208,6 +207,18 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     let (monitor, line) = monitor::start(plan, End::Noted(dir)).context("starting the monitor")?;
     undo.saved.monitor = HostProcess::of(monitor.pid());
     undo.saved.write(&locked.dir)?;
+    // Known before they are made, so that they are found whoever is killed.
+    let made = undo
+        .saved
+        .cgroup
+        .as_ref()
+        .map_or(Ok(()), |cgroup| cgroup.create(monitor.pid(), resources, &unit_properties));
+    if let Err(error) = made {
+        if error.is_taken() {
+            undo.saved.cgroup = None;
+        }
+        return Err(error.into());
+    }
     // An error: it has ended, and says why.
     let _ = line.send(&Go::Begin);
     let program = process_name(spec);
@@ -424,14 +435,21 @@ fn id_maps(spec: &Spec) -> Option<[Vec<config::IdMap>; 2]> {
     (own && maps.iter().all(|maps| !maps.is_empty())).then_some(maps)
 }
 
-/// Cgroups, where the engine names some or wants limits.
-fn make_cgroup(spec: &Spec, id: &str) -> anyhow::Result<Option<Cgroup>> {
+fn cgroups_path(spec: &Spec) -> Option<String> {
+    let path = spec.linux().as_ref()?.cgroups_path().as_ref()?;
+    Some(path.to_string_lossy().into_owned()).filter(|path| !path.is_empty())
+}
+
+/// Cgroups that systemd makes.
+fn unit_cgroup(spec: &Spec, id: &str) -> anyhow::Result<Cgroup> {
+    let owner = if namespaces::is_hosts_root() { Owner::System } else { Owner::User };
+    Ok(Unit::of(cgroups_path(spec).as_deref(), id, owner)?.cgroup()?)
+}
+
+/// Cgroups that are written to directly, where the engine names some or wants limits.
+fn named_cgroup(spec: &Spec, id: &str) -> anyhow::Result<Option<Cgroup>> {
     let Some(linux) = spec.linux() else { return Ok(None) };
-    let named = linux
-        .cgroups_path()
-        .as_ref()
-        .map(|path| path.to_string_lossy().into_owned())
-        .filter(|path| !path.is_empty());
+    let named = cgroups_path(spec);
     let limits = linux.resources().as_ref().is_some_and(|resources| {
         resources.memory().is_some()
             || resources.cpu().is_some()

@@ -9,6 +9,14 @@ use oci_spec::runtime::{LinuxNamespaceType as Kind, Spec};
 
 use super::{ContainerError, disk};
 
+/// Whether this process is the host's root, or as good as that: not root of an ordinary user's namespace.
+pub fn is_hosts_root() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    // Engines of an ordinary user map that user's id to 0, and others behind it.
+    rustix::process::geteuid().is_root()
+        && map.lines().next().is_none_or(|line| line.split_whitespace().nth(1) == Some("0"))
+}
+
 /// Which network namespace the processes of a container are in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Network {
