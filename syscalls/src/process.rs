@@ -285,6 +285,9 @@ pub fn unshare(task: &mut CurrentTask, flags: Flags<CloneFlags>) -> SysResult<()
     } else {
         (None, None)
     };
+    if flags.intersects(C::SYSVSEM | C::NEWIPC) {
+        task.leave_undo_list();
+    }
     if let Some(creds) = creds {
         task.set_creds(creds);
     }

@@ -15,6 +15,7 @@ mod abuse;
 mod clocks;
 mod files;
 mod filesystems;
+mod ipc;
 mod loader;
 mod memory;
 mod mounts;

@@ -152,6 +152,10 @@ pub struct Namespaces {
     pub mount: Arc<MountNamespace>,
     /// Host and domain name.
     pub uts: Arc<crate::uts::UtsNamespace>,
+    /// System V objects and POSIX message queues.
+    pub ipc: Arc<crate::ipc::IpcNamespace>,
+    /// Sockets.
+    pub net: Arc<crate::net::NetNamespace>,
     /// Where its children's ids are made.
     pub pid_for_children: Arc<PidNamespace>,
 }
@@ -218,6 +222,8 @@ pub struct Task {
     pub memory_policy: AtomicU64,
     /// Filters on its calls.
     pub seccomp: crate::seccomp::Seccomp,
+    /// What SEM_UNDO undoes when it ends; made on first use.
+    pub(crate) sem_undo: Mutex<Option<Arc<crate::ipc::sem::UndoList>>, sync::levels::Leaf>,
     /// Exit status, once it has exited by itself.
     exit_code: AtomicI32,
 }

@@ -81,7 +81,8 @@ impl Pod {
         } else {
             PidNamespace::new(kernel.next_namespace_id(), &kernel.pid_ns, user_ns())?
         };
-        Ok(Namespaces { mount, uts, pid_for_children })
+        let (ipc, net) = (Arc::clone(&kernel.ipc), Arc::clone(&kernel.net));
+        Ok(Namespaces { mount, uts, ipc, net, pid_for_children })
     }
 
     /// What a process of a container needs.
