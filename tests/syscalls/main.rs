@@ -19,6 +19,7 @@ mod ipc;
 mod loader;
 mod memory;
 mod mounts;
+mod namespaces;
 mod pseudo;
 mod signals;
 mod sockets;

@@ -33,6 +33,7 @@ mod rseq;
 mod run;
 mod run_clock;
 mod set_ids;
+mod setns;
 pub(crate) mod sigio;
 pub mod splice;
 mod start;
@@ -154,6 +155,8 @@ pub struct Namespaces {
     pub uts: Arc<crate::uts::UtsNamespace>,
     /// System V objects and POSIX message queues.
     pub ipc: Arc<crate::ipc::IpcNamespace>,
+    /// Roots of control groups.
+    pub cgroup: Arc<crate::fs::cgroupfs::CgroupNamespace>,
     /// Sockets.
     pub net: Arc<crate::net::NetNamespace>,
     /// Where its children's ids are made.

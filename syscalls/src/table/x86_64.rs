@@ -276,7 +276,7 @@ syscall_table! {
     269 faccessat => stat::faccessat, Full, "";
     270 pselect6 => poll::pselect6, Full, "";
     271 ppoll => poll::ppoll, Full, "";
-    272 unshare => process::unshare, Partial, "no IPC, network, cgroup and time namespaces yet";
+    272 unshare => process::unshare, Partial, "no time namespaces; network namespaces have the loopback interface alone";
     273 set_robust_list => futex::set_robust_list, Full, "";
     274 get_robust_list => futex::get_robust_list, Full, "";
     275 splice => splice::splice, Full, "";
@@ -312,7 +312,7 @@ syscall_table! {
     305 clock_adjtime => clock::clock_adjtime, Partial, "reads only; changes are EPERM";
     306 syncfs => sync::syncfs, Full, "";
     307 sendmmsg => message::sendmmsg, Partial, "no MSG_OOB";
-    308 setns => none, None, "";
+    308 setns => process::setns, Partial, "no time namespaces of the guest's own";
     309 getcpu => info::getcpu, Full, "";
     310 process_vm_readv => inspect::process_vm_readv, Full, "";
     311 process_vm_writev => inspect::process_vm_writev, Full, "";

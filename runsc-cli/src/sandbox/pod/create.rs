@@ -82,7 +82,8 @@ impl Pod {
             PidNamespace::new(kernel.next_namespace_id(), &kernel.pid_ns, user_ns())?
         };
         let (ipc, net) = (Arc::clone(&kernel.ipc), Arc::clone(&kernel.net));
-        Ok(Namespaces { mount, uts, ipc, net, pid_for_children })
+        let cgroup = Arc::clone(&kernel.cgroup_ns);
+        Ok(Namespaces { mount, uts, ipc, cgroup, net, pid_for_children })
     }
 
     /// What a process of a container needs.
