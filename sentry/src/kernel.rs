@@ -11,13 +11,13 @@ use platform::{Answer, Platform};
 use sync::Mutex;
 
 use crate::error::SysResult;
-use crate::fs::cgroupfs::Cgroups;
-use crate::fs::mqueue::Mqueues;
+use crate::fs::cgroupfs::{CgroupNamespace, Cgroups};
+use crate::fs::nsfs::NsFs;
 use crate::fs::tmpfs::memfd::MemfdFs;
 use crate::futex::FutexTable;
-use crate::ipc::shm::ShmTable;
+use crate::ipc::IpcNamespace;
 use crate::loader::Vdso;
-use crate::net::NetNamespace;
+use crate::net::{Loopback, NetNamespace};
 use crate::task::{
     ControllingTty, CurrentTask, HostThreads, Pid, PidNamespace, Session, ThreadGroup, Tree, UserNamespace,
 };
@@ -105,10 +105,12 @@ pub struct Kernel {
     pub memfds: MemfdFs,
     /// Groups of processes.
     pub cgroups: Cgroups,
-    /// POSIX message queues.
-    pub mqueues: Mqueues,
-    /// System V shared memory.
-    pub shm: ShmTable,
+    /// The first cgroup namespace.
+    pub cgroup_ns: Arc<CgroupNamespace>,
+    /// Namespaces as files.
+    pub namespaces: NsFs,
+    /// The first IPC namespace.
+    pub ipc: Arc<IpcNamespace>,
     /// Clocks of the sandbox.
     pub clocks: Clocks,
     /// The object with time functions that is mapped into every program.
@@ -141,7 +143,9 @@ impl Kernel {
             table: config.table,
             tree: Mutex::default(),
             uts_ns: UtsNamespace::new(0xefff_fffe, Arc::clone(&user_ns), config.hostname.as_bytes()),
-            net: NetNamespace::new(0xefff_fffb, Arc::clone(&user_ns)),
+            net: NetNamespace::new(0xefff_fff9, Arc::clone(&user_ns), Loopback::Up),
+            cgroup_ns: CgroupNamespace::initial(Arc::clone(&user_ns)),
+            ipc: IpcNamespace::initial(Arc::clone(&user_ns))?,
             user_ns,
             pid_ns,
             max_tasks: config.max_tasks,
@@ -151,8 +155,7 @@ impl Kernel {
             internal: InternalFs::new(),
             memfds: MemfdFs::new(config.platform.memory())?,
             cgroups: Cgroups::new(),
-            mqueues: Mqueues::new(),
-            shm: ShmTable::default(),
+            namespaces: NsFs::new(),
             vfs,
             futexes: FutexTable::default(),
             clocks: Clocks::new(),

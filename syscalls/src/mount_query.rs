@@ -203,7 +203,8 @@ fn describe(
         Ok(())
     };
     text(S::FS_TYPE, sb.kind().as_bytes().to_vec(), &mut answer.fs_type)?;
-    text(S::MNT_ROOT, mount.root_text(), &mut answer.mnt_root)?;
+    let shown = task.namespaces().cgroup.root_of(mount).unwrap_or_else(|| mount.root_text());
+    text(S::MNT_ROOT, shown, &mut answer.mnt_root)?;
     text(S::MNT_POINT, top(mount).text(&root).text, &mut answer.mnt_point)?;
     text(S::MNT_OPTS, sb.ops().options().into_bytes(), &mut answer.mnt_opts)?;
     text(S::SB_SOURCE, mount.source.to_vec(), &mut answer.sb_source)?;

@@ -43,7 +43,7 @@ pub fn mq_open(
     let reserved = task.reserve_fd(OnExec::from_flags(OpenFlags::CLOEXEC))?;
     let roots = task.fs().roots();
     let caller = task.caller(&roots);
-    let file = task.kernel().mqueues.open(&caller, &name, flags, mode.0 & S_IALLUGO, shape)?;
+    let file = task.namespaces().ipc.mqueues.open(&caller, &name, flags, mode.0 & S_IALLUGO, shape)?;
     Ok(Fd(reserved.fill(file)))
 }
 
@@ -51,7 +51,7 @@ pub fn mq_open(
 pub fn mq_unlink(task: &mut CurrentTask, name: UserCStr) -> SysResult<()> {
     let name = crate::path::read(task, name)?;
     let roots = task.fs().roots();
-    Ok(task.kernel().mqueues.unlink(&task.caller(&roots), &name)?)
+    Ok(task.namespaces().ipc.mqueues.unlink(&task.caller(&roots), &name)?)
 }
 
 /// When to give up; `None`: never.

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use abi::Errno;
 use abi::clone::{CLONE_ARGS_SIZE_VER0, CSIGNAL, CloneFlags};
 use sentry::SysResult;
+use sentry::fs::nsfs;
 use sentry::mm::{PAGE, UserAddr, UserRef};
 use sentry::task::{CloneArgs, CurrentTask, PID_MAX, ProcessGroup, Session, ThreadGroup};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use crate::arg::{CloneArg, ExitCode, Flags, In};
+use crate::arg::{CloneArg, ExitCode, Fd, Flags, In};
 use crate::handler::Never;
 
 pub fn getpid(task: &mut CurrentTask) -> SysResult<i32> {
@@ -285,6 +286,9 @@ pub fn unshare(task: &mut CurrentTask, flags: Flags<CloneFlags>) -> SysResult<()
     } else {
         (None, None)
     };
+    if flags.intersects(C::SYSVSEM | C::NEWIPC) {
+        task.leave_undo_list();
+    }
     if let Some(creds) = creds {
         task.set_creds(creds);
     }
@@ -303,6 +307,27 @@ pub fn unshare(task: &mut CurrentTask, flags: Flags<CloneFlags>) -> SysResult<()
         task.set_namespaces(namespaces);
     }
     Ok(())
+}
+
+/// setns(2)
+pub fn setns(task: &mut CurrentTask, fd: Fd, kinds: Flags<CloneFlags>) -> SysResult<()> {
+    use CloneFlags as C;
+    let file = task.file(fd.0)?;
+    let kinds = kinds.retain();
+    if let Some(namespace) = nsfs::of_file(&file) {
+        if !kinds.is_empty() && kinds != namespace.kind() {
+            return Err(Errno::EINVAL.into());
+        }
+        return Ok(task.join_namespaces(std::slice::from_ref(namespace))?);
+    }
+    let pid = crate::pidfd::of_file(&file).map_err(|_| Errno::EINVAL)?;
+    let all =
+        C::NEWNS | C::NEWUTS | C::NEWPID | C::NEWIPC | C::NEWNET | C::NEWCGROUP | C::NEWTIME | C::NEWUSER;
+    if kinds.is_empty() || !all.contains(kinds) {
+        return Err(Errno::EINVAL.into());
+    }
+    let target = pid.task().ok_or(Errno::ESRCH)?;
+    Ok(task.join_namespaces_of(&target, kinds)?)
 }
 
 /// vhangup(2)

@@ -9,20 +9,24 @@ use abi::ipc::{
 };
 use abi::mman::MapFlags;
 use sentry::SysResult;
-use sentry::ipc::shm::{Anybody, Asker, Lock};
+use sentry::ipc::shm::Lock;
+use sentry::ipc::{Anybody, Asker, IpcNamespace};
 use sentry::mm::{MapBacking, MapName, MapRequest, PAGE, Prot, UserAddr, UserRef};
 use sentry::task::CurrentTask;
 
 use crate::mmap::limits;
 
-fn asker(task: &CurrentTask) -> Asker<'_> {
-    Asker { creds: task.own_creds(), pid: task.tgid() }
+/// The namespace of the caller, and the caller.
+pub(crate) fn asked(task: &CurrentTask) -> (&Arc<IpcNamespace>, Asker<'_>) {
+    let namespace = &task.namespaces().ipc;
+    (namespace, Asker::of(task, namespace))
 }
 
 /// shmget(2)
 pub fn shmget(task: &mut CurrentTask, key: i32, size: u64, flags: u32) -> SysResult<i32> {
     let memory = task.kernel().platform.memory();
-    Ok(task.kernel().shm.get(memory, (key, size, flags), asker(task))?)
+    let (namespace, asker) = asked(task);
+    Ok(namespace.shm_get(memory, (key, size, flags), asker)?)
 }
 
 /// shmat(2)
@@ -54,7 +58,8 @@ pub fn shmat(task: &mut CurrentTask, id: i32, addr: UserAddr, flags: u32) -> Sys
     if how.contains(ShmFlags::EXEC) {
         (prot, wanted) = (prot | Prot::EXEC, wanted | 0o111);
     }
-    let segment = task.kernel().shm.attach(id, wanted, asker(task))?;
+    let (namespace, asker) = asked(task);
+    let segment = namespace.shm.attach(id, wanted, asker)?;
     let max_prot = if how.contains(ShmFlags::RDONLY) { Prot::all() - Prot::WRITE } else { Prot::all() };
     let request = MapRequest {
         addr: UserAddr(place),
@@ -73,15 +78,13 @@ pub fn shmat(task: &mut CurrentTask, id: i32, addr: UserAddr, flags: u32) -> Sys
         Errno::EEXIST => Errno::EINVAL,
         errno => errno,
     })?;
-    segment.attached(task.tgid());
+    segment.attached(task.thread_group().pid.trace());
     Ok(at)
 }
 
 /// shmdt(2)
 pub fn shmdt(task: &mut CurrentTask, addr: UserAddr) -> SysResult<()> {
-    let segment = task.mm().detach_segment(addr)?;
-    segment.segment_detached(task.tgid());
-    Ok(())
+    Ok(task.mm().detach_segment(addr)?)
 }
 
 /// shmctl(2)
@@ -89,30 +92,31 @@ pub fn shmctl(task: &mut CurrentTask, id: i32, command: i32, buf: UserAddr) -> S
     if id < 0 || command < 0 {
         return Err(Errno::EINVAL.into());
     }
-    let table = &task.kernel().shm;
+    let (namespace, asker) = asked(task);
+    let table = &namespace.shm;
     match command as u32 {
         IPC_STAT => {
-            let stat = table.stat(id, asker(task))?;
+            let stat = table.stat(id, asker)?;
             task.write_obj(UserRef::<ShmidDs>::new(buf), &stat)?;
             Ok(0)
         }
         any @ (SHM_STAT | SHM_STAT_ANY) => {
             let anybody = if any == SHM_STAT_ANY { Anybody::Yes } else { Anybody::No };
-            let (id, stat) = table.stat_place(id, anybody, asker(task))?;
+            let (id, stat) = table.stat_place(id, anybody, asker)?;
             task.write_obj(UserRef::<ShmidDs>::new(buf), &stat)?;
             Ok(id)
         }
         IPC_SET => {
             let new = task.read_obj(UserRef::<ShmidDs>::new(buf))?;
-            table.set(id, &new.shm_perm, asker(task))?;
+            table.set(id, &new.shm_perm, asker)?;
             Ok(0)
         }
         IPC_RMID => {
-            table.remove(id, asker(task))?;
+            table.remove(id, asker)?;
             Ok(0)
         }
         IPC_INFO => {
-            let (highest, info) = table.limits();
+            let (highest, info) = table.limits(&namespace.limits);
             task.write_obj(UserRef::new(buf), &info)?;
             Ok(highest)
         }
@@ -123,7 +127,7 @@ pub fn shmctl(task: &mut CurrentTask, id: i32, command: i32, buf: UserAddr) -> S
         }
         lock @ (SHM_LOCK | SHM_UNLOCK) => {
             let lock = if lock == SHM_LOCK { Lock::Lock } else { Lock::Unlock };
-            table.lock(id, lock, asker(task))?;
+            table.lock(id, lock, asker)?;
             Ok(0)
         }
         _ => Err(Errno::EINVAL.into()),

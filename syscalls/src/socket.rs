@@ -72,7 +72,7 @@ pub fn socket(
     protocol: u32,
 ) -> SysResult<Fd> {
     let (kind, flags) = split(kind)?;
-    let socket = net::new_socket(&task.kernel().net, family.0, kind, protocol)?;
+    let socket = net::new_socket(&task.namespaces().net, family.0, kind, protocol)?;
     let fd = task.reserve_fd(OnExec::from_flags(flags))?;
     Ok(Fd(fd.fill(open(task, socket, flags))))
 }
@@ -90,7 +90,7 @@ pub fn socketpair(
     let first = task.reserve_fd(on_exec)?;
     let second = task.reserve_fd(on_exec)?;
     task.write_obj(fds.0, &[first.fd(), second.fd()])?;
-    let (a, b) = net::new_pair(&task.kernel().net, family.0, kind, protocol, &Actor::of(task))?;
+    let (a, b) = net::new_pair(&task.namespaces().net, family.0, kind, protocol, &Actor::of(task))?;
     first.fill(open(task, a, flags));
     second.fill(open(task, b, flags));
     Ok(())

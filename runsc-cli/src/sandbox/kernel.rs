@@ -97,6 +97,9 @@ pub fn start(
     let namespaces = Namespaces {
         mount: mounts::build(&kernel, &config.mounts, &client)?,
         uts: Arc::clone(&kernel.uts_ns),
+        ipc: Arc::clone(&kernel.ipc),
+        cgroup: Arc::clone(&kernel.cgroup_ns),
+        net: Arc::clone(&kernel.net),
         pid_for_children: Arc::clone(&kernel.pid_ns),
     };
     timeline.done("sentry: mounts");

@@ -8,6 +8,7 @@ pub mod fuse;
 pub mod gofer;
 pub mod host;
 pub mod mqueue;
+pub mod nsfs;
 pub mod overlay;
 pub mod procfs;
 pub mod pseudo;

@@ -5,24 +5,22 @@
 //!
 //! Lock levels: `FileState` for the table, `Leaf` for a segment. Segments are dropped after the lock.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
-use abi::capability::{CAP_IPC_OWNER, CAP_SYS_ADMIN};
+use abi::capability::CAP_IPC_LOCK;
 use abi::ipc::{IPC_PRIVATE, IpcFlags, IpcPerm, ShmFlags, ShmInfo, ShmInfo64, ShmidDs};
 use platform::MemoryFile;
 use sync::Mutex;
 
+use super::permission::{Anybody, Asker, now};
+use super::{IpcNamespace, Limits};
 use crate::Result;
 use crate::mm::shmem::Shmem;
 use crate::mm::{Mappable, PAGE, Run};
-use crate::task::Credentials;
-use crate::vfs::Timestamp;
+use crate::task::PidTrace;
 
-/// Segments at most (/proc/sys/kernel/shmmni).
-const MOST: usize = 4096;
-/// Bytes of a segment at most, and pages of all (/proc/sys/kernel/shmmax, shmall).
-const MOST_BYTES: u64 = u64::MAX - (1 << 24);
 /// The bits of an id that are its place in the table.
 const PLACE_BITS: u32 = 15;
 /// Numbers of use that an id can tell apart.
@@ -36,17 +34,17 @@ pub struct Segment {
     state: Mutex<State, sync::levels::Leaf>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct State {
     perm: IpcPerm,
     attached_at: i64,
     detached_at: i64,
     changed_at: i64,
-    creator: i32,
-    last: i32,
+    creator: Option<Arc<PidTrace>>,
+    last: Option<Arc<PidTrace>>,
 }
 
-/// All segments of a sandbox.
+/// The segments of a namespace.
 #[derive(Default)]
 pub struct ShmTable {
     slots: Mutex<Slots, sync::levels::FileState>,
@@ -72,40 +70,12 @@ impl Slot {
     }
 }
 
-/// Who asks.
-#[derive(Clone, Copy)]
-pub struct Asker<'a> {
-    /// Credentials.
-    pub creds: &'a Credentials,
-    /// Process id.
-    pub pid: i32,
-}
-
-impl Asker<'_> {
-    /// Whether the mode bits of `perm` allow all of `wanted` (bits as in a mode, in any of the three places).
-    fn may(&self, perm: &IpcPerm, wanted: u32) -> bool {
-        let wanted = (wanted >> 6 | wanted >> 3 | wanted) & 7;
-        let granted = if self.is_owner(perm) {
-            perm.mode >> 6
-        } else if self.creds.in_egroup(perm.gid) || self.creds.in_egroup(perm.cgid) {
-            perm.mode >> 3
-        } else {
-            perm.mode
-        };
-        wanted & !granted == 0 || self.creds.has_cap(CAP_IPC_OWNER)
-    }
-
-    fn is_owner(&self, perm: &IpcPerm) -> bool {
-        self.creds.euid == perm.uid || self.creds.euid == perm.cuid
-    }
-}
-
 impl ShmTable {
-    /// shmget(2): the id of the segment with this key.
-    pub fn get(
+    fn get(
         &self,
         memory: &Arc<MemoryFile>,
         (key, size, flags): (i32, u64, u32),
+        limits: &Limits,
         asker: Asker<'_>,
     ) -> Result<i32> {
         let how = IpcFlags::from_bits_truncate(flags);
@@ -122,14 +92,20 @@ impl ShmTable {
             if size > segment.size {
                 return Err(Errno::EINVAL);
             }
-            return if asker.may(&perm, flags & 0o777) { Ok(id) } else { Err(Errno::EACCES) };
+            return asker.may(&perm, flags & 0o777).map(|()| id);
         }
         if key != IPC_PRIVATE && !how.contains(IpcFlags::CREAT) {
             return Err(Errno::ENOENT);
         }
         // No file is larger than a signed offset tells.
-        if size == 0 || size > MOST_BYTES || i64::try_from(size).is_err() {
+        let most_bytes = limits.shmmax.load(Ordering::Relaxed);
+        if size == 0 || size > most_bytes || i64::try_from(size).is_err() {
             return Err(Errno::EINVAL);
+        }
+        let pages = |bytes: u64| bytes.div_ceil(PAGE);
+        let used: u64 = slots.all.iter().filter_map(Slot::segment).map(|segment| pages(segment.size)).sum();
+        if used.saturating_add(pages(size)) > limits.shmall.load(Ordering::Relaxed) {
+            return Err(Errno::ENOSPC);
         }
         // There are no huge pages in the pool, as on a machine that has set none aside. Their size stands in the upper bits.
         if flags & ShmFlags::HUGETLB.bits() != 0 {
@@ -141,24 +117,21 @@ impl ShmTable {
         let free = |slot: &Slot| slot.held.is_none() && slot.removed.strong_count() == 0;
         let place = match slots.all.iter().position(free) {
             Some(place) => place,
-            None if slots.all.len() < MOST => slots.all.len(),
-            None => return Err(Errno::ENOSPC),
+            None => slots.all.len(),
         };
-        let creds = asker.creds;
-        let perm = IpcPerm {
-            key,
-            uid: creds.euid,
-            gid: creds.egid,
-            cuid: creds.euid,
-            cgid: creds.egid,
-            mode: flags & 0o777,
-            seq: slots.sequence,
-            pad2: [0; 3],
-            unused1: 0,
-            unused2: 0,
+        let most = (limits.shmmni.load(Ordering::Relaxed) as usize).min(1 << PLACE_BITS);
+        if slots.all.iter().filter(|slot| !free(slot)).count() >= most {
+            return Err(Errno::ENOSPC);
+        }
+        let perm = IpcPerm { seq: slots.sequence, ..asker.new_perm(key, flags) };
+        let state = State {
+            perm,
+            attached_at: 0,
+            detached_at: 0,
+            changed_at: now(),
+            creator: Some(asker.trace()),
+            last: None,
         };
-        let state =
-            State { perm, attached_at: 0, detached_at: 0, changed_at: now(), creator: asker.pid, last: 0 };
         let segment = Segment { memory: Shmem::new(memory, size)?, size, state: Mutex::new(state) };
         let id = i32::from(slots.sequence) << PLACE_BITS | place as i32;
         slots.sequence = (slots.sequence + 1) & SEQUENCE;
@@ -183,17 +156,15 @@ impl ShmTable {
     pub fn attach(&self, id: i32, wanted: u32, asker: Asker<'_>) -> Result<Arc<Segment>> {
         let segment = self.find(id)?;
         let perm = segment.state.lock().perm;
-        if asker.may(&perm, wanted) { Ok(segment) } else { Err(Errno::EACCES) }
+        asker.may(&perm, wanted).map(|()| segment)
     }
 
     /// IPC_STAT.
     pub fn stat(&self, id: i32, asker: Asker<'_>) -> Result<ShmidDs> {
         let segment = self.find(id)?;
-        let state = *segment.state.lock();
-        if !asker.may(&state.perm, 0o444) {
-            return Err(Errno::EACCES);
-        }
-        Ok(self.describe(&segment, state))
+        let state = segment.state.lock().clone();
+        asker.may(&state.perm, 0o444)?;
+        Ok(describe(&segment, &state, &asker))
     }
 
     /// SHM_STAT and SHM_STAT_ANY: the segment in this place of the table, with its id.
@@ -204,41 +175,20 @@ impl ShmTable {
             slots.all.get(place).and_then(|slot| Some((slot.id, slot.segment()?)))
         };
         let (id, segment) = found.ok_or(Errno::EINVAL)?;
-        let state = *segment.state.lock();
-        if anybody == Anybody::No && !asker.may(&state.perm, 0o444) {
-            return Err(Errno::EACCES);
+        let state = segment.state.lock().clone();
+        if anybody == Anybody::No {
+            asker.may(&state.perm, 0o444)?;
         }
-        Ok((id, self.describe(&segment, state)))
-    }
-
-    fn describe(&self, segment: &Arc<Segment>, state: State) -> ShmidDs {
-        // Besides the mappings: the caller, and the table where it still does.
-        let held = state.perm.mode & ShmFlags::DEST.bits() == 0;
-        let others = 1 + usize::from(held);
-        ShmidDs {
-            shm_perm: state.perm,
-            shm_segsz: segment.size,
-            shm_atime: state.attached_at,
-            shm_dtime: state.detached_at,
-            shm_ctime: state.changed_at,
-            shm_cpid: state.creator,
-            shm_lpid: state.last,
-            shm_nattch: Arc::strong_count(segment).saturating_sub(others) as u64,
-            unused4: 0,
-            unused5: 0,
-        }
+        Ok((id, describe(&segment, &state, &asker)))
     }
 
     /// IPC_SET: owner and mode.
     pub fn set(&self, id: i32, new: &IpcPerm, asker: Asker<'_>) -> Result<()> {
         let segment = self.find(id)?;
+        let wish = asker.wish(new);
         let mut state = segment.state.lock();
-        may_control(&state.perm, asker)?;
-        if new.uid == u32::MAX || new.gid == u32::MAX {
-            return Err(Errno::EINVAL);
-        }
-        (state.perm.uid, state.perm.gid) = (new.uid, new.gid);
-        state.perm.mode = state.perm.mode & !0o777 | new.mode & 0o777;
+        asker.may_control(&state.perm)?;
+        wish.fulfil(&mut state.perm)?;
         state.changed_at = now();
         Ok(())
     }
@@ -248,7 +198,7 @@ impl ShmTable {
         let segment = self.find(id)?;
         {
             let mut state = segment.state.lock();
-            may_control(&state.perm, asker)?;
+            asker.may_control(&state.perm)?;
             state.perm.key = IPC_PRIVATE;
             state.perm.mode |= ShmFlags::DEST.bits();
         }
@@ -267,7 +217,7 @@ impl ShmTable {
     pub fn lock(&self, id: i32, lock: Lock, asker: Asker<'_>) -> Result<()> {
         let segment = self.find(id)?;
         let mut state = segment.state.lock();
-        if !asker.creds.has_cap(abi::capability::CAP_IPC_LOCK) && !asker.is_owner(&state.perm) {
+        if !asker.creds.has_cap_in(CAP_IPC_LOCK, asker.user_ns) && !asker.is_owner(&state.perm) {
             return Err(Errno::EPERM);
         }
         match lock {
@@ -278,13 +228,14 @@ impl ShmTable {
     }
 
     /// IPC_INFO: the limits, and the highest place in use.
-    pub fn limits(&self) -> (i32, ShmInfo64) {
+    pub fn limits(&self, limits: &Limits) -> (i32, ShmInfo64) {
+        let most = u64::from(limits.shmmni.load(Ordering::Relaxed));
         let info = ShmInfo64 {
-            shmmax: MOST_BYTES,
+            shmmax: limits.shmmax.load(Ordering::Relaxed),
             shmmin: 1,
-            shmmni: MOST as u64,
-            shmseg: MOST as u64,
-            shmall: MOST_BYTES,
+            shmmni: most,
+            shmseg: most,
+            shmall: limits.shmall.load(Ordering::Relaxed),
             unused: [0; 4],
         };
         (self.highest(), info)
@@ -313,15 +264,6 @@ impl ShmTable {
     }
 }
 
-/// Whether permission to read is not asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Anybody {
-    /// SHM_STAT_ANY.
-    Yes,
-    /// SHM_STAT.
-    No,
-}
-
 /// SHM_LOCK or SHM_UNLOCK.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
@@ -331,12 +273,29 @@ pub enum Lock {
     Unlock,
 }
 
-fn may_control(perm: &IpcPerm, asker: Asker<'_>) -> Result<()> {
-    if asker.is_owner(perm) || asker.creds.has_cap(CAP_SYS_ADMIN) { Ok(()) } else { Err(Errno::EPERM) }
+fn describe(segment: &Arc<Segment>, state: &State, asker: &Asker<'_>) -> ShmidDs {
+    // Besides the mappings: the caller, and the table where it still does.
+    let held = state.perm.mode & ShmFlags::DEST.bits() == 0;
+    let others = 1 + usize::from(held);
+    ShmidDs {
+        shm_perm: asker.shown(&state.perm),
+        shm_segsz: segment.size,
+        shm_atime: state.attached_at,
+        shm_dtime: state.detached_at,
+        shm_ctime: state.changed_at,
+        shm_cpid: asker.number(&state.creator),
+        shm_lpid: asker.number(&state.last),
+        shm_nattch: Arc::strong_count(segment).saturating_sub(others) as u64,
+        unused4: 0,
+        unused5: 0,
+    }
 }
 
-fn now() -> i64 {
-    Timestamp::now().secs
+impl IpcNamespace {
+    /// shmget(2): the id of the segment with this key, at least so many bytes long.
+    pub fn shm_get(&self, memory: &Arc<MemoryFile>, asked: (i32, u64, u32), asker: Asker<'_>) -> Result<i32> {
+        self.shm.get(memory, asked, &self.limits, asker)
+    }
 }
 
 impl Segment {
@@ -345,11 +304,11 @@ impl Segment {
         self.size
     }
 
-    /// `pid` has attached it.
-    pub fn attached(&self, pid: i32) {
+    /// `process` has attached it.
+    pub fn attached(&self, process: PidTrace) {
         let mut state = self.state.lock();
         state.attached_at = now();
-        state.last = pid;
+        state.last = Some(Arc::new(process));
     }
 }
 
@@ -370,10 +329,10 @@ impl Mappable for Segment {
         Some(self.memory.size())
     }
 
-    fn segment_detached(&self, pid: i32) {
+    fn segment_detached(&self, process: PidTrace) {
         let mut state = self.state.lock();
         state.detached_at = now();
-        state.last = pid;
+        state.last = Some(Arc::new(process));
     }
 
     fn device_and_inode(&self) -> (u64, u64) {

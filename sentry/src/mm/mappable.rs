@@ -70,8 +70,8 @@ pub trait Mappable: Send + Sync {
         None
     }
 
-    /// Process `pid` has detached it (shmdt(2)).
-    fn segment_detached(&self, _pid: i32) {}
+    /// A mapping of it goes, for this process (shmdt(2), munmap(2), the end of the memory).
+    fn segment_detached(&self, _process: crate::task::PidTrace) {}
 
     /// st_dev and st_ino, for /proc/PID/maps and shared futex keys. Stable for the life of the file.
     fn device_and_inode(&self) -> (u64, u64);

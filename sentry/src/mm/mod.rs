@@ -147,6 +147,21 @@ struct Inner {
 #[derive(Default)]
 struct Trash(Vec<Vma>);
 
+impl Drop for Trash {
+    fn drop(&mut self) {
+        tell_segments(self.0.iter());
+    }
+}
+
+/// System V segments are told that mappings of them go.
+fn tell_segments<'a>(vmas: impl Iterator<Item = &'a Vma>) {
+    for file in vmas.filter_map(Vma::file).filter(|file| file.segment_size().is_some()) {
+        if let Some(process) = crate::task::acting_process() {
+            file.segment_detached(process);
+        }
+    }
+}
+
 impl MemoryManager {
     /// An empty address space.
     pub fn new(platform: &Arc<dyn Platform>) -> Result<Arc<Self>, Errno> {
@@ -311,6 +326,7 @@ impl Drop for MemoryManager {
         };
         limbo::empty();
         // Here and not with `inner`, which a truncation may be visiting under locks of the very files.
+        tell_segments(vmas.iter().map(|(_, vma)| vma));
         drop(vmas);
     }
 }

@@ -7,7 +7,7 @@ use abi::Errno;
 
 use super::limits::MAX_MAP_COUNT;
 use super::user::UserAddr;
-use super::{Inner, Mappable, MemoryManager, PAGE, TASK_SIZE, Trash, page_up};
+use super::{Inner, MemoryManager, PAGE, TASK_SIZE, Trash, page_up};
 
 impl MemoryManager {
     /// Removes the mappings in `[addr, addr + len)`; holes are fine.
@@ -24,8 +24,7 @@ impl MemoryManager {
     }
 
     /// shmdt(2): removes all that is left of the System V segment that was attached at `addr`. EINVAL without one.
-    /// Answers the segment.
-    pub fn detach_segment(&self, addr: UserAddr) -> Result<Arc<dyn Mappable>, Errno> {
+    pub fn detach_segment(&self, addr: UserAddr) -> Result<(), Errno> {
         if !addr.0.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
@@ -61,7 +60,7 @@ pub(super) fn unmap_range(addr: UserAddr, len: u64) -> Result<Range<u64>, Errno>
 }
 
 impl Inner {
-    fn detach_segment(&mut self, addr: u64, trash: &mut Trash) -> Result<Arc<dyn Mappable>, Errno> {
+    fn detach_segment(&mut self, addr: u64, trash: &mut Trash) -> Result<(), Errno> {
         // The part of it that holds its first bytes may have gone already.
         let first = self.vmas.overlapping(addr..u64::MAX).find_map(|(at, vma)| {
             let file = vma.file().filter(|_| at.start >= addr && at.start - addr == vma.offset)?;
@@ -81,7 +80,7 @@ impl Inner {
         for part in parts {
             self.unmap(part, trash)?;
         }
-        Ok(segment)
+        Ok(())
     }
 
     /// ENOMEM when `range` going would make two of one mapping, and there are as many as there may be.

@@ -9,6 +9,7 @@
 pub mod actor;
 mod condition;
 pub mod inet;
+mod interface;
 pub mod io;
 pub mod message;
 pub mod namespace;
@@ -18,7 +19,7 @@ pub mod unix;
 
 pub use self::actor::Actor;
 pub use self::message::{Received, Rights, SendMessage, SenderCreds};
-pub use self::namespace::NetNamespace;
+pub use self::namespace::{Loopback, NetNamespace};
 pub use self::options::SocketOptions;
 pub use self::socket::{Connected, Socket, SocketKind, SocketOps};
 

@@ -1,7 +1,7 @@
 //! Network namespaces (network_namespaces(7)): what sockets of one see of each other without a path.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
@@ -26,6 +26,16 @@ pub struct NetNamespace {
     pub(super) inet: InetPorts,
     /// Where the search for a name of the kernel's choice starts.
     next_name: AtomicU32,
+    loopback: AtomicBool,
+}
+
+/// Whether the loopback interface is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loopback {
+    /// Packets go over it.
+    Up,
+    /// As in a namespace that nobody has set up yet.
+    Down,
 }
 
 /// Ports, by protocol.
@@ -42,9 +52,26 @@ const AUTO_NAMES: u32 = 1 << 20;
 
 impl NetNamespace {
     /// An empty one.
-    pub fn new(id: u64, user_ns: Arc<UserNamespace>) -> Arc<NetNamespace> {
+    pub fn new(id: u64, user_ns: Arc<UserNamespace>, loopback: Loopback) -> Arc<NetNamespace> {
         let inet = InetPorts { tcp: Ports::new(true), udp: Ports::new(false) };
-        Arc::new(NetNamespace { id, user_ns, names: Mutex::default(), inet, next_name: AtomicU32::new(0) })
+        Arc::new(NetNamespace {
+            id,
+            user_ns,
+            names: Mutex::default(),
+            inet,
+            next_name: AtomicU32::new(0),
+            loopback: AtomicBool::new(loopback == Loopback::Up),
+        })
+    }
+
+    /// Whether its loopback interface is up.
+    pub fn loopback(&self) -> Loopback {
+        if self.loopback.load(Ordering::Relaxed) { Loopback::Up } else { Loopback::Down }
+    }
+
+    /// Takes the loopback interface up or down.
+    pub fn set_loopback(&self, loopback: Loopback) {
+        self.loopback.store(loopback == Loopback::Up, Ordering::Relaxed);
     }
 
     /// The socket with an abstract name (a whole `sockaddr_un`).

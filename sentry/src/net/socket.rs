@@ -8,13 +8,15 @@ use abi::poll::PollEvents;
 use abi::socket::{MsgFlags, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
 
 use super::actor::Actor;
+use super::interface;
 use super::message::{Received, SendMessage};
+use super::namespace::NetNamespace;
 use super::options::{OptionValue, SocketOptions};
-use crate::SysResult;
 use crate::task::CurrentTask;
 use crate::vfs::file::{Blocking, File, FileOps};
 use crate::vfs::io::{IoSink, IoSource};
 use crate::wait::WaitQueue;
+use crate::{SysError, SysResult};
 
 /// How a socket carries data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +62,9 @@ pub trait SocketOps: Send + Sync + Any {
     fn protocol(&self) -> u32 {
         0
     }
+
+    /// The namespace that it was made in.
+    fn net(&self) -> &Arc<NetNamespace>;
 
     /// What the attribute `system.sockprotoname` says.
     fn protocol_name(&self) -> &'static str;
@@ -195,7 +200,12 @@ impl FileOps for Socket {
     }
 
     fn ioctl(&self, _file: &File, task: &mut CurrentTask, request: u32, arg: u64) -> SysResult<u64> {
-        self.ops.ioctl(task, request, arg)
+        match self.ops.ioctl(task, request, arg) {
+            Err(SysError::Errno(Errno::ENOTTY)) => {
+                interface::ioctl(self.ops.net(), self.ops.family(), task, request, arg)
+            }
+            answer => answer,
+        }
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -125,6 +125,9 @@ impl CurrentTask {
         task.personality.store(self.personality.load(Ordering::Relaxed), Ordering::Relaxed);
         task.memory_policy.store(self.memory_policy.load(Ordering::Relaxed), Ordering::Relaxed);
         task.seccomp.inherit(&self.seccomp);
+        if flags.contains(C::SYSVSEM) {
+            *task.sem_undo.lock() = Some(self.undo_list_for_child());
+        }
         if flags.contains(C::CHILD_CLEARTID) {
             task.clear_child_tid.store(args.child_tid.0, Ordering::Relaxed);
         }
@@ -151,6 +154,7 @@ impl CurrentTask {
         task.set_resources(Some(resources.clone()));
         if let Err(errno) = self.enter_tree(&kernel, &task, args, is_thread) {
             task.set_resources(None);
+            task.leave_undo_list();
             if let Some(fd) = pidfd {
                 drop(self.files().remove(fd));
             }
@@ -311,6 +315,7 @@ fn check_flags(flags: CloneFlags) -> Result<(), Errno> {
         || flags.contains(C::SIGHAND) && !flags.contains(C::VM)
         || flags.contains(C::SIGHAND | C::CLEAR_SIGHAND)
         || flags.contains(C::THREAD) && flags.intersects(C::NEWUSER | C::NEWPID)
+        || flags.contains(C::NEWIPC | C::SYSVSEM)
         || flags.contains(C::PIDFD | C::DETACHED);
     if bad { Err(Errno::EINVAL) } else { Ok(()) }
 }
@@ -354,6 +359,7 @@ pub(crate) fn new_task(
         personality: AtomicU32::new(0),
         memory_policy: AtomicU64::new(0),
         seccomp: crate::seccomp::Seccomp::default(),
+        sem_undo: Mutex::default(),
         exit_code: AtomicI32::new(0),
     });
     task.set_comm(comm);

@@ -76,6 +76,20 @@ impl Credentials {
         }
     }
 
+    /// The same user as a member of `user_ns`, with all capabilities there.
+    pub fn all_capabilities_in(&self, user_ns: Arc<UserNamespace>) -> Credentials {
+        Credentials {
+            user_ns,
+            cap_permitted: CapSet::ALL,
+            cap_effective: CapSet::ALL,
+            cap_bounding: CapSet::ALL,
+            cap_inheritable: CapSet::EMPTY,
+            cap_ambient: CapSet::EMPTY,
+            securebits: 0,
+            ..self.clone()
+        }
+    }
+
     /// Whether capability number `cap` (`abi::capability::CAP_*`) is in force in the own user namespace.
     pub fn has_cap(&self, cap: u32) -> bool {
         self.cap_effective.contains(cap)

@@ -68,6 +68,7 @@ impl CurrentTask {
         let group = Arc::clone(self.thread_group());
         let kernel = Arc::clone(self.kernel());
         task.exit_code.store(status, Ordering::Relaxed);
+        task.leave_undo_list();
         // Files, locks and memory go before the parent hears of it.
         task.set_resources(None);
         let CurrentTask { context, space, resources, .. } = self;
@@ -334,6 +335,7 @@ fn find_reaper(tree: &Tree, id: u64) -> Option<u64> {
 
 /// Undoes a task that never ran: its host thread could not be started.
 pub(super) fn abandon(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>) {
+    task.leave_undo_list();
     task.set_resources(None);
     finish(kernel, group, task, abi::wait::killed(Signal::SIGKILL.number(), false));
 }

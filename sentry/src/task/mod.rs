@@ -33,6 +33,7 @@ mod rseq;
 mod run;
 mod run_clock;
 mod set_ids;
+mod setns;
 pub(crate) mod sigio;
 pub mod splice;
 mod start;
@@ -152,6 +153,12 @@ pub struct Namespaces {
     pub mount: Arc<MountNamespace>,
     /// Host and domain name.
     pub uts: Arc<crate::uts::UtsNamespace>,
+    /// System V objects and POSIX message queues.
+    pub ipc: Arc<crate::ipc::IpcNamespace>,
+    /// Roots of control groups.
+    pub cgroup: Arc<crate::fs::cgroupfs::CgroupNamespace>,
+    /// Sockets.
+    pub net: Arc<crate::net::NetNamespace>,
     /// Where its children's ids are made.
     pub pid_for_children: Arc<PidNamespace>,
 }
@@ -218,6 +225,8 @@ pub struct Task {
     pub memory_policy: AtomicU64,
     /// Filters on its calls.
     pub seccomp: crate::seccomp::Seccomp,
+    /// What SEM_UNDO undoes when it ends; made on first use.
+    pub(crate) sem_undo: Mutex<Option<Arc<crate::ipc::sem::UndoList>>, sync::levels::Leaf>,
     /// Exit status, once it has exited by itself.
     exit_code: AtomicI32,
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use abi::capability::{CAP_SYS_ADMIN, CapSet};
+use abi::capability::CAP_SYS_ADMIN;
 use abi::clone::CloneFlags;
 
 use super::{Credentials, CurrentTask, Namespaces, PidNamespace, UserNamespace};
+use crate::fs::cgroupfs::CgroupNamespace;
+use crate::net::{Loopback, NetNamespace};
 use crate::vfs::namespace::MountMap;
 
 /// How deep user namespaces nest.
@@ -27,7 +29,7 @@ impl CurrentTask {
             return Err(Errno::EPERM);
         }
         // Not there yet: as a kernel without that kind of namespace answers.
-        if flags.intersects(C::NEWIPC | C::NEWNET | C::NEWCGROUP | C::NEWTIME) {
+        if flags.contains(C::NEWTIME) {
             return Err(Errno::EINVAL);
         }
         let kernel = self.kernel();
@@ -43,6 +45,17 @@ impl CurrentTask {
             let id = kernel.next_namespace_id();
             namespaces.pid_for_children =
                 PidNamespace::new(id, &namespaces.pid_for_children, Arc::clone(user_ns))?;
+        }
+        if flags.contains(C::NEWIPC) {
+            namespaces.ipc = namespaces.ipc.another(kernel.next_namespace_id(), Arc::clone(user_ns))?;
+        }
+        if flags.contains(C::NEWCGROUP) {
+            let id = kernel.next_namespace_id();
+            namespaces.cgroup = CgroupNamespace::of(id, Arc::clone(user_ns), self.thread_group());
+        }
+        if flags.contains(C::NEWNET) {
+            namespaces.net =
+                NetNamespace::new(kernel.next_namespace_id(), Arc::clone(user_ns), Loopback::Down);
         }
         let mut map = None;
         if flags.contains(C::NEWNS) {
@@ -67,15 +80,6 @@ impl CurrentTask {
         }
         let id = self.kernel().next_namespace_id();
         let user_ns = UserNamespace::new(id, &creds.user_ns, creds.euid);
-        Ok(Credentials {
-            user_ns,
-            cap_permitted: CapSet::ALL,
-            cap_effective: CapSet::ALL,
-            cap_bounding: CapSet::ALL,
-            cap_inheritable: CapSet::EMPTY,
-            cap_ambient: CapSet::EMPTY,
-            securebits: 0,
-            ..Credentials::clone(creds)
-        })
+        Ok(creds.all_capabilities_in(user_ns))
     }
 }

@@ -19,6 +19,7 @@ use super::path::Path;
 pub use super::propagation::Propagation;
 use super::super_block::SuperBlock;
 use crate::Result;
+use crate::fs::nsfs::{self, Namespace};
 
 /// Flags of one mount: RDONLY, NOSUID, NODEV, NOEXEC, NOATIME, NODIRATIME, RELATIME, NOSYMFOLLOW.
 pub use abi::stat::StatfsFlags as MountFlags;
@@ -121,8 +122,16 @@ impl Mount {
         self.id + (1 << 32)
     }
 
+    /// Whether it shows a mount namespace as a file.
+    pub(super) fn is_mount_namespace(&self) -> bool {
+        matches!(nsfs::of_inode(&self.root.inode), Some(Namespace::Mount(_)))
+    }
+
     /// Where in its file system it begins.
     pub fn root_text(&self) -> Vec<u8> {
+        if nsfs::of_inode(&self.root.inode).is_some() {
+            return self.root.name().as_bytes().to_vec();
+        }
         let mut text: Vec<u8> = Vec::new();
         let mut dentry = Arc::clone(&self.root);
         while let Some(up) = dentry.parent() {

@@ -16,6 +16,7 @@ use super::path::Path;
 pub use super::propagation::PropagationKind;
 use super::propagation::{self, Propagation};
 use crate::Result;
+use crate::fs::nsfs::{self, Namespace};
 use crate::task::UserNamespace;
 
 /// Mounts that a namespace may have (`/proc/sys/fs/mount-max`).
@@ -140,6 +141,10 @@ impl MountNamespace {
         if self.holds(mount) {
             return true;
         }
+        // Namespaces can be had as files without being mounted.
+        if mount.sb().kind() == nsfs::KIND {
+            return mount.namespace().is_none();
+        }
         let Some(other) = mount.namespace() else { return false };
         let usable = other.is_detached() && Arc::ptr_eq(&other.user_ns, &self.user_ns);
         left.namespaces.push(other);
@@ -189,6 +194,10 @@ impl MountNamespace {
             return Err(Errno::ENOENT);
         }
         let new = subtree(mount);
+        // A mount namespace stays in one place: others, which it may hold, would hold it.
+        if place.mount.is_shared() && new.iter().any(|mount| mount.is_mount_namespace()) {
+            return Err(Errno::EINVAL);
+        }
         if self.mount_count() + new.len() as u64 > MOUNT_MAX {
             return Err(Errno::ENOSPC);
         }
@@ -259,6 +268,12 @@ impl MountNamespace {
         let mut left = Leftovers::default();
         let done = self.copy_of(source, recursive, &lock, &mut left).and_then(|copy| {
             left.mounts.push((Arc::clone(&copy), None));
+            // Only one that is newer, and so can't hold this one.
+            if let Some(Namespace::Mount(shown)) = nsfs::of_inode(&copy.root.inode)
+                && shown.id <= self.id
+            {
+                return Err(Errno::EINVAL);
+            }
             if !self.holds(&place.mount) {
                 return Err(Errno::EINVAL);
             }
@@ -273,7 +288,11 @@ impl MountNamespace {
         let mut left = Leftovers::default();
         let copy = {
             let lock = lock_tree();
-            let copy = self.copy_of(source, recursive, &lock, &mut left);
+            let mut copy = self.copy_of(source, recursive, &lock, &mut left);
+            if copy.as_ref().is_ok_and(|copy| copy.is_mount_namespace()) {
+                left.mounts.extend(copy.ok().map(|copy| (copy, None)));
+                copy = Err(Errno::EINVAL);
+            }
             copy.map(|copy| Self::detached_locked(copy, Arc::clone(&self.user_ns), &lock))
         };
         drop(left);
@@ -688,7 +707,7 @@ pub(super) fn copy_below(
         let Some(point) = mount.mount_point() else { continue };
         // What is below something that was left out is left out.
         let Some(parent) = map.get(&point.mount.id) else { continue };
-        if keep(&mount, &point) {
+        if keep(&mount, &point) && !mount.is_mount_namespace() {
             let copy = mount.copy(&mount.root);
             copy.set_locked(mount.is_locked());
             if copying == Copying::Slaves {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::dentry::{Dentry, moves};
 use super::inode::Inode;
 use super::mount::Mount;
+use crate::fs::nsfs;
 
 /// A place in the tree of a mount namespace.
 #[derive(Clone)]
@@ -96,7 +97,9 @@ impl Path {
     }
 
     fn text_once(&self, root: &Path) -> PathText {
-        let deleted = self.dentry.is_unlinked();
+        // A namespace that is mounted somewhere has its name from there.
+        let named = self.is_mount_root() && nsfs::of_inode(self.inode()).is_some();
+        let deleted = self.dentry.is_unlinked() && !named;
         let mut names: Vec<super::Name> = Vec::new();
         let mut at = self.clone();
         let mut reachable = true;

@@ -72,6 +72,7 @@ constants! {
         SIOCGIFNAME = 0x8910;
         SIOCGIFCONF = 0x8912;
         SIOCGIFFLAGS = 0x8913;
+        SIOCSIFFLAGS = 0x8914;
         SIOCGIFADDR = 0x8915;
         SIOCGIFNETMASK = 0x891b;
         SIOCGIFMTU = 0x8921;

@@ -4,6 +4,7 @@ pub mod bits;
 pub mod escape;
 pub mod event;
 pub mod file;
+pub mod ipc;
 pub mod process;
 pub mod signal;
 pub mod socket;

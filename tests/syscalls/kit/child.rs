@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use libc::{CLONE_VM, EINTR, c_char, c_int};
 
-use super::check::{exit_now, fail, ok};
+use super::check::{SKIPPED, exit_now, fail, ok};
 use super::files::{close, pipe, read_to_end};
 use super::probe::program;
 use super::sys::Answer;
@@ -91,10 +91,13 @@ impl Child {
         self.exits_with(0);
     }
 
-    /// The child must exit with this.
+    /// The child must exit with this. What it skips, the case skips.
     #[track_caller]
     pub fn exits_with(self, want: c_int) {
         let status = self.status();
+        if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == SKIPPED && want != SKIPPED {
+            exit_now(SKIPPED);
+        }
         if !libc::WIFEXITED(status) || libc::WEXITSTATUS(status) != want {
             fail(format_args!("child: expected exit status {want}, got: {}", describe(status)));
         }

@@ -81,7 +81,9 @@ impl Pod {
         } else {
             PidNamespace::new(kernel.next_namespace_id(), &kernel.pid_ns, user_ns())?
         };
-        Ok(Namespaces { mount, uts, pid_for_children })
+        let (ipc, net) = (Arc::clone(&kernel.ipc), Arc::clone(&kernel.net));
+        let cgroup = Arc::clone(&kernel.cgroup_ns);
+        Ok(Namespaces { mount, uts, ipc, cgroup, net, pid_for_children })
     }
 
     /// What a process of a container needs.

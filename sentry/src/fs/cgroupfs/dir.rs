@@ -66,6 +66,11 @@ pub(super) fn new_root(kernel: &Arc<Kernel>, hierarchy: &Arc<Hierarchy>) -> Arc<
     Dentry::new_root(inode(&sb, &Arc::downgrade(kernel), hierarchy, &hierarchy.root, (0o755, 0, 0)))
 }
 
+/// The group that a directory is.
+pub(super) fn group_of(inode: &Inode) -> Option<&Arc<Cgroup>> {
+    inode.downcast::<Dir>().map(|dir| &dir.cgroup)
+}
+
 fn inode(
     sb: &Arc<SuperBlock>,
     kernel: &Weak<Kernel>,

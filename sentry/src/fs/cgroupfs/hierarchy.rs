@@ -8,8 +8,8 @@ use abi::Errno;
 use bitflags::bitflags;
 use sync::Mutex;
 
-use super::Cgroup;
 use super::dir;
+use super::{Cgroup, CgroupNamespace};
 use crate::task::ThreadGroup;
 use crate::vfs::{Dentry, Mount, MountFlags};
 use crate::{Kernel, Result};
@@ -279,12 +279,12 @@ impl Cgroups {
         }
     }
 
-    /// /proc/PID/cgroup of a process.
-    pub fn of(&self, group: &ThreadGroup) -> Vec<u8> {
+    /// /proc/PID/cgroup of a process, as members of `seen_from` see it.
+    pub fn of(&self, group: &ThreadGroup, seen_from: &CgroupNamespace) -> Vec<u8> {
         let mut text = Vec::new();
         for hierarchy in self.all() {
             text.extend_from_slice(&hierarchy.label());
-            text.extend_from_slice(&group.cgroup(&hierarchy.root).path());
+            text.extend_from_slice(&seen_from.path_of(&group.cgroup(&hierarchy.root)));
             text.push(b'\n');
         }
         text

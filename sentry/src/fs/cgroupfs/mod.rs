@@ -14,6 +14,7 @@ mod dir;
 mod grants;
 mod hierarchy;
 mod mount;
+mod namespace;
 pub mod pids;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use abi::Errno;
 
 pub use self::hierarchy::{Cgroups, Hierarchy};
 pub use self::mount::{Cgroup1, Cgroup2};
+pub use self::namespace::CgroupNamespace;
 use crate::task::ThreadGroup;
 use crate::{Kernel, Result};
 
@@ -81,9 +83,27 @@ impl Cgroup {
 
     /// Its path from the root.
     pub fn path(self: &Arc<Cgroup>) -> Vec<u8> {
-        let mut groups: Vec<Arc<Cgroup>> = self.upwards().filter(|group| !group.is_root()).collect();
-        groups.reverse();
-        let mut path: Vec<u8> = groups.iter().flat_map(|group| [b"/", &*group.name].concat()).collect();
+        let top = self.upwards().last();
+        self.path_from(top.as_ref().unwrap_or(self))
+    }
+
+    /// Its path from another group of its hierarchy, with `..` for each step upwards.
+    fn path_from(self: &Arc<Cgroup>, from: &Arc<Cgroup>) -> Vec<u8> {
+        let above: Vec<Arc<Cgroup>> = self.upwards().collect();
+        let shared = |group: &Arc<Cgroup>| above.iter().position(|own| Arc::ptr_eq(own, group));
+        let mut path = Vec::new();
+        let mut below = above.len();
+        for group in from.upwards() {
+            if let Some(at) = shared(&group) {
+                below = at;
+                break;
+            }
+            path.extend_from_slice(b"/..");
+        }
+        for group in above[..below].iter().rev() {
+            path.push(b'/');
+            path.extend_from_slice(&group.name);
+        }
         if path.is_empty() {
             path.push(b'/');
         }

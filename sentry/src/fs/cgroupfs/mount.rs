@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
+use abi::capability::CAP_SYS_ADMIN;
 
 use super::hierarchy::{Controllers, Wanted};
 use crate::vfs::{Caller, Dentry, FileSystemType, MountRequest};
@@ -32,7 +33,7 @@ impl FileSystemType for Cgroup2 {
         true
     }
 
-    fn mount(&self, request: &MountRequest<'_>, _caller: &Caller<'_>) -> Result<Arc<Dentry>> {
+    fn mount(&self, request: &MountRequest<'_>, caller: &Caller<'_>) -> Result<Arc<Dentry>> {
         for option in request.options.split(|b| *b == b',').filter(|option| !option.is_empty()) {
             // Hints that change nothing where nothing is limited.
             if !matches!(option, b"nsdelegate" | b"favordynmods" | b"memory_recursiveprot") {
@@ -40,7 +41,8 @@ impl FileSystemType for Cgroup2 {
             }
         }
         let kernel = self.kernel.upgrade().ok_or(Errno::ENODEV)?;
-        kernel.cgroups.unified_root(&kernel)
+        let root = kernel.cgroups.unified_root(&kernel)?;
+        seen_by(&kernel, root, caller)
     }
 }
 
@@ -65,11 +67,23 @@ impl FileSystemType for Cgroup1 {
         true
     }
 
-    fn mount(&self, request: &MountRequest<'_>, _caller: &Caller<'_>) -> Result<Arc<Dentry>> {
+    fn mount(&self, request: &MountRequest<'_>, caller: &Caller<'_>) -> Result<Arc<Dentry>> {
         let wanted = wanted(request.options)?;
         let kernel = self.kernel.upgrade().ok_or(Errno::ENODEV)?;
-        kernel.cgroups.root_for(&wanted, &kernel)
+        let root = kernel.cgroups.root_for(&wanted, &kernel)?;
+        seen_by(&kernel, root, caller)
     }
+}
+
+/// The part of a hierarchy that the cgroup namespace of who mounts it has: EPERM where that is not the caller's to mount in.
+fn seen_by(kernel: &Kernel, root: Arc<Dentry>, caller: &Caller<'_>) -> Result<Arc<Dentry>> {
+    let resources = caller.task.and_then(|task| task.resources());
+    let namespace =
+        resources.map_or_else(|| Arc::clone(&kernel.cgroup_ns), |own| Arc::clone(&own.namespaces.cgroup));
+    if !caller.creds.has_cap_in(CAP_SYS_ADMIN, &namespace.user_ns) {
+        return Err(Errno::EPERM);
+    }
+    namespace.directory(root, caller)
 }
 
 /// Understands the options of a mount of version 1.

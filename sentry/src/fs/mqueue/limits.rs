@@ -39,12 +39,19 @@ pub struct Limits {
     /// msgsize_default
     pub msgsize_default: AtomicU32,
     queues: AtomicU32,
+    accounts: Arc<Accounts>,
+}
+
+/// Who has taken how much, in all namespaces.
+#[derive(Debug, Default)]
+pub struct Accounts {
     total: AtomicU64,
     by_user: Mutex<HashMap<u32, u64>, sync::levels::Leaf>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// Those of a new namespace.
+    pub(super) fn new(accounts: Arc<Accounts>) -> Limits {
         Limits {
             queues_max: AtomicU32::new(256),
             msg_max: AtomicU32::new(10),
@@ -52,9 +59,13 @@ impl Default for Limits {
             msg_default: AtomicU32::new(10),
             msgsize_default: AtomicU32::new(8192),
             queues: AtomicU32::new(0),
-            total: AtomicU64::new(0),
-            by_user: Mutex::default(),
+            accounts,
         }
+    }
+
+    /// Where users are charged.
+    pub fn accounts(&self) -> Arc<Accounts> {
+        Arc::clone(&self.accounts)
     }
 }
 
@@ -90,14 +101,14 @@ impl Limits {
         let tree = (count + count.min(u64::from(PRIORITIES))) * OVERHEAD;
         let bytes = count * shape.message_size as u64 + tree;
         let limit = current_task().map_or(u64::MAX, |t| t.thread_group().limit(RLIMIT_MSGQUEUE).rlim_cur);
-        if self.total.fetch_add(bytes, Ordering::Relaxed) + bytes > TOTAL {
-            self.total.fetch_sub(bytes, Ordering::Relaxed);
+        if self.accounts.total.fetch_add(bytes, Ordering::Relaxed) + bytes > TOTAL {
+            self.accounts.total.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Errno::EMFILE);
         }
         self.queues.fetch_add(1, Ordering::Relaxed);
         let charge = Charge { limits: Arc::clone(self), user: creds.uid, bytes };
         let of_user = {
-            let mut users = self.by_user.lock();
+            let mut users = self.accounts.by_user.lock();
             let used = users.entry(creds.uid).or_default();
             *used += bytes;
             *used
@@ -109,8 +120,8 @@ impl Limits {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.limits.queues.fetch_sub(1, Ordering::Relaxed);
-        self.limits.total.fetch_sub(self.bytes, Ordering::Relaxed);
-        let mut users = self.limits.by_user.lock();
+        self.limits.accounts.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        let mut users = self.limits.accounts.by_user.lock();
         if let Some(used) = users.get_mut(&self.user) {
             *used -= self.bytes;
             if *used == 0 {

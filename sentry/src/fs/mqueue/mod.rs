@@ -1,7 +1,7 @@
 //! POSIX message queues (mq_overview(7)) and the file system that shows them.
 //!
-//! - [`Mqueues`]: all queues of the sandbox, which has one IPC namespace. Every mount of the kind shows the same tree, and
-//!   the calls (mq_open(2) and so on) look names up in it.
+//! - [`Mqueues`]: all queues of an IPC namespace. Every mount that is made in it shows the same tree, and the calls
+//!   (mq_open(2) and so on) look names up there.
 //! - [`Queue`]: messages by priority, who is to be told of the first one. Calls wait outside, on [`Queue::wait_queue`].
 //! - `node`: the inodes. `limits`: what /proc/sys/fs/mqueue sets, and what users have taken of RLIMIT_MSGQUEUE.
 //!
@@ -14,6 +14,7 @@ mod queue;
 use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
+use abi::capability::CAP_SYS_ADMIN;
 use abi::open::{O_ACCMODE, OpenFlags};
 
 use crate::vfs::open::Opening;
@@ -23,7 +24,7 @@ use crate::vfs::{
     Want,
 };
 use crate::{Kernel, Result};
-pub use limits::Limits;
+pub use limits::{Accounts, Limits};
 pub use node::QueueFile;
 pub use queue::{Message, Notify, PRIORITIES, Queue};
 
@@ -36,7 +37,7 @@ pub struct Shape {
     pub message_size: i64,
 }
 
-/// All queues.
+/// The queues of a namespace.
 pub struct Mqueues {
     /// Limits and accounts.
     pub limits: Arc<Limits>,
@@ -44,9 +45,9 @@ pub struct Mqueues {
 }
 
 impl Mqueues {
-    /// None yet.
-    pub fn new() -> Mqueues {
-        Mqueues { limits: Arc::default(), mount: OnceLock::new() }
+    /// None yet, of a namespace whose users are charged in `accounts`.
+    pub fn new(accounts: Arc<Accounts>) -> Mqueues {
+        Mqueues { limits: Arc::new(Limits::new(accounts)), mount: OnceLock::new() }
     }
 
     /// The mount that the calls look names up in.
@@ -121,12 +122,6 @@ impl Mqueues {
     }
 }
 
-impl Default for Mqueues {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// One name, no path. The C library has taken the slash in front away.
 fn check_name(name: &[u8]) -> Result<()> {
     if name.is_empty() {
@@ -161,11 +156,16 @@ impl FileSystemType for MqueueFs {
         true
     }
 
-    fn mount(&self, request: &MountRequest<'_>, _caller: &Caller<'_>) -> Result<Arc<Dentry>> {
+    fn mount(&self, request: &MountRequest<'_>, caller: &Caller<'_>) -> Result<Arc<Dentry>> {
         if !request.options.is_empty() {
             return Err(Errno::EINVAL);
         }
         let kernel = self.kernel.upgrade().ok_or(Errno::ENODEV)?;
-        Ok(Arc::clone(&kernel.mqueues.mount().root))
+        let resources = caller.task.and_then(|task| task.resources());
+        let ipc = resources.map_or_else(|| Arc::clone(&kernel.ipc), |own| Arc::clone(&own.namespaces.ipc));
+        if !caller.creds.has_cap_in(CAP_SYS_ADMIN, &ipc.user_ns) {
+            return Err(Errno::EPERM);
+        }
+        Ok(Arc::clone(&ipc.mqueues.mount().root))
     }
 }

@@ -6,6 +6,7 @@ use abi::Errno;
 use abi::capability::CAP_SYS_PTRACE;
 
 use crate::Result;
+use crate::fs::nsfs::Namespace;
 use crate::fs::pseudo::PseudoLink;
 use crate::task::{Resources, Task};
 use crate::vfs::inode::Link;
@@ -60,27 +61,32 @@ pub(super) fn exe(resources: &Resources) -> Result<Path> {
     Ok(file.path.clone())
 }
 
-/// A link of /proc/PID/ns: only its text means something yet.
+/// A link of /proc/PID/ns.
 pub(super) fn namespace(sb: &Arc<SuperBlock>, task: &Arc<Task>, kind: &'static str) -> Arc<Inode> {
     let creds = task.creds();
     let task = Arc::downgrade(task);
-    let say = move |caller: &Caller<'_>| -> Result<Vec<u8>> {
+    let at = move |task: &Weak<Task>, caller: &Caller<'_>| -> Result<Namespace> {
         let task = task.upgrade().ok_or(Errno::ENOENT)?;
         may_look_into(caller, &task)?;
-        let resources = task.resources().ok_or(Errno::ENOENT)?;
-        let id = match kind {
-            "mnt" => resources.namespaces.mount.id,
-            "uts" => resources.namespaces.uts.id,
-            "pid" => task.pid().namespace().id,
-            "pid_for_children" => resources.namespaces.pid_for_children.id,
-            "user" => task.creds().user_ns.id,
-            "ipc" => 0xefff_ffff,
-            "net" => 0xf000_0000 - 0x75,
-            "cgroup" => 0xefff_fffb,
-            _ => 0xefff_fffa,
-        };
-        let name = if kind == "pid_for_children" { "pid" } else { kind };
-        Ok(format!("{name}:[{id}]").into_bytes())
+        let namespaces = task.resources().ok_or(Errno::ENOENT)?.namespaces;
+        Ok(match kind {
+            "cgroup" => Namespace::Cgroup(Arc::clone(&namespaces.cgroup)),
+            "ipc" => Namespace::Ipc(Arc::clone(&namespaces.ipc)),
+            "mnt" => Namespace::Mount(Arc::clone(&namespaces.mount)),
+            "net" => Namespace::Net(Arc::clone(&namespaces.net)),
+            "pid" => Namespace::Pid(Arc::clone(task.pid().namespace())),
+            "pid_for_children" => Namespace::Pid(Arc::clone(&namespaces.pid_for_children)),
+            "user" => Namespace::User(Arc::clone(&task.creds().user_ns)),
+            "uts" => Namespace::Uts(Arc::clone(&namespaces.uts)),
+            _ => Namespace::Time(Arc::clone(&task.kernel().user_ns)),
+        })
     };
-    PseudoLink::magic(sb, 0o777, (creds.euid, creds.egid), |_| Err(Errno::EACCES), say)
+    let (followed, read) = (Weak::clone(&task), task);
+    let find = move |caller: &Caller<'_>| {
+        let namespace = at(&followed, caller)?;
+        let kernel = followed.upgrade().ok_or(Errno::ENOENT)?;
+        Ok(Link::Place(kernel.kernel().namespaces.path(&namespace)))
+    };
+    let say = move |caller: &Caller<'_>| Ok(at(&read, caller)?.text().into_bytes());
+    PseudoLink::magic(sb, 0o777, (creds.euid, creds.egid), find, say)
 }

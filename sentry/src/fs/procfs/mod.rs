@@ -4,6 +4,7 @@
 //! but the inodes of tasks that somebody looks at.
 
 mod fd;
+mod ipc;
 mod link;
 mod maps;
 mod mem;

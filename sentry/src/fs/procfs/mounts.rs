@@ -114,17 +114,20 @@ pub(super) fn mounts(task: &Arc<Task>) -> Result<Vec<u8>> {
 pub(super) fn mountinfo(task: &Arc<Task>) -> Result<Vec<u8>> {
     let mut out = String::new();
     let seen = visible(task);
+    let reader = crate::task::current_task().and_then(|reader| reader.resources());
+    let cgroups = reader.map(|own| Arc::clone(&own.namespaces.cgroup));
     let is_seen = |peer: &Mount| seen.iter().any(|(mount, _)| mount.id == peer.id);
     for (mount, at) in &seen {
         let parent = mount.mount_point().map_or(mount.id, |p| p.mount.id);
         let dev = mount.sb().dev;
+        let of_cgroup = |mount: &Mount| cgroups.as_ref()?.root_of(mount);
         let _ = writeln!(
             out,
             "{} {parent} {}:{} {} {} {}{} - {} {} {}",
             mount.id,
             major(dev),
             minor(dev),
-            escaped(&mount.root_text()),
+            escaped(&of_cgroup(mount).unwrap_or_else(|| mount.root_text())),
             escaped(at),
             options(mount),
             spreading(mount, is_seen),

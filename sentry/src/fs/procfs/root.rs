@@ -69,6 +69,7 @@ impl Root {
         files.add("mounts", PseudoLink::text(sb, |_| Ok(b"self/mounts".to_vec())));
         files.add("net", PseudoLink::text(sb, |_| Ok(b"self/net".to_vec())));
         files.add("sys", sys::root(sb, kernel));
+        files.add("sysvipc", super::ipc::sysvipc(sb, kernel));
         Root { kernel: Arc::clone(kernel), ns: Arc::clone(ns), files, tasks: Mutex::default() }
     }
 

@@ -1,12 +1,11 @@
 //! /proc/sys: what programs read there, and the little they write.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Errno;
 use abi::capability::CAP_SYS_ADMIN;
 
+use super::ipc;
 use crate::fs::pseudo::{PseudoDir, StaticDir, Text, TextFile};
 use crate::task::current_task;
 use crate::uts::UtsNamespace;
@@ -25,44 +24,6 @@ fn dir(sb: &Arc<SuperBlock>, entries: Vec<(&str, Arc<Inode>)>) -> Arc<Inode> {
         dir.add(name, inode);
     }
     PseudoDir::inode(sb, dir)
-}
-
-/// A number that root can change: where it is kept, and in which range it stays.
-struct Setting {
-    kernel: Arc<Kernel>,
-    slot: fn(&Kernel) -> &AtomicU32,
-    range: RangeInclusive<u32>,
-}
-
-impl Setting {
-    fn inode(
-        sb: &Arc<SuperBlock>,
-        kernel: &Arc<Kernel>,
-        range: RangeInclusive<u32>,
-        slot: fn(&Kernel) -> &AtomicU32,
-    ) -> Arc<Inode> {
-        TextFile::inode(sb, Setting { kernel: Arc::clone(kernel), slot, range })
-    }
-}
-
-impl Text for Setting {
-    fn read(&self, _file: &File) -> Result<Vec<u8>> {
-        Ok(format!("{}\n", (self.slot)(&self.kernel).load(Ordering::Relaxed)).into_bytes())
-    }
-
-    fn write(&self, _file: &File, text: &[u8]) -> Result<()> {
-        let text = std::str::from_utf8(text).map_err(|_| Errno::EINVAL)?.trim();
-        let value: u32 = text.parse().map_err(|_| Errno::EINVAL)?;
-        if !self.range.contains(&value) {
-            return Err(Errno::EINVAL);
-        }
-        (self.slot)(&self.kernel).store(value, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn owner(&self) -> (u32, u32, u32) {
-        (0o644, 0, 0)
-    }
 }
 
 /// The directory.
@@ -90,9 +51,9 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("hostname", TextFile::inode(sb, Name { kernel: Arc::clone(kernel), domain: false })),
             ("kptr_restrict", number(1)),
             ("modules_disabled", number(1)),
-            ("msgmax", number(8192)),
-            ("msgmnb", number(16384)),
-            ("msgmni", number(32000)),
+            ("msgmax", ipc::number(sb, kernel, 0..=i32::MAX as u32, |ipc| &ipc.limits.msgmax)),
+            ("msgmnb", ipc::number(sb, kernel, 0..=i32::MAX as u32, |ipc| &ipc.limits.msgmnb)),
+            ("msgmni", ipc::number(sb, kernel, 0..=ipc::MOST, |ipc| &ipc.limits.msgmni)),
             ("ngroups_max", number(65536)),
             ("osrelease", text(crate::system::RELEASE)),
             ("ostype", text("Linux")),
@@ -105,10 +66,11 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("pty", pty),
             ("random", random),
             ("randomize_va_space", number(2)),
-            ("sem", text("32000\t1024000000\t500\t32000")),
-            ("shmall", text("18446744073692774399")),
-            ("shmmax", text("18446744073692774399")),
-            ("shmmni", number(4096)),
+            ("sem", ipc::semaphores(sb, kernel)),
+            ("shm_rmid_forced", number(0)),
+            ("shmall", ipc::long_number(sb, kernel, |ipc| &ipc.limits.shmall)),
+            ("shmmax", ipc::long_number(sb, kernel, |ipc| &ipc.limits.shmmax)),
+            ("shmmni", ipc::number(sb, kernel, 0..=ipc::MOST, |ipc| &ipc.limits.shmmni)),
             ("tainted", number(0)),
             ("threads-max", number(kernel.max_tasks as i64)),
             ("version", text(crate::system::VERSION)),
@@ -141,15 +103,15 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
         ],
     );
     let epoll = dir(sb, vec![("max_user_watches", number(1_000_000))]);
-    let setting = |range, slot| Setting::inode(sb, kernel, range, slot);
+    let setting = |range, slot| ipc::number(sb, kernel, range, slot);
     let mqueue = dir(
         sb,
         vec![
-            ("msg_default", setting(1..=65_536, |kernel| &kernel.mqueues.limits.msg_default)),
-            ("msg_max", setting(1..=65_536, |kernel| &kernel.mqueues.limits.msg_max)),
-            ("msgsize_default", setting(128..=16_777_216, |kernel| &kernel.mqueues.limits.msgsize_default)),
-            ("msgsize_max", setting(128..=16_777_216, |kernel| &kernel.mqueues.limits.msgsize_max)),
-            ("queues_max", setting(0..=i32::MAX as u32, |kernel| &kernel.mqueues.limits.queues_max)),
+            ("msg_default", setting(1..=65_536, |ipc| &ipc.mqueues.limits.msg_default)),
+            ("msg_max", setting(1..=65_536, |ipc| &ipc.mqueues.limits.msg_max)),
+            ("msgsize_default", setting(128..=16_777_216, |ipc| &ipc.mqueues.limits.msgsize_default)),
+            ("msgsize_max", setting(128..=16_777_216, |ipc| &ipc.mqueues.limits.msgsize_max)),
+            ("queues_max", setting(0..=i32::MAX as u32, |ipc| &ipc.mqueues.limits.queues_max)),
         ],
     );
     let fs = dir(

@@ -76,7 +76,10 @@ impl TaskDir {
         text("auxv", 0o400, |task, _, _| Ok(auxv(task)));
         text("cgroup", 0o444, |task, _, _| {
             let group = task.thread_group();
-            Ok(group.kernel.cgroups.of(group))
+            let reader = crate::task::current_task().and_then(|reader| reader.resources());
+            let first = || Arc::clone(&group.kernel.cgroup_ns);
+            let seen_from = reader.map_or_else(first, |own| Arc::clone(&own.namespaces.cgroup));
+            Ok(group.kernel.cgroups.of(group, &seen_from))
         });
         text("cmdline", 0o444, |task, _, _| status::cmdline(task));
         text("environ", 0o400, |task, _, _| environ(task));
@@ -115,7 +118,18 @@ impl TaskDir {
         files.add("fd", PseudoDir::inode(sb, FdDir(Weak::clone(&weak))));
         files.add("fdinfo", PseudoDir::inode(sb, FdInfoDir(Weak::clone(&weak))));
         let mut namespaces = StaticDir::default();
-        for kind in ["cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "user", "uts"] {
+        for kind in [
+            "cgroup",
+            "ipc",
+            "mnt",
+            "net",
+            "pid",
+            "pid_for_children",
+            "time",
+            "time_for_children",
+            "user",
+            "uts",
+        ] {
             namespaces.add(kind, link::namespace(sb, task, kind));
         }
         files.add("ns", PseudoDir::inode(sb, namespaces));

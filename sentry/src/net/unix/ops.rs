@@ -15,6 +15,7 @@ use crate::mm::{UserAddr, UserRef};
 use crate::net::actor::Actor;
 use crate::net::condition::{SHUT_BOTH, SHUT_RECEIVE};
 use crate::net::message::{Received, SendMessage};
+use crate::net::namespace::NetNamespace;
 use crate::net::options::{OptionValue, SocketOptions};
 use crate::net::socket::{Connected, Socket, SocketKind, SocketOps};
 use crate::task::CurrentTask;
@@ -64,6 +65,10 @@ impl SocketOps for UnixSocket {
 
     fn kind(&self) -> SocketKind {
         self.kind
+    }
+
+    fn net(&self) -> &Arc<NetNamespace> {
+        &self.net
     }
 
     fn protocol_name(&self) -> &'static str {

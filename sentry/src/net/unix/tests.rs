@@ -10,7 +10,7 @@ use abi::socket::{AF_UNSPEC, MsgFlags, SHUT_RD, SHUT_RDWR, SHUT_WR, SO_PASSCRED}
 use super::UnixSocket;
 use crate::net::actor::Actor;
 use crate::net::message::{Received, Rights, SendMessage, SenderCreds};
-use crate::net::namespace::NetNamespace;
+use crate::net::namespace::{Loopback, NetNamespace};
 use crate::net::socket::{Connected, Socket, SocketKind};
 use crate::task::{Pid, PidNamespace};
 use crate::vfs::testkit::World;
@@ -35,7 +35,7 @@ impl Net {
         let user_ns = Arc::clone(&world.creds.user_ns);
         let pid = Pid::new(&PidNamespace::initial(Arc::clone(&user_ns)), &[]).expect("a pid");
         let fs = FsContext::new(world.roots.root.clone(), 0o022);
-        Net { fs, pid, net: NetNamespace::new(1, user_ns), world, internal: InternalFs::new() }
+        Net { fs, pid, net: NetNamespace::new(1, user_ns, Loopback::Up), world, internal: InternalFs::new() }
     }
 
     fn actor(&self) -> Actor<'_> {

@@ -55,7 +55,7 @@ impl TcpSocket {
         if !reaches(self.family, self.inet_options.is_on(IPPROTO_IPV6, IPV6_V6ONLY), to.ip()) {
             return Err(Errno::ENETUNREACH);
         }
-        let to = SocketAddr::new(route::destination(to.ip())?, to.port());
+        let to = SocketAddr::new(route::destination(&self.net, to.ip())?, to.port());
         let from = self.choose_source(actor, to)?;
         match self.attempt(from, to)? {
             Attempt::Done if waits => Ok(Connected::Yes),

@@ -13,6 +13,7 @@ use super::{EVERYTHING, Listener, Role, State, TcpSocket, WRITABLE};
 use crate::net::actor::Actor;
 use crate::net::inet::ports::Claim;
 use crate::net::inet::{Family, address, route};
+use crate::net::namespace::NetNamespace;
 use crate::net::socket::Socket;
 
 /// The longest backlog (net.core.somaxconn).
@@ -23,6 +24,7 @@ const FIRST_FREE_PORT: u16 = 1024;
 /// An address to bind to, checked: EINVAL, EAFNOSUPPORT, EADDRNOTAVAIL, EACCES.
 pub fn checked(
     actor: &Actor<'_>,
+    net: &NetNamespace,
     family: Family,
     given: &[u8],
     v6_only: bool,
@@ -43,10 +45,12 @@ pub fn checked(
     if v6_only && family == Family::V6 && parsed.ip().is_ipv4() {
         return Err(Errno::EINVAL);
     }
-    if !route::is_own(parsed.ip()) && !free_bind {
+    if !route::is_own(net, parsed.ip()) && !free_bind {
         return Err(Errno::EADDRNOTAVAIL);
     }
-    if (1..FIRST_FREE_PORT).contains(&parsed.port()) && !actor.creds.has_cap(CAP_NET_BIND_SERVICE) {
+    if (1..FIRST_FREE_PORT).contains(&parsed.port())
+        && !actor.creds.has_cap_in(CAP_NET_BIND_SERVICE, &net.user_ns)
+    {
         return Err(Errno::EACCES);
     }
     Ok(parsed)
@@ -66,7 +70,7 @@ impl TcpSocket {
     pub(super) fn bind_to(&self, actor: &Actor<'_>, given: &[u8]) -> Result<(), Errno> {
         let v6_only = self.inet_options.is_on(IPPROTO_IPV6, IPV6_V6ONLY);
         let free_bind = self.inet_options.is_on(IPPROTO_IP, IP_FREEBIND);
-        let address = checked(actor, self.family, given, v6_only, free_bind)?;
+        let address = checked(actor, &self.net, self.family, given, v6_only, free_bind)?;
         let mut state = self.state.lock();
         if state.port.is_some() || !matches!(state.role, Role::Idle) {
             return Err(Errno::EINVAL);

@@ -18,6 +18,7 @@ use crate::net::condition::{SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND};
 use crate::net::inet::Family;
 use crate::net::inet::address;
 use crate::net::message::{Received, SendMessage};
+use crate::net::namespace::NetNamespace;
 use crate::net::options::{OptionValue, SocketOptions};
 use crate::net::socket::{Connected, Socket, SocketKind, SocketOps};
 use crate::task::CurrentTask;
@@ -78,6 +79,10 @@ impl SocketOps for TcpSocket {
 
     fn protocol(&self) -> u32 {
         IPPROTO_TCP
+    }
+
+    fn net(&self) -> &Arc<NetNamespace> {
+        &self.net
     }
 
     fn protocol_name(&self) -> &'static str {

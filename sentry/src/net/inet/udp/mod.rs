@@ -110,7 +110,7 @@ impl UdpSocket {
 
     fn bind_to(&self, actor: &Actor<'_>, given: &[u8]) -> Result<(), Errno> {
         let free_bind = self.inet_options.is_on(IPPROTO_IP, IP_FREEBIND);
-        let at = checked_bind_address(actor, self.family, given, self.v6_only(), free_bind)?;
+        let at = checked_bind_address(actor, &self.net, self.family, given, self.v6_only(), free_bind)?;
         let mut state = self.state.lock();
         if state.port.is_some() {
             return Err(Errno::EINVAL);
@@ -147,7 +147,7 @@ impl UdpSocket {
         if to.ip().is_ipv4() && self.family == Family::V6 && self.v6_only() {
             return Err(Errno::ENETUNREACH);
         }
-        Ok(SocketAddr::new(route::destination(to.ip())?, to.port()))
+        Ok(SocketAddr::new(route::destination(&self.net, to.ip())?, to.port()))
     }
 
     fn disconnect(&self) {

@@ -16,6 +16,7 @@ use crate::net::condition::{self, SHUT_RECEIVE, SHUT_SEND};
 use crate::net::inet::Family;
 use crate::net::inet::address;
 use crate::net::message::{Received, SendMessage};
+use crate::net::namespace::NetNamespace;
 use crate::net::options::{OptionValue, SocketOptions};
 use crate::net::socket::{Connected, Socket, SocketKind, SocketOps};
 use crate::task::CurrentTask;
@@ -33,6 +34,10 @@ impl SocketOps for UdpSocket {
 
     fn protocol(&self) -> u32 {
         IPPROTO_UDP
+    }
+
+    fn net(&self) -> &Arc<NetNamespace> {
+        &self.net
     }
 
     fn protocol_name(&self) -> &'static str {
