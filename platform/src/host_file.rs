@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{OnceLock, Weak};
 
 use host::io::Pieces;
 use host::memory::SharedMapping;
@@ -17,7 +17,7 @@ use sync::RwLock;
 use sync::levels::Leaf;
 
 use crate::api::PAGE_SIZE;
-use crate::memory_file::CopyFault;
+use crate::memory_file::{CopyFault, Frames, MemoryFile};
 
 /// Bytes of the file that one window shows.
 const WINDOW: u64 = 64 << 20;
@@ -39,6 +39,8 @@ pub struct HostFile {
     first: OnceLock<Window>,
     /// The others, by number of the chunk. A window is never unmapped before the file is dropped.
     others: RwLock<BTreeMap<u64, Window>, Leaf>,
+    /// Who counts references of its pages, if they are given out and taken back.
+    counts: Option<Weak<MemoryFile>>,
 }
 
 #[derive(Debug)]
@@ -70,8 +72,33 @@ impl Drop for Window {
 impl HostFile {
     /// Takes over `fd`. `writable`: shared mappings may be written.
     pub fn new(fd: OwnedFd, writable: bool) -> HostFile {
-        let fixed = AtomicBool::new(false);
-        HostFile { fd, writable, fixed, first: OnceLock::new(), others: RwLock::new(BTreeMap::new()) }
+        HostFile {
+            fd,
+            writable,
+            fixed: AtomicBool::new(false),
+            first: OnceLock::new(),
+            others: RwLock::new(BTreeMap::new()),
+            counts: None,
+        }
+    }
+
+    /// The same for a file whose pages `counts` gives out.
+    pub(crate) fn counted(fd: OwnedFd, counts: Weak<MemoryFile>) -> HostFile {
+        HostFile { counts: Some(counts), ..HostFile::new(fd, true) }
+    }
+
+    /// One more reference on each page, where they are counted: nobody else gets them.
+    pub fn incref(&self, frames: Frames) {
+        if let Some(counts) = self.counts.as_ref().and_then(Weak::upgrade) {
+            counts.incref(frames);
+        }
+    }
+
+    /// One reference less on each page, where they are counted. Without the file that they were given out of, nobody can get them.
+    pub fn decref(&self, frames: Frames) {
+        if let Some(counts) = self.counts.as_ref().and_then(Weak::upgrade) {
+            counts.decref(frames);
+        }
     }
 
     /// The fd, for host calls.

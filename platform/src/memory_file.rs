@@ -1,5 +1,7 @@
 //! The memory file: all guest memory of a sandbox, in one sparse memfd.
 //!
+//! The contents of files in memory can be in another one, which is a file of the host's ([`MemoryFile::on_disk`]).
+//!
 //! Page ranges have reference counts (copy on write shares them). The whole offset space is cheap: a range that
 //! nobody touched costs nothing. Freed ranges are punched out and used again.
 //!
@@ -10,6 +12,7 @@
 //!
 //! Lock level: `MemoryFile` for counts and free list, never held across a host call.
 
+mod disk;
 mod free_list;
 mod recycled;
 mod references;
@@ -24,10 +27,12 @@ use host::memory::SharedMapping;
 use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom};
 use sync::Mutex;
 
+pub use self::disk::{DiskFull, DiskRoom};
 use self::free_list::FreeList;
 use self::recycled::Recycled;
 use self::references::References;
 use crate::api::PAGE_SIZE;
+use crate::host_file::HostFile;
 
 /// The host mapping behind an address faulted: the guest sees EFAULT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +68,8 @@ pub struct MemoryFile {
     limit: Option<u64>,
     /// Bytes that may still be given out before `limit` has to be compared with what the host holds.
     unchecked: AtomicI64,
+    /// On disk: the same file, as guests map it.
+    on_disk: Option<Arc<HostFile>>,
 }
 
 struct State {
@@ -80,30 +87,31 @@ pub const HUGE_PAGE_SIZE: u64 = 2 << 20;
 impl MemoryFile {
     /// A new file; `limit` bytes of *touched* memory at most are given out when set.
     pub fn new(limit: Option<u64>) -> io::Result<Arc<MemoryFile>> {
-        usercopy::install()?;
         let fd = create_memfd()?;
-        let mut failure = io::Error::from_raw_os_error(libc::ENOMEM);
-        for size in SIZES {
-            rustix::fs::ftruncate(&fd, size)?;
-            match SharedMapping::new(&fd, 0, size as usize, true) {
-                Ok(window) => {
-                    return Ok(Arc::new(MemoryFile {
-                        fd,
-                        window,
-                        state: Mutex::new(State {
-                            references: References::new(),
-                            free: FreeList::new(size),
-                            recycled: Recycled::default(),
-                        }),
-                        allocated: AtomicU64::new(0),
-                        limit,
-                        unchecked: AtomicI64::new(0),
-                    }));
-                }
-                Err(error) => failure = error,
-            }
+        let window = disk::largest_window(&fd, &SIZES)?;
+        Ok(Arc::new(MemoryFile::over(fd, window, limit, None)))
+    }
+
+    fn over(
+        fd: OwnedFd,
+        window: SharedMapping,
+        limit: Option<u64>,
+        on_disk: Option<Arc<HostFile>>,
+    ) -> MemoryFile {
+        let state = State {
+            references: References::new(),
+            free: FreeList::new(window.len() as u64),
+            recycled: Recycled::default(),
+        };
+        MemoryFile {
+            fd,
+            window,
+            state: Mutex::new(state),
+            allocated: AtomicU64::new(0),
+            limit,
+            unchecked: AtomicI64::new(0),
+            on_disk,
         }
-        Err(failure)
     }
 
     /// The memfd, for mappings.
@@ -177,7 +185,11 @@ impl MemoryFile {
             let mut others = Vec::new();
             for run in state.references.decrement(frames.offset, frames.len) {
                 self.allocated.fetch_sub(run.len, Ordering::Relaxed);
-                state.recycled.keep(run, &mut others);
+                match self.on_disk {
+                    None => state.recycled.keep(run, &mut others),
+                    // Room on a disk is others' as well.
+                    Some(_) => others.push(run),
+                }
             }
             others
         };

@@ -7,6 +7,7 @@ mod fifos;
 mod full;
 mod guest;
 mod hostile;
+mod layer;
 mod lost;
 mod shared;
 mod swap;

@@ -10,6 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::PlatformName;
 use crate::container::Settings;
+use crate::overlay::Overlays;
 use crate::report;
 
 mod argv;
@@ -110,6 +111,10 @@ pub struct Global {
     /// Where what a container writes to its root goes
     #[arg(long, value_enum, default_value_t)]
     overlay: Overlay,
+    /// The same in detail: 'none', or 'root:' or 'all:' (bind mounts too) and where the layer for changes is: 'memory',
+    /// 'dir=PATH' (a file without a name in that directory) or 'self' (one in the root); ',size=N' limits each layer
+    #[arg(long, value_name = "TREES:MEDIUM[,size=N]", conflicts_with = "overlay")]
+    overlay2: Option<Overlays>,
     /// Whether the FIFOs of a container's root and bind mounts lead to who has opened them on the host; not in a root that
     /// is kept in memory
     #[arg(long, value_enum, default_value_t)]
@@ -287,9 +292,18 @@ impl Global {
             ignore_cgroups: self.ignore_cgroups,
             strace: self.strace,
             debug_log: self.debug_log.clone(),
-            root_in_memory: self.overlay == Overlay::Memory,
+            overlays: match (&self.overlay2, self.overlay) {
+                (Some(overlays), _) => overlays.clone(),
+                (None, Overlay::Memory) => Overlays::ROOT_IN_MEMORY,
+                (None, Overlay::None) => Overlays::NONE,
+            },
             host_fifos: self.host_fifo == HostFifo::Open,
         })
+    }
+
+    /// The layers for changes, if they are named.
+    pub fn overlay2(&self) -> Option<&Overlays> {
+        self.overlay2.as_ref()
     }
 
     /// The platform, if one is named.

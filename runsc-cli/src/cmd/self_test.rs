@@ -43,6 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         strace: false,
         mounts: Vec::new(),
         streams: Default::default(),
+        has_store: false,
         process: None,
         container: None,
     };

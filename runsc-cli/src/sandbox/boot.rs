@@ -85,12 +85,12 @@ fn run(control: &Arc<SentryEnd>) -> anyhow::Result<()> {
     timeline.done("sentry: ids are mapped");
 
     let platform = confine(config, &mut timeline)?;
-    if config.container.is_some() {
-        inherited.passed = passed;
+    inherited.passed = passed;
+    if inherited.config.container.is_some() {
         return pod::run(inherited, platform, control, &mut timeline);
     }
-    if config.process.is_none() {
-        return self_test(control, config, &*platform);
+    if inherited.config.process.is_none() {
+        return self_test(control, &inherited.config, &*platform);
     }
     match kernel::start(inherited, platform, control, &mut timeline)? {
         Some(running) => running.obey(control),
