@@ -60,6 +60,8 @@ pub struct SentryConfig {
     pub streams: [Stream; 3],
     /// Whether there is a file of the host for layers: the last descriptor that comes with the order to start.
     pub has_store: bool,
+    /// Whether a tree may have sockets that programs of the host can reach.
+    pub binds_sockets: bool,
     /// What to run; none in a self-test and in a container.
     pub process: Option<Process>,
     /// The first container of a sandbox that engines run.
@@ -101,6 +103,8 @@ pub struct Tree {
     pub hide: Vec<Text>,
     /// Whether the program may connect to the Unix sockets in it.
     pub host_sockets: bool,
+    /// Whether programs of the host can reach the Unix sockets that the program makes in it.
+    pub bound_sockets: bool,
     /// Whether the program may open the FIFOs in it.
     pub host_fifos: bool,
 }

@@ -10,4 +10,5 @@ mod hostile;
 mod layer;
 mod lost;
 mod shared;
+mod sockets;
 mod swap;

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use host::signal::{self, SignalSet};
 
-use crate::cmd::{Global, HostFifo, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
+use crate::cmd::{Global, HostFifo, HostUds, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
 use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Sharing, Text, Tree};
 use crate::log::{self, Timeline};
 use crate::overlay::Overlays;
@@ -49,6 +49,9 @@ pub struct Args {
     /// Whether the FIFOs in volumes lead to who has opened them on the host
     #[arg(long, value_enum, default_value_t)]
     host_fifo: HostFifo,
+    /// Whether the Unix sockets in volumes lead to programs of the host
+    #[arg(long, value_enum, default_value_t)]
+    host_uds: HostUds,
     /// Where changes go: 'none' (the root is read-only), or 'root:' or 'all:' (volumes too) and where the layer for them is:
     /// 'memory', 'dir=PATH' (a file without a name in that directory) or 'self' (one in the root); ',size=N' limits each
     /// layer [default: root:memory]
@@ -144,6 +147,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         mounts,
         streams: Default::default(),
         has_store: store.is_some(),
+        binds_sockets: args.host_uds.creates(),
         process: Some(process),
         container: None,
     };
@@ -232,6 +236,7 @@ fn trees(args: &Args, overlays: &Overlays) -> anyhow::Result<Vec<Tree>> {
         read_only,
         hide,
         host_sockets: false,
+        bound_sockets: false,
         host_fifos: false,
     };
     let mut trees = vec![tree(root, true, hide)];
@@ -244,7 +249,9 @@ fn trees(args: &Args, overlays: &Overlays) -> anyhow::Result<Vec<Tree>> {
         let in_layer = overlays.of_others().is_some() && source.is_dir();
         let read_only = volume.read_only || in_layer;
         let host_fifos = args.host_fifo == HostFifo::Open && !in_layer;
-        trees.push(Tree { host_fifos, ..tree(source, read_only, Vec::new()) });
+        let (host_sockets, bound_sockets) =
+            (args.host_uds.opens() && !in_layer, args.host_uds.creates() && !in_layer);
+        trees.push(Tree { host_fifos, host_sockets, bound_sockets, ..tree(source, read_only, Vec::new()) });
     }
     Ok(trees)
 }

@@ -119,6 +119,9 @@ pub struct Global {
     /// is kept in memory
     #[arg(long, value_enum, default_value_t)]
     host_fifo: HostFifo,
+    /// Whether the Unix sockets of a container's root and bind mounts lead to programs of the host; not in a root below a layer
+    #[arg(long, value_enum, default_value_t)]
+    host_uds: HostUds,
     /// Accepted and without effect: there is no checkpointing by criu(8)
     #[arg(long, value_name = "PATH")]
     criu: Option<PathBuf>,
@@ -135,6 +138,32 @@ enum HostFifo {
     None,
     /// They are opened on the host.
     Open,
+}
+
+/// What Unix sockets have to do with the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HostUds {
+    /// They are the sandbox's own: nobody outside is reached.
+    #[default]
+    None,
+    /// Sockets of the host can be connected to.
+    Open,
+    /// Sockets that are made are the host's: its programs can connect to them.
+    Create,
+    /// Both.
+    All,
+}
+
+impl HostUds {
+    /// Whether sockets of the host can be connected to.
+    pub fn opens(self) -> bool {
+        matches!(self, HostUds::Open | HostUds::All)
+    }
+
+    /// Whether sockets are made on the host.
+    pub fn creates(self) -> bool {
+        matches!(self, HostUds::Create | HostUds::All)
+    }
 }
 
 /// Kinds of network.
@@ -297,6 +326,7 @@ impl Global {
                 (None, Overlay::Memory) => Overlays::ROOT_IN_MEMORY,
                 (None, Overlay::None) => Overlays::NONE,
             },
+            host_uds: self.host_uds,
             host_fifos: self.host_fifo == HostFifo::Open,
         })
     }

@@ -321,6 +321,7 @@ fn job(
         mounts: Vec::new(),
         streams: Default::default(),
         has_store: false,
+        binds_sockets: settings.host_uds.creates(),
         process: None,
         container: Some(container),
     };
@@ -338,10 +339,12 @@ fn convert(
     let Some(process) = spec.process() else { bail!("process is missing from config.json; name a program") };
     let linux = spec.linux().as_ref();
     let mut mounts = spec::mounts::convert(bundle, &settings.overlays)?;
-    // Changes of what lies below a layer stay in there, and so does what goes through its FIFOs.
+    // Changes of what lies below a layer stay in there, and so does what goes through its FIFOs and sockets.
     for mount in &mounts.mounts {
         if let MountKind::Tree { tree, overlay: None } = mount.what {
             mounts.trees[tree].host_fifos = settings.host_fifos;
+            mounts.trees[tree].host_sockets = settings.host_uds.opens();
+            mounts.trees[tree].bound_sockets = settings.host_uds.creates();
         }
     }
     let rootfs = bundle.rootfs()?;

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use crate::cmd::HostUds;
 use crate::config::PlatformName;
 use crate::overlay::Overlays;
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub debug_log: Option<PathBuf>,
     /// Which of a container's trees have layers for changes.
     pub overlays: Overlays,
+    /// Which Unix sockets are the host's.
+    pub host_uds: HostUds,
     /// Whether FIFOs are opened on the host.
     pub host_fifos: bool,
 }

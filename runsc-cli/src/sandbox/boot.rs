@@ -135,7 +135,11 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc
         host::refused_call::report().context("SIGSYS handler")?;
     }
     let asked = if config.container.is_some() { filter::Asked::Listens } else { filter::Asked::Never };
-    filter::install(name, asked, otherwise)?;
+    let sockets = if config.binds_sockets { filter::Sockets::Bound } else { filter::Sockets::Own };
+    filter::install(name, asked, sockets, otherwise)?;
+    if config.binds_sockets {
+        sentry::fs::gofer::permit_binding();
+    }
     timeline.done("sentry: seccomp filter");
     Ok(platform)
 }

@@ -134,6 +134,7 @@ impl Mounts {
             read_only,
             hide: Vec::new(),
             host_sockets: false,
+            bound_sockets: false,
             host_fifos: false,
         });
         MountKind::Tree { tree: self.trees.len() - 1, overlay }

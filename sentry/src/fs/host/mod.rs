@@ -6,6 +6,7 @@
 
 mod file;
 mod reactor;
+mod socket;
 mod tty;
 
 use std::os::fd::OwnedFd;
@@ -18,6 +19,7 @@ use platform::HostFile;
 use sync::Mutex;
 
 pub use reactor::Reactor;
+pub use socket::HostSocket;
 pub use tty::HostTty;
 
 use crate::Result;
