@@ -87,6 +87,11 @@ impl HostFile {
         HostFile { counts: Some(counts), ..HostFile::new(fd, true) }
     }
 
+    /// A file without a page: whatever the host is to read into it, or to write out of it, is a fault (EFAULT).
+    pub fn nowhere() -> io::Result<HostFile> {
+        Ok(HostFile::new(rustix::fs::memfd_create("nowhere", rustix::fs::MemfdFlags::CLOEXEC)?, true))
+    }
+
     /// One more reference on each page, where they are counted: nobody else gets them.
     pub fn incref(&self, frames: Frames) {
         if let Some(counts) = self.counts.as_ref().and_then(Weak::upgrade) {
@@ -348,6 +353,22 @@ mod tests {
         f.write_by_call(4, b"0 lost").expect("write");
         assert_eq!(disk.metadata().expect("stat").len(), 5);
         assert_eq!(f.read_by_call(4096, &mut bytes), Err(CopyFault));
+    }
+
+    #[test]
+    fn nothing_is_taken_out_of_a_pipe_to_nowhere() {
+        let nowhere = HostFile::nowhere().expect("a file");
+        let read = |pipe: &OwnedFd| {
+            let read = host::io::readv(pipe, &mut nowhere.pieces([(0, 1)]).expect("a window"));
+            read.map_err(|error| error.raw_os_error())
+        };
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).expect("a pipe");
+        assert_eq!(read(&reader), Err(Some(libc::EAGAIN)));
+        rustix::io::write(&writer, b"x").expect("write");
+        assert_eq!(read(&reader), Err(Some(libc::EFAULT)));
+        assert_eq!(rustix::io::read(&reader, &mut [0; 2]), Ok(1));
+        drop(writer);
+        assert_eq!(read(&reader), Ok(0));
     }
 
     #[test]
