@@ -508,6 +508,31 @@ fn contents_are_kept() {
     }
 }
 
+case!(servers_tell_of_changes: read, mmap, statfs; root);
+fn servers_tell_of_changes() {
+    let fuse = serve("", |control, _| {
+        control.attr_valid.store(1000, SeqCst);
+        control.open_flags.store(KEEP_CACHE, SeqCst);
+    });
+    let fd = open(c"m/f", O_RDWR);
+    let common = map_file(fd, 0, PAGE, RW, MAP_SHARED);
+    eq((content(c"m/f").as_slice(), peek(common)), (&b"contents"[..], b'c'));
+    let reads = fuse.control.count(READ);
+    eq(content(c"m/f"), b"contents");
+    eq(fuse.control.count(READ), reads);
+    fuse.control.changes.store(2, SeqCst);
+    let mut st: statfs = zeroed();
+    ok(sys!(statfs, c"m", &mut st));
+    eq((content(c"m/f").as_slice(), peek(common)), (&b"!ontents"[..], b'!'));
+    check(fuse.control.count(READ) > reads, "it is asked for again");
+    poke(common + 1, b'O');
+    ok(sys!(msync, common, PAGE, MS_SYNC));
+    unmap(common, PAGE);
+    close(fd);
+    eq(content(c"m/f"), b"!Ontents");
+    fuse.unmount();
+}
+
 case!(direct_reads_are_all_asked_for: read, pread64; root);
 fn direct_reads_are_all_asked_for() {
     let fuse = serve("", |control, _| control.open_flags.store(DIRECT_IO | KEEP_CACHE, SeqCst));
