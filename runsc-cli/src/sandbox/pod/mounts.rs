@@ -44,6 +44,14 @@ pub fn build(
         attach(&builder, mount, (client, disk))
             .with_context(|| format!("mount {}", mount.target.display()))?;
     }
+    // A FUSE device only where the configuration lists it; with what it says of it.
+    let own_dev = |mount: &&ContainerMount| {
+        mount.target.as_bytes() == b"/dev"
+            && matches!(&mount.what, MountKind::Own { kind, .. } if kind == "devtmpfs")
+    };
+    if others.iter().any(|mount| own_dev(&mount)) {
+        builder.as_kernel(|caller, root| caller.unlink(root, b"/dev/fuse")).context("/dev/fuse")?;
+    }
     for device in &container.devices {
         make_device(&builder, device).with_context(|| format!("device {}", device.path.display()))?;
     }
