@@ -26,6 +26,8 @@ pub struct TreeConfig {
     pub hide: Vec<PathBuf>,
     /// Whether the Sentry may connect to Unix sockets in it.
     pub host_sockets: bool,
+    /// Whether the Sentry may make Unix sockets in it that programs of the host can reach.
+    pub bound_sockets: bool,
     /// Whether the Sentry may open FIFOs in it.
     pub host_fifos: bool,
 }

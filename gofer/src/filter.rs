@@ -85,17 +85,31 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     (libc::SYS_rt_sigaction,    Allow, "the C library's abort"),
 ];
 
-/// Besides those, where a tree lets its sockets be used.
-#[rustfmt::skip]
-const SOCKET_CALLS: &[(c_long, Verdict, &str)] = &[
-    (libc::SYS_socket,          Only(0, &[libc::AF_UNIX as u32]), "a connection to a socket in a tree"),
-    (libc::SYS_connect,         Allow, "the same"),
-];
+/// Besides those, where a tree lets sockets be used or made.
+const SOCKET: &[(c_long, Verdict, &str)] = &[(
+    libc::SYS_socket,
+    Only(0, &[libc::AF_UNIX as u32]),
+    "a connection to a socket in a tree, or a new one",
+)];
+
+/// Where its sockets may be used.
+const CONNECT: &[(c_long, Verdict, &str)] =
+    &[(libc::SYS_connect, Allow, "a connection to a socket in a tree; others have no names here")];
+
+/// Where new ones may be made.
+const BIND: &[(c_long, Verdict, &str)] = &[(libc::SYS_bind, Allow, "a new socket in a tree")];
 
 /// The calls that a Gofer with this configuration may make.
 fn calls(config: &Config) -> Vec<(u32, Verdict)> {
-    let sockets = if config.trees.iter().any(|tree| tree.host_sockets) { SOCKET_CALLS } else { &[] };
-    CALLS.iter().chain(sockets).map(|&(number, verdict, _reason)| (number as u32, verdict)).collect()
+    let connects = config.trees.iter().any(|tree| tree.host_sockets);
+    let binds = config.trees.iter().any(|tree| tree.bound_sockets);
+    let only = |wanted: bool, calls| if wanted { calls } else { &[][..] };
+    let more = [only(connects || binds, SOCKET), only(connects, CONNECT), only(binds, BIND)];
+    CALLS
+        .iter()
+        .chain(more.into_iter().flatten())
+        .map(|&(number, verdict, _reason)| (number as u32, verdict))
+        .collect()
 }
 
 /// Installs the filter for all threads. There is no way back.
@@ -122,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_list_names_each_call_once() {
-        let all: Vec<_> = CALLS.iter().chain(SOCKET_CALLS).collect();
+        let all: Vec<_> = CALLS.iter().chain(SOCKET).chain(CONNECT).chain(BIND).collect();
         let numbers: BTreeSet<_> = all.iter().map(|(number, ..)| *number).collect();
         assert_eq!(numbers.len(), all.len());
         assert!(all.iter().all(|(_, _, reason)| !reason.is_empty()));
@@ -167,9 +181,15 @@ mod tests {
 
     #[test]
     fn sockets_only_where_a_tree_has_them() {
-        let tree = |host_sockets| TreeConfig { host_sockets, ..TreeConfig::default() };
-        let has = |trees| calls(&Config::new(trees)).iter().any(|&(n, _)| n == libc::SYS_connect as u32);
-        assert!(!has(vec![tree(false)]));
-        assert!(has(vec![tree(false), tree(true)]));
+        let tree =
+            |host_sockets, bound_sockets| TreeConfig { host_sockets, bound_sockets, ..TreeConfig::default() };
+        let has = |call: c_long, trees| calls(&Config::new(trees)).iter().any(|&(n, _)| n == call as u32);
+        for (call, connects, binds) in
+            [(libc::SYS_connect, true, false), (libc::SYS_bind, false, true), (libc::SYS_socket, true, true)]
+        {
+            assert!(!has(call, vec![tree(false, false)]));
+            assert_eq!(has(call, vec![tree(false, false), tree(true, false)]), connects);
+            assert_eq!(has(call, vec![tree(false, true)]), binds);
+        }
     }
 }

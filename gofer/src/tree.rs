@@ -18,19 +18,21 @@ use crate::table::Node;
 pub(crate) struct TreeOptions {
     pub read_only: bool,
     pub host_sockets: bool,
+    pub bound_sockets: bool,
     pub host_fifos: bool,
 }
 
 impl TreeOptions {
     pub fn of(config: &TreeConfig) -> TreeOptions {
-        let TreeConfig { read_only, host_sockets, host_fifos, .. } = *config;
-        TreeOptions { read_only, host_sockets, host_fifos }
+        let TreeConfig { read_only, host_sockets, bound_sockets, host_fifos, .. } = *config;
+        TreeOptions { read_only, host_sockets, bound_sockets, host_fifos }
     }
 
     pub fn flags(self) -> TreeFlags {
         let mut flags = TreeFlags::empty();
         flags.set(TreeFlags::READ_ONLY, self.read_only);
         flags.set(TreeFlags::HOST_SOCKETS, self.host_sockets);
+        flags.set(TreeFlags::BOUND_SOCKETS, self.bound_sockets);
         flags.set(TreeFlags::HOST_FIFOS, self.host_fifos);
         flags
     }

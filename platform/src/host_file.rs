@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{OnceLock, Weak};
 
 use host::io::Pieces;
 use host::memory::SharedMapping;
@@ -17,7 +17,7 @@ use sync::RwLock;
 use sync::levels::Leaf;
 
 use crate::api::PAGE_SIZE;
-use crate::memory_file::CopyFault;
+use crate::memory_file::{CopyFault, Frames, MemoryFile};
 
 /// Bytes of the file that one window shows.
 const WINDOW: u64 = 64 << 20;
@@ -39,6 +39,8 @@ pub struct HostFile {
     first: OnceLock<Window>,
     /// The others, by number of the chunk. A window is never unmapped before the file is dropped.
     others: RwLock<BTreeMap<u64, Window>, Leaf>,
+    /// Who counts references of its pages, if they are given out and taken back.
+    counts: Option<Weak<MemoryFile>>,
 }
 
 #[derive(Debug)]
@@ -70,8 +72,38 @@ impl Drop for Window {
 impl HostFile {
     /// Takes over `fd`. `writable`: shared mappings may be written.
     pub fn new(fd: OwnedFd, writable: bool) -> HostFile {
-        let fixed = AtomicBool::new(false);
-        HostFile { fd, writable, fixed, first: OnceLock::new(), others: RwLock::new(BTreeMap::new()) }
+        HostFile {
+            fd,
+            writable,
+            fixed: AtomicBool::new(false),
+            first: OnceLock::new(),
+            others: RwLock::new(BTreeMap::new()),
+            counts: None,
+        }
+    }
+
+    /// The same for a file whose pages `counts` gives out.
+    pub(crate) fn counted(fd: OwnedFd, counts: Weak<MemoryFile>) -> HostFile {
+        HostFile { counts: Some(counts), ..HostFile::new(fd, true) }
+    }
+
+    /// A file without a page: whatever the host is to read into it, or to write out of it, is a fault (EFAULT).
+    pub fn nowhere() -> io::Result<HostFile> {
+        Ok(HostFile::new(rustix::fs::memfd_create("nowhere", rustix::fs::MemfdFlags::CLOEXEC)?, true))
+    }
+
+    /// One more reference on each page, where they are counted: nobody else gets them.
+    pub fn incref(&self, frames: Frames) {
+        if let Some(counts) = self.counts.as_ref().and_then(Weak::upgrade) {
+            counts.incref(frames);
+        }
+    }
+
+    /// One reference less on each page, where they are counted. Without the file that they were given out of, nobody can get them.
+    pub fn decref(&self, frames: Frames) {
+        if let Some(counts) = self.counts.as_ref().and_then(Weak::upgrade) {
+            counts.decref(frames);
+        }
     }
 
     /// The fd, for host calls.
@@ -321,6 +353,22 @@ mod tests {
         f.write_by_call(4, b"0 lost").expect("write");
         assert_eq!(disk.metadata().expect("stat").len(), 5);
         assert_eq!(f.read_by_call(4096, &mut bytes), Err(CopyFault));
+    }
+
+    #[test]
+    fn nothing_is_taken_out_of_a_pipe_to_nowhere() {
+        let nowhere = HostFile::nowhere().expect("a file");
+        let read = |pipe: &OwnedFd| {
+            let read = host::io::readv(pipe, &mut nowhere.pieces([(0, 1)]).expect("a window"));
+            read.map_err(|error| error.raw_os_error())
+        };
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).expect("a pipe");
+        assert_eq!(read(&reader), Err(Some(libc::EAGAIN)));
+        rustix::io::write(&writer, b"x").expect("write");
+        assert_eq!(read(&reader), Err(Some(libc::EFAULT)));
+        assert_eq!(rustix::io::read(&reader, &mut [0; 2]), Ok(1));
+        drop(writer);
+        assert_eq!(read(&reader), Ok(0));
     }
 
     #[test]

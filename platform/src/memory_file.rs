@@ -1,5 +1,7 @@
 //! The memory file: all guest memory of a sandbox, in one sparse memfd.
 //!
+//! The contents of files in memory can be in another one, which is a file of the host's ([`MemoryFile::on_disk`]).
+//!
 //! Page ranges have reference counts (copy on write shares them). The whole offset space is cheap: a range that
 //! nobody touched costs nothing. Freed ranges are punched out and used again.
 //!
@@ -13,6 +15,7 @@
 //!
 //! Lock level: `MemoryFile` for counts and free list, never held across a host call.
 
+mod disk;
 mod free_list;
 mod large;
 mod recycled;
@@ -28,11 +31,13 @@ use host::memory::SharedMapping;
 use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom};
 use sync::Mutex;
 
+pub use self::disk::{DiskFull, DiskRoom};
 use self::free_list::FreeList;
 pub use self::large::LargeFile;
 use self::recycled::Recycled;
 use self::references::References;
 use crate::api::PAGE_SIZE;
+use crate::host_file::HostFile;
 
 /// The host mapping behind an address faulted: the guest sees EFAULT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,8 @@ pub struct MemoryFile {
     limit: Option<u64>,
     /// Bytes that may still be given out before `limit` has to be compared with what the host holds.
     unchecked: AtomicI64,
+    /// On disk: the same file, as guests map it.
+    on_disk: Option<Arc<HostFile>>,
 }
 
 struct State {
@@ -96,45 +103,46 @@ impl MemoryFile {
 
     /// A new file, with a [`LargeFile`] that somebody else has made or without one.
     pub fn with(limit: Option<u64>, large: Option<LargeFile>) -> io::Result<Arc<MemoryFile>> {
-        usercopy::install()?;
         let fd = create_memfd()?;
-        if large.is_some() {
-            host::prctl::set_thp_disabled(true)?;
-        }
         let large = large.map(LargeFile::into_fd);
-        let mut failure = io::Error::from_raw_os_error(libc::ENOMEM);
-        for size in SIZES {
-            let boundary = if large.is_some() { size / 2 } else { size };
-            rustix::fs::ftruncate(&fd, boundary)?;
-            let mut files = vec![(fd.as_fd(), boundary as usize)];
-            if let Some(large) = &large {
-                rustix::fs::ftruncate(large, size - boundary)?;
-                files.push((large.as_fd(), (size - boundary) as usize));
+        let window = match &large {
+            None => disk::largest_window(&[&fd], &SIZES)?,
+            Some(large) => {
+                host::prctl::set_thp_disabled(true)?;
+                disk::largest_window(&[&fd, large], &SIZES)?
             }
-            match SharedMapping::joined(&files) {
-                Ok(window) => {
-                    // Runs of the two never touch, as a run that is given back lies in one of them.
-                    let free_large = FreeList::new((boundary + HUGE_PAGE_SIZE).min(size), size);
-                    return Ok(Arc::new(MemoryFile {
-                        fd,
-                        large,
-                        boundary,
-                        window,
-                        state: Mutex::new(State {
-                            references: References::new(),
-                            free: FreeList::new(0, boundary),
-                            free_large,
-                            recycled: Recycled::default(),
-                        }),
-                        allocated: AtomicU64::new(0),
-                        limit,
-                        unchecked: AtomicI64::new(0),
-                    }));
-                }
-                Err(error) => failure = error,
-            }
+        };
+        Ok(Arc::new(MemoryFile::over(fd, large, window, limit, None)))
+    }
+
+    /// The offsets are those of `window`, which shows `fd` and `large`, a half each.
+    fn over(
+        fd: OwnedFd,
+        large: Option<OwnedFd>,
+        window: SharedMapping,
+        limit: Option<u64>,
+        on_disk: Option<Arc<HostFile>>,
+    ) -> MemoryFile {
+        let size = window.len() as u64;
+        let boundary = if large.is_some() { size / 2 } else { size };
+        let state = State {
+            references: References::new(),
+            free: FreeList::new(0, boundary),
+            // Runs of the two never touch, as a run that is given back lies in one of them.
+            free_large: FreeList::new((boundary + HUGE_PAGE_SIZE).min(size), size),
+            recycled: Recycled::default(),
+        };
+        MemoryFile {
+            fd,
+            large,
+            boundary,
+            window,
+            state: Mutex::new(state),
+            allocated: AtomicU64::new(0),
+            limit,
+            unchecked: AtomicI64::new(0),
+            on_disk,
         }
-        Err(failure)
     }
 
     /// The host's file that holds `offset`, and where in it, for mappings: they may reach as far as one run of frames.
@@ -246,7 +254,8 @@ impl MemoryFile {
             let mut others = Vec::new();
             for run in state.references.decrement(frames.offset, frames.len) {
                 self.allocated.fetch_sub(run.len, Ordering::Relaxed);
-                if run.offset >= self.boundary {
+                // Room on a disk is others' as well.
+                if run.offset >= self.boundary || self.on_disk.is_some() {
                     others.push(run);
                 } else {
                     state.recycled.keep(run, &mut others);

@@ -58,6 +58,10 @@ pub struct SentryConfig {
     pub mounts: Vec<Mount>,
     /// What the caller knows of the standard streams.
     pub streams: [Stream; 3],
+    /// Whether there is a file of the host for layers: the last descriptor that comes with the order to start.
+    pub has_store: bool,
+    /// Whether a tree may have sockets that programs of the host can reach.
+    pub binds_sockets: bool,
     /// What to run; none in a self-test and in a container.
     pub process: Option<Process>,
     /// The first container of a sandbox that engines run.
@@ -99,6 +103,8 @@ pub struct Tree {
     pub hide: Vec<Text>,
     /// Whether the program may connect to the Unix sockets in it.
     pub host_sockets: bool,
+    /// Whether programs of the host can reach the Unix sockets that the program makes in it.
+    pub bound_sockets: bool,
     /// Whether the program may open the FIFOs in it.
     pub host_fifos: bool,
 }
@@ -112,10 +118,19 @@ pub struct Mount {
     pub tree: usize,
     /// Whether it is mounted read-only.
     pub read_only: bool,
-    /// Whether changes go to a layer in the sandbox's memory.
-    pub overlay: bool,
+    /// The layer above it that changes go to, if there is one.
+    pub overlay: Option<Upper>,
     /// Whether somebody else may change the tree.
     pub sharing: Sharing,
+}
+
+/// A layer for the changes of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upper {
+    /// Whether what is in its files lies in the file of the host for that; otherwise in the sandbox's memory.
+    pub on_disk: bool,
+    /// Bytes that it holds at most.
+    pub size: Option<u64>,
 }
 
 /// Whether a tree of the host is the sandbox's alone.
@@ -237,6 +252,8 @@ pub struct Container {
     pub streams: [Stream; 3],
     /// The same of the descriptors behind them.
     pub passed: Vec<Stream>,
+    /// Whether there is a file of the host for layers: the descriptor behind those.
+    pub has_store: bool,
     /// What runs in it.
     pub process: Process,
     /// What runs in it before that, each to its end.
@@ -276,8 +293,8 @@ pub enum MountKind {
     Tree {
         /// Place in [`GoferConfig::trees`].
         tree: usize,
-        /// Whether changes go to a layer in the sandbox's memory.
-        overlay: bool,
+        /// The layer above it that changes go to, if there is one.
+        overlay: Option<Upper>,
     },
     /// A file system of the sandbox's kernel.
     Own {

@@ -15,6 +15,7 @@ mod cmd;
 mod config;
 mod container;
 mod log;
+mod overlay;
 mod profile;
 mod report;
 mod sandbox;

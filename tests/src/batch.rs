@@ -62,7 +62,11 @@ pub struct Report {
 /// Runs the cases at a place; reports come in the order of `names`. With `isolated` each has a sandbox to itself.
 pub fn run(place: &Place, program: &Path, names: &[String], isolated: bool) -> Vec<Report> {
     let size = if isolated { 1 } else { BATCH };
-    let reports = parallel::map(WORKERS, names.chunks(size), |chunk| run_chunk(place, program, chunk));
+    let (on_layer, others): (Vec<String>, Vec<String>) =
+        names.iter().cloned().partition(|name| volumes::wants_layer(name));
+    // Sandboxes of their own, as the root of all cases in one is the same.
+    let chunks: Vec<&[String]> = others.chunks(size).chain(on_layer.chunks(size)).collect();
+    let reports = parallel::map(WORKERS, chunks.into_iter(), |chunk| run_chunk(place, program, chunk));
     let mut reports = reports.concat();
     reports.sort_by_key(|r: &Report| names.iter().position(|n| *n == r.name));
     reports
@@ -104,7 +108,10 @@ fn run_chunk(place: &Place, program: &Path, names: &[String]) -> Vec<Report> {
 /// One process; gives the reports that came and what went wrong beside them.
 fn run_process(place: &Place, program: &Path, names: &[String]) -> Result<(Vec<Report>, Option<String>)> {
     let volumes = Volumes::new().context("can't make the volumes in /var/tmp")?;
-    let flags = volumes.flags();
+    let flags = match names.first().is_some_and(|name| volumes::wants_layer(name)) {
+        true => volumes.layer_flags(),
+        false => volumes.flags(),
+    };
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let mut command = place.command_with(&flags, program);
     command.env(volumes::VARIABLE, volumes.top());

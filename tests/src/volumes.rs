@@ -2,6 +2,8 @@
 //!
 //! `NAME@exclusive` has its scratch directory in a volume that is the sandbox's alone, `NAME@shared` in one that others may
 //! change. Natively both are ordinary folders: the oracle is the file system that the Gofer serves.
+//!
+//! `NAME@layer` has it in the sandbox's root, whose layer for changes is in a file of the host.
 
 use std::fs;
 use std::io;
@@ -10,6 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The kinds of volumes, which are also the last part of a case's name.
 pub const KINDS: [&str; 2] = ["exclusive", "shared"];
+
+/// The folder for cases on a layer in a file, and the last part of their names.
+const LAYER: &str = "layer";
 
 /// Where the program is told that the volumes are: one folder of each kind.
 pub const VARIABLE: &str = "CASES_VOLUMES";
@@ -28,7 +33,7 @@ impl Volumes {
         let top = PathBuf::from(format!("/var/tmp/conformance-volumes.{}.{number}", std::process::id()));
         let _ = fs::remove_dir_all(&top);
         let volumes = Volumes { top };
-        for kind in KINDS {
+        for kind in KINDS.into_iter().chain([LAYER]) {
             fs::create_dir_all(volumes.top.join(kind))?;
         }
         Ok(volumes)
@@ -44,6 +49,11 @@ impl Volumes {
         let flag = |kind: &str| format!("--volume={0}:{0}:{kind}", self.top.join(kind).display());
         KINDS.into_iter().map(flag).collect()
     }
+
+    /// Flags for cases on a layer: no volumes, and the layer of the root in a file.
+    pub fn layer_flags(&self) -> Vec<String> {
+        vec![format!("--overlay2=root:dir={}", self.top.display())]
+    }
 }
 
 impl Drop for Volumes {
@@ -53,9 +63,18 @@ impl Drop for Volumes {
     }
 }
 
-/// Whether a case runs on a volume.
+/// Whether a case runs on a volume, or on a layer.
 pub fn wants_volume(case: &str) -> bool {
-    KINDS.iter().any(|kind| case.strip_suffix(kind).is_some_and(|rest| rest.ends_with('@')))
+    wants_layer(case) || KINDS.iter().any(|kind| runs_at(case, kind))
+}
+
+/// Whether a case runs on a layer in a file.
+pub fn wants_layer(case: &str) -> bool {
+    runs_at(case, LAYER)
+}
+
+fn runs_at(case: &str, place: &str) -> bool {
+    case.strip_suffix(place).is_some_and(|rest| rest.ends_with('@'))
 }
 
 #[cfg(test)]
@@ -65,6 +84,7 @@ mod tests {
     #[test]
     fn names_of_cases_on_volumes() {
         assert!(wants_volume("files/rename@shared") && wants_volume("files/rename@exclusive"));
+        assert!(wants_layer("files/rename@layer") && !wants_layer("files/layer"));
         assert!(
             !wants_volume("files/rename")
                 && !wants_volume("files/rename@disk")

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::guest::{Folder, Guest, has_python};
 
@@ -34,6 +35,33 @@ fn opened_fifos_lead_to_the_host() {
         let writer = std::thread::spawn(move || fs::write(at, "from outside").unwrap());
         guest.expect("open('/v/p').read()", "'from outside'");
         writer.join().unwrap();
+        // Opening waits for a writer, also one that says nothing, and for nobody with O_NONBLOCK.
+        guest.ask("f = os.open('/v/p', os.O_RDONLY | os.O_NONBLOCK)");
+        guest.expect("os.read(f, 5), os.close(f)", "(b'', None)");
+        for says in ["", "late"] {
+            let at = path.clone();
+            let writer = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(300));
+                let mut writer = OpenOptions::new().write(true).open(at).unwrap();
+                writer.write_all(says.as_bytes()).unwrap();
+                // Not gone before the guest has seen it.
+                std::thread::sleep(Duration::from_millis(300));
+            });
+            let begun = Instant::now();
+            guest.ask("f = os.open('/v/p', os.O_RDONLY)");
+            let waited = begun.elapsed();
+            assert!(
+                waited >= Duration::from_millis(250) && waited < Duration::from_millis(590),
+                "{waited:?}"
+            );
+            guest.expect("os.read(f, 10), os.close(f)", &format!("(b'{says}', None)"));
+            writer.join().unwrap();
+        }
+        // A signal ends the wait, and others of the sandbox are not kept waiting by it.
+        guest.ask("import signal, time; signal.signal(signal.SIGALRM, lambda *a: 1 / 0)");
+        guest.ask("signal.setitimer(signal.ITIMER_REAL, .2)");
+        guest.expect("os.open('/v/p', os.O_RDONLY)", "!! ZeroDivisionError('division by zero')");
+        guest.expect("os.listdir('/v')", "['p']");
         // Back; the guest waits until somebody reads.
         let at = path.clone();
         let reader = std::thread::spawn(move || {

@@ -6,10 +6,10 @@ use std::process::Command;
 use crate::guest::{Folder, Guest, has_python};
 
 /// A small file system of its own; needs root.
-struct Small(Folder);
+pub struct Small(pub Folder);
 
 impl Small {
-    fn mount() -> Option<Small> {
+    pub fn mount() -> Option<Small> {
         let folder = Folder::new("full");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=4m,nr_inodes=200", "none"]).arg(&folder.0);

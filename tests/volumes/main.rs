@@ -7,6 +7,8 @@ mod fifos;
 mod full;
 mod guest;
 mod hostile;
+mod layer;
 mod lost;
 mod shared;
+mod sockets;
 mod swap;

@@ -87,6 +87,8 @@ wire_flags! {
         HOST_SOCKETS = 2;
         /// FIFOs of the host may be opened.
         HOST_FIFOS = 4;
+        /// Unix sockets may be bound, so that programs of the host can reach them.
+        BOUND_SOCKETS = 8;
     }
 }
 

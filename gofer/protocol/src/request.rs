@@ -216,6 +216,19 @@ messages! {
         /// What kind of socket.
         kind: SocketKind,
     }
+    /// Makes a Unix socket that programs of the host can reach, where the tree's options allow it. Reply: `Made`, with the fd.
+    26 Bind {
+        /// The directory.
+        dir: Handle,
+        /// Its name there.
+        name: Name<'a>,
+        /// What kind of socket.
+        kind: SocketKind,
+        /// Its permissions.
+        perm: Perm,
+        /// Its owner.
+        owner: Owner,
+    }
     /// Gives handles back. The only request without a reply; unknown handles are passed over.
     25 Close {
         /// Which.

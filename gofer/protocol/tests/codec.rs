@@ -89,6 +89,7 @@ fn requests(packers: &mut [Packer; 3]) -> Vec<Request<'_>> {
         Request::RemoveXattr { handle: file, name: user_x },
         Request::Sync { handle: dir, kind: SyncKind::FileSystem },
         Request::Connect { handle: file, kind: SocketKind::Seqpacket },
+        Request::Bind { dir: file, name: name(b"s"), kind: SocketKind::Stream, perm, owner },
         Request::Close { handles: handles.list() },
     ]
 }

@@ -110,7 +110,7 @@ pub fn symlink<'s>(
 }
 
 /// A directory in which something may be made.
-fn parent(server: &Server, dir: Handle) -> Result<Arc<Node>, Errno> {
+pub(super) fn parent(server: &Server, dir: Handle) -> Result<Arc<Node>, Errno> {
     let dir = server.table.get(dir)?;
     if dir.kind != FileType::Directory {
         return Err(Errno::NOTDIR);
@@ -120,7 +120,7 @@ fn parent(server: &Server, dir: Handle) -> Result<Arc<Node>, Errno> {
 }
 
 /// Holds what was just made under `name`, and gives it owner and permissions.
-fn finish_named<'s>(
+pub(super) fn finish_named<'s>(
     server: &Server,
     dir: &Node,
     name: Name<'_>,
@@ -192,7 +192,7 @@ fn keep_held(server: &Server, dir: &Node, fd: &OwnedFd, attr: Attr) -> Result<No
     keep(server, dir, server.self_fds.reopen(fd, OFlags::PATH)?, attr)
 }
 
-fn undo(dir: &Node, name: Name<'_>, flags: AtFlags) {
+pub(super) fn undo(dir: &Node, name: Name<'_>, flags: AtFlags) {
     // Nothing better is left than to leave it.
     let _ = unlinkat(&dir.fd, name.as_bytes(), flags);
 }

@@ -109,6 +109,9 @@ pub(crate) fn perform<'s>(
         Request::RemoveXattr { handle, name } => xattr::remove(server, handle, name)?,
         Request::Sync { handle, kind } => open::sync(server, handle, kind)?,
         Request::Connect { handle, kind } => socket::connect(server, handle, kind)?,
+        Request::Bind { dir, name, kind, perm, owner } => {
+            socket::bind(server, dir, name, kind, create::New { perm, owner })?
+        }
         Request::Close { handles } => {
             server.table.remove(handles.iter());
             return Ok(None);

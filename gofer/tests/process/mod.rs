@@ -38,6 +38,7 @@ pub fn serve(args: &[String]) -> ExitCode {
                 vec![]
             },
             host_sockets: tree[1].contains("sockets"),
+            bound_sockets: false,
             host_fifos: false,
         })
         .collect();

@@ -130,6 +130,22 @@ fn sockets_and_fifos_where_they_are_allowed() {
         Some(Errno::CONNREFUSED)
     );
 
+    let bind = |t: &Fixture, at: &'static str| {
+        t.client().bind_socket(t.root(), name(at), SocketKind::Stream, perm(0o640), me())
+    };
+    assert_eq!(bind(&t, "bound").err(), Some(Errno::ACCESS));
+    let other = Fixture::with(TreeConfig { bound_sockets: true, ..TreeConfig::default() });
+    let (fd, node, _) = bind(&other, "bound").unwrap();
+    assert_eq!((node.attr.kind, node.attr.perm), (FileType::Socket, perm(0o640)));
+    rustix::net::listen(&fd, 1).unwrap();
+    let mut caller = std::os::unix::net::UnixStream::connect(other.path("bound")).unwrap();
+    std::io::Write::write_all(&mut caller, b"x").unwrap();
+    rustix::net::accept(&fd).unwrap();
+    assert_eq!(bind(&other, "bound").err(), Some(Errno::EXIST));
+    let connect = other.client().connect_socket(other.handle("bound"), SocketKind::Stream);
+    assert_eq!(connect.err(), Some(Errno::CONNREFUSED));
+    other.end();
+
     fifo(&t, "fifo");
     let handle = t.handle("fifo");
     assert_eq!(t.client().open(handle, WRITE).err(), Some(Errno::NXIO));

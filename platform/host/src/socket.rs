@@ -174,6 +174,63 @@ pub fn peer_credentials(socket: impl AsFd) -> Result<PeerCredentials> {
     Ok(PeerCredentials { pid: creds.pid, uid: creds.uid, gid: creds.gid })
 }
 
+/// Receives one packet, or part of a stream, with `MSG_*` flags: the bytes stored, and the length of the whole packet. It does
+/// not wait; descriptors that come along are closed by the host.
+pub fn receive_plain(socket: impl AsFd, bytes: &mut [u8], peek: bool) -> Result<(usize, usize)> {
+    use rustix::net::RecvFlags;
+    let mut flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+    flags.set(RecvFlags::PEEK, peek);
+    loop {
+        match rustix::net::recv(&socket, &mut *bytes, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// Sends one packet, or part of a stream. It does not wait; no SIGPIPE.
+pub fn send_plain(socket: impl AsFd, bytes: &[u8]) -> Result<usize> {
+    use rustix::net::SendFlags;
+    loop {
+        match rustix::net::send(&socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::INTR) => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// Shuts down receiving, sending, or both.
+pub fn shutdown(socket: impl AsFd, receive: bool, send: bool) -> Result<()> {
+    use rustix::net::Shutdown;
+    let how = match (receive, send) {
+        (true, false) => Shutdown::Read,
+        (false, true) => Shutdown::Write,
+        _ => Shutdown::Both,
+    };
+    Ok(rustix::net::shutdown(socket, how)?)
+}
+
+/// SO_ERROR: the pending error, which is then gone.
+pub fn take_error(socket: impl AsFd) -> Result<Option<Error>> {
+    Ok(rustix::net::sockopt::socket_error(socket)?.err().map(Error::from))
+}
+
+/// Takes connections from now on.
+pub fn listen(socket: impl AsFd, backlog: i32) -> Result<()> {
+    Ok(rustix::net::listen(socket, backlog)?)
+}
+
+/// The next connection, close-on-exec and non-blocking. Whether it waits, says the socket.
+pub fn accept(socket: impl AsFd) -> Result<OwnedFd> {
+    use rustix::net::SocketFlags;
+    loop {
+        match rustix::net::accept_with(&socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Err(rustix::io::Errno::INTR) => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,9 +11,10 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use host::signal::{self, SignalSet};
 
-use crate::cmd::{Global, HostFifo, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
+use crate::cmd::{Global, HostFifo, HostUds, STATUS_NOT_EXECUTABLE, STATUS_NOT_FOUND, STATUS_RUNSC, tell};
 use crate::config::{self, GoferConfig, Mount, PlatformName, Process, SentryConfig, Sharing, Text, Tree};
 use crate::log::{self, Timeline};
+use crate::overlay::Overlays;
 use crate::profile::Report;
 use crate::sandbox::control::Ended;
 use crate::sandbox::supervise::{Outcome, supervise};
@@ -48,6 +49,14 @@ pub struct Args {
     /// Whether the FIFOs in volumes lead to who has opened them on the host
     #[arg(long, value_enum, default_value_t)]
     host_fifo: HostFifo,
+    /// Whether the Unix sockets in volumes lead to programs of the host
+    #[arg(long, value_enum, default_value_t)]
+    host_uds: HostUds,
+    /// Where changes go: 'none' (the root is read-only), or 'root:' or 'all:' (volumes too) and where the layer for them is:
+    /// 'memory', 'dir=PATH' (a file without a name in that directory) or 'self' (one in the root); ',size=N' limits each
+    /// layer [default: root:memory]
+    #[arg(long, value_name = "TREES:MEDIUM[,size=N]")]
+    overlay2: Option<Overlays>,
     /// Working directory [default: the current one, or / with --root]
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
@@ -106,8 +115,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     };
     let terminal = Terminal::find();
     let identity = namespace::identity();
-    let gofer = GoferConfig { log: log.is_some(), identity, trees: trees(&args)?, id_maps: None };
-    let mounts = mounts(&args, &gofer)?;
+    let overlays = args.overlay2.as_ref().or(global.overlay2()).unwrap_or(&Overlays::ROOT_IN_MEMORY);
+    let gofer = GoferConfig { log: log.is_some(), identity, trees: trees(&args, overlays)?, id_maps: None };
+    let mounts = mounts(&args, &gofer, overlays)?;
+    let store = overlays.open_store(&args.root)?;
     let process = Process {
         env: environment(std::env::vars_os(), &args.env)?,
         cwd: working_directory(&args)?,
@@ -135,6 +146,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         profile: args.profile.is_some(),
         mounts,
         streams: Default::default(),
+        has_store: store.is_some(),
+        binds_sockets: args.host_uds.creates(),
         process: Some(process),
         container: None,
     };
@@ -144,7 +157,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
 
     let profile = report.as_ref().map(|report| report.numbers.as_fd());
     let outcome =
-        run_sandbox(&mut sentry, &gofer, (log.as_ref(), profile), terminal.as_ref(), &mut timeline)?;
+        run_sandbox(&mut sentry, &gofer, (log.as_ref(), profile, store), terminal.as_ref(), &mut timeline)?;
     timeline.done("sandbox gone");
     // The program has run: its status is what counts.
     if let (Some(report), Outcome::Ended(_)) = (report, &outcome)
@@ -159,7 +172,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
 fn run_sandbox(
     sentry: &mut SentryConfig,
     gofer: &GoferConfig,
-    (log, profile): (Option<&File>, Option<BorrowedFd<'_>>),
+    (log, profile, store): (Option<&File>, Option<BorrowedFd<'_>>, Option<OwnedFd>),
     terminal: Option<&Terminal>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Outcome> {
@@ -167,9 +180,10 @@ fn run_sandbox(
     let strace = log.map_or(stdio[2].fd.as_fd(), File::as_fd);
     sentry.streams = stdio.each_ref().map(|stream| stream.seen);
     let stdout_fds = stdio.each_ref().map(|stream| stream.fd.as_fd());
-    let fds = Streams { stdio: stdout_fds, strace, profile, log, listener: None, passed: &[] };
+    let passed: Vec<BorrowedFd<'_>> = store.iter().map(AsFd::as_fd).collect();
+    let fds = Streams { stdio: stdout_fds, strace, profile, log, listener: None, passed: &passed };
     let sandbox = Sandbox::start(sentry, gofer, &fds, timeline)?;
-    drop(stdio);
+    drop((stdio, store));
     streams::let_go()?;
     let outcome = supervise(&sandbox, terminal)?;
     timeline.done("program ended");
@@ -199,7 +213,7 @@ fn finish(program: &OsString, outcome: Outcome) -> ExitCode {
 }
 
 /// The host's trees that the sandbox shows: the root first, then the volumes.
-fn trees(args: &Args) -> anyhow::Result<Vec<Tree>> {
+fn trees(args: &Args, overlays: &Overlays) -> anyhow::Result<Vec<Tree>> {
     let root = match &args.rootfs_image {
         Some(image) if !image.is_file() => {
             bail!("--rootfs-image {}: no such file; make one with mkfs.erofs", image.display());
@@ -222,29 +236,38 @@ fn trees(args: &Args) -> anyhow::Result<Vec<Tree>> {
         read_only,
         hide,
         host_sockets: false,
+        bound_sockets: false,
         host_fifos: false,
     };
     let mut trees = vec![tree(root, true, hide)];
-    let host_fifos = args.host_fifo == HostFifo::Open;
     for text in &args.volumes {
         let volume = Volume::parse(text)?;
         if let Err(error) = std::fs::metadata(&volume.source) {
             bail!("--volume {}: {error}; give a file or directory that exists", volume.source.display());
         }
         let source = std::path::absolute(&volume.source).context("--volume")?;
-        trees.push(Tree { host_fifos, ..tree(source, volume.read_only, Vec::new()) });
+        let in_layer = overlays.of_others().is_some() && source.is_dir();
+        let read_only = volume.read_only || in_layer;
+        let host_fifos = args.host_fifo == HostFifo::Open && !in_layer;
+        let (host_sockets, bound_sockets) =
+            (args.host_uds.opens() && !in_layer, args.host_uds.creates() && !in_layer);
+        trees.push(Tree { host_fifos, host_sockets, bound_sockets, ..tree(source, read_only, Vec::new()) });
     }
     Ok(trees)
 }
 
 /// Where the trees are mounted.
-fn mounts(args: &Args, gofer: &GoferConfig) -> anyhow::Result<Vec<Mount>> {
+fn mounts(args: &Args, gofer: &GoferConfig, overlays: &Overlays) -> anyhow::Result<Vec<Mount>> {
     let target = Text::Utf8("/".to_owned());
-    let root = Mount { target, tree: 0, read_only: false, overlay: true, sharing: Sharing::Exclusive };
+    let overlay = overlays.of_root();
+    let root = Mount { target, tree: 0, read_only: overlay.is_none(), overlay, sharing: Sharing::Exclusive };
     let mut mounts = vec![root];
     for (text, tree) in args.volumes.iter().zip(1..gofer.trees.len()) {
-        let Volume { target, read_only, sharing, .. } = Volume::parse(text)?;
-        mounts.push(Mount { target: target.into(), tree, read_only, overlay: false, sharing });
+        let Volume { source, target, read_only, sharing } = Volume::parse(text)?;
+        let overlay = overlays.of_others().filter(|_| source.is_dir());
+        // Below a layer nothing is asked twice, as below Linux's overlays.
+        let sharing = if overlay.is_some() { Sharing::Exclusive } else { sharing };
+        mounts.push(Mount { target: target.into(), tree, read_only, overlay, sharing });
     }
     Ok(mounts)
 }

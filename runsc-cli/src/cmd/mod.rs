@@ -10,6 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::PlatformName;
 use crate::container::{Settings, namespaces};
+use crate::overlay::Overlays;
 use crate::report;
 
 mod argv;
@@ -110,10 +111,17 @@ pub struct Global {
     /// Where what a container writes to its root goes
     #[arg(long, value_enum, default_value_t)]
     overlay: Overlay,
+    /// The same in detail: 'none', or 'root:' or 'all:' (bind mounts too) and where the layer for changes is: 'memory',
+    /// 'dir=PATH' (a file without a name in that directory) or 'self' (one in the root); ',size=N' limits each layer
+    #[arg(long, value_name = "TREES:MEDIUM[,size=N]", conflicts_with = "overlay")]
+    overlay2: Option<Overlays>,
     /// Whether the FIFOs of a container's root and bind mounts lead to who has opened them on the host; not in a root that
     /// is kept in memory
     #[arg(long, value_enum, default_value_t)]
     host_fifo: HostFifo,
+    /// Whether the Unix sockets of a container's root and bind mounts lead to programs of the host; not in a root below a layer
+    #[arg(long, value_enum, default_value_t)]
+    host_uds: HostUds,
     /// Accepted and without effect: there is no checkpointing by criu(8)
     #[arg(long, value_name = "PATH")]
     criu: Option<PathBuf>,
@@ -130,6 +138,32 @@ enum HostFifo {
     None,
     /// They are opened on the host.
     Open,
+}
+
+/// What Unix sockets have to do with the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HostUds {
+    /// They are the sandbox's own: nobody outside is reached.
+    #[default]
+    None,
+    /// Sockets of the host can be connected to.
+    Open,
+    /// Sockets that are made are the host's: its programs can connect to them.
+    Create,
+    /// Both.
+    All,
+}
+
+impl HostUds {
+    /// Whether sockets of the host can be connected to.
+    pub fn opens(self) -> bool {
+        matches!(self, HostUds::Open | HostUds::All)
+    }
+
+    /// Whether sockets are made on the host.
+    pub fn creates(self) -> bool {
+        matches!(self, HostUds::Create | HostUds::All)
+    }
 }
 
 /// Kinds of network.
@@ -287,9 +321,19 @@ impl Global {
             ignore_cgroups: self.ignore_cgroups,
             strace: self.strace,
             debug_log: self.debug_log.clone(),
-            root_in_memory: self.overlay == Overlay::Memory,
+            overlays: match (&self.overlay2, self.overlay) {
+                (Some(overlays), _) => overlays.clone(),
+                (None, Overlay::Memory) => Overlays::ROOT_IN_MEMORY,
+                (None, Overlay::None) => Overlays::NONE,
+            },
+            host_uds: self.host_uds,
             host_fifos: self.host_fifo == HostFifo::Open,
         })
+    }
+
+    /// The layers for changes, if they are named.
+    pub fn overlay2(&self) -> Option<&Overlays> {
+        self.overlay2.as_ref()
     }
 
     /// The platform, if one is named.

@@ -43,11 +43,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         strace: false,
         mounts: Vec::new(),
         streams: Default::default(),
+        has_store: false,
+        binds_sockets: false,
         process: None,
         container: None,
     };
     let source = Text::Utf8("/".to_owned());
-    let root = Tree { source, read_only: true, host_sockets: false, host_fifos: false, hide: Vec::new() };
+    let root = Tree {
+        source,
+        read_only: true,
+        host_sockets: false,
+        bound_sockets: false,
+        host_fifos: false,
+        hide: Vec::new(),
+    };
     let gofer = GoferConfig { log: log.is_some(), identity, trees: vec![root], id_maps: None };
     let stderr = std::io::stderr();
     let stderr = stderr.as_fd();

@@ -19,10 +19,9 @@ use super::view::View;
 use super::{Settings, ask, clock, console, delete, hooks};
 use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::{self, Owner, Unit};
-use crate::config::{self, Container, GoferConfig, Limits, SentryConfig, StartHook, Text};
+use crate::config::{self, Container, GoferConfig, Limits, MountKind, SentryConfig, StartHook, Text};
 use crate::report;
 use crate::sandbox::{namespace, streams};
-use crate::spec::mounts::RootWrites;
 use crate::spec::{self, Bundle};
 
 /// What is to be created.
@@ -98,8 +97,7 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     let store = Store::new(&settings.root);
     let sandbox = sandbox_of(spec, &wanted.id);
     let mut notes = Vec::new();
-    let writes = if settings.root_in_memory { RootWrites::InMemory } else { RootWrites::Kept };
-    let (container, gofer) = convert(&bundle, &wanted.id, writes, settings, &mut notes)?;
+    let (container, gofer) = convert(&bundle, &wanted.id, settings, &mut notes)?;
     for note in notes.drain(..) {
         report::warn(&note);
     }
@@ -171,6 +169,8 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     }
     container.streams = stdio.each_ref().map(|stream| stream.seen);
     container.passed = passed.iter().map(|stream| stream.seen).collect();
+    let layers = settings.overlays.open_store(&undo.saved.rootfs)?;
+    container.has_store = layers.is_some();
     container.process.env.extend(env.into_iter().map(Text::Utf8));
     let in_container = hooks::InContainer {
         hooks: spec.hooks().as_ref().and_then(|all| all.create_container().clone()).unwrap_or_default(),
@@ -193,6 +193,7 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
         job: job(settings, &store, sandbox, container, gofer, log.is_some(), started_ns)?,
         stdio,
         passed,
+        store: layers,
         terminal: terminal_of_session,
         cgroup: undo.saved.cgroup.clone(),
         network,
@@ -330,6 +331,8 @@ fn job(
         profile: false,
         mounts: Vec::new(),
         streams: Default::default(),
+        has_store: false,
+        binds_sockets: settings.host_uds.creates(),
         process: None,
         container: Some(container),
     };
@@ -340,23 +343,27 @@ fn job(
 fn convert(
     bundle: &Bundle,
     id: &str,
-    writes: RootWrites,
     settings: &Settings,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<(Container, GoferConfig)> {
     let spec = &bundle.spec;
     let Some(process) = spec.process() else { bail!("process is missing from config.json; name a program") };
     let linux = spec.linux().as_ref();
-    let mut mounts = spec::mounts::convert(bundle, writes)?;
-    // Changes of what lies below a layer in memory stay in there, and so does what goes through its FIFOs.
-    let kept = usize::from(writes == RootWrites::InMemory);
-    mounts.trees.iter_mut().skip(kept).for_each(|tree| tree.host_fifos = settings.host_fifos);
+    let mut mounts = spec::mounts::convert(bundle, &settings.overlays)?;
+    // Changes of what lies below a layer stay in there, and so does what goes through its FIFOs and sockets.
+    for mount in &mounts.mounts {
+        if let MountKind::Tree { tree, overlay: None } = mount.what {
+            mounts.trees[tree].host_fifos = settings.host_fifos;
+            mounts.trees[tree].host_sockets = settings.host_uds.opens();
+            mounts.trees[tree].bound_sockets = settings.host_uds.creates();
+        }
+    }
     let rootfs = bundle.rootfs()?;
     let filter = linux.and_then(|linux| linux.seccomp().as_ref());
     let texts = |paths: Option<&Vec<String>>| paths.into_iter().flatten().cloned().map(Text::Utf8).collect();
     let read_only_root = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
     // In a user namespace they have to be made in it, where that is possible.
-    if writes == RootWrites::Kept && (read_only_root || id_maps(spec).is_none()) {
+    if settings.overlays.of_root().is_none() && (read_only_root || id_maps(spec).is_none()) {
         super::mount_points::make(&rootfs, &mounts.mounts, &mounts.trees);
     }
     let sysctl = linux.and_then(|linux| linux.sysctl().clone()).unwrap_or_default();
@@ -379,6 +386,7 @@ fn convert(
         limits: Limits::default(),
         streams: Default::default(),
         passed: Vec::new(),
+        has_store: false,
         process: spec::process::convert(process, filter, &rootfs, notes)?,
         start_hooks: start_hooks(bundle, id),
     };

@@ -145,6 +145,7 @@ pub fn exec(settings: &Settings, wanted: Wanted) -> anyhow::Result<(Child, Optio
         job,
         stdio,
         passed,
+        store: None,
         terminal: session,
         cgroup: saved.cgroup.clone(),
         network: Network::Host,

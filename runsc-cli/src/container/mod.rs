@@ -6,7 +6,9 @@
 
 use std::path::PathBuf;
 
+use crate::cmd::HostUds;
 use crate::config::PlatformName;
+use crate::overlay::Overlays;
 
 pub mod ask;
 pub mod clock;
@@ -43,8 +45,10 @@ pub struct Settings {
     pub strace: bool,
     /// Where sandboxes write what they do.
     pub debug_log: Option<PathBuf>,
-    /// Whether what a container writes to its root stays in memory.
-    pub root_in_memory: bool,
+    /// Which of a container's trees have layers for changes.
+    pub overlays: Overlays,
+    /// Which Unix sockets are the host's.
+    pub host_uds: HostUds,
     /// Whether FIFOs are opened on the host.
     pub host_fifos: bool,
 }

@@ -118,6 +118,8 @@ pub struct Plan {
     pub stdio: [streams::Stream; 3],
     /// Its descriptors behind them.
     pub passed: Vec<streams::Stream>,
+    /// The file of the host for layers.
+    pub store: Option<OwnedFd>,
     /// Its terminal, which the monitor's session takes.
     pub terminal: Option<OwnedFd>,
     /// The cgroups that all of it is in.
@@ -222,9 +224,9 @@ fn run(plan: Plan, maker: &MonitorEnd) -> anyhow::Result<Ended> {
         hooks.run()?;
     }
     let held = start_job(&plan)?;
-    let Plan { stdio, passed, terminal, log, view, .. } = plan;
+    let Plan { stdio, passed, store, terminal, log, view, .. } = plan;
     // The other end of a pipe is to see the end when the guest closes it.
-    drop((stdio, passed, log));
+    drop((stdio, passed, store, log));
     hide_streams().context("/dev/null")?;
     match held.first_event()? {
         Event::Created | Event::Running => {
@@ -261,7 +263,12 @@ fn start_job(plan: &Plan) -> anyhow::Result<Held> {
     let null = File::options().write(true).open("/dev/null").context("/dev/null")?;
     let strace = plan.log.as_ref().map_or(null.as_fd(), File::as_fd);
     let mut timeline = Timeline::new(plan.started_ns);
-    let passed: Vec<BorrowedFd<'_>> = plan.passed.iter().map(|stream| stream.fd.as_fd()).collect();
+    let passed: Vec<BorrowedFd<'_>> = plan
+        .passed
+        .iter()
+        .map(|stream| stream.fd.as_fd())
+        .chain(plan.store.as_ref().map(AsFd::as_fd))
+        .collect();
     let mut fds =
         Streams { stdio, strace, profile: None, log: plan.log.as_ref(), listener: None, passed: &passed };
     let (request, config, gofer, sandbox_dir) = match &plan.job {

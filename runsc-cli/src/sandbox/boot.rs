@@ -85,12 +85,12 @@ fn run(control: &Arc<SentryEnd>) -> anyhow::Result<()> {
     timeline.done("sentry: ids are mapped");
 
     let platform = confine(config, &mut timeline)?;
-    if config.container.is_some() {
-        inherited.passed = passed;
+    inherited.passed = passed;
+    if inherited.config.container.is_some() {
         return pod::run(inherited, platform, control, &mut timeline);
     }
-    if config.process.is_none() {
-        return self_test(control, config, &*platform);
+    if inherited.config.process.is_none() {
+        return self_test(control, &inherited.config, &*platform);
     }
     match kernel::start(inherited, platform, control, &mut timeline)? {
         Some(running) => running.obey(control),
@@ -138,7 +138,11 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc
         host::refused_call::report().context("SIGSYS handler")?;
     }
     let asked = if config.container.is_some() { filter::Asked::Listens } else { filter::Asked::Never };
-    filter::install(name, asked, otherwise)?;
+    let sockets = if config.binds_sockets { filter::Sockets::Bound } else { filter::Sockets::Own };
+    filter::install(name, asked, sockets, otherwise)?;
+    if config.binds_sockets {
+        sentry::fs::gofer::permit_binding();
+    }
     timeline.done("sentry: seccomp filter");
     Ok(platform)
 }

@@ -105,6 +105,21 @@ pub enum Asked {
     Listens,
 }
 
+/// Whether guests may make sockets that programs of the host can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// No.
+    Own,
+    /// With `--host-uds=create`.
+    Bound,
+}
+
+/// For guests' sockets that the Gofer has bound.
+const BOUND: &[(c_long, Verdict, &str)] = &[
+    (libc::SYS_listen, Allow, "sockets that the Gofer has bound; none can be made or bound here"),
+    (libc::SYS_accept4, Allow, "their connections"),
+];
+
 /// For a Sentry that listens.
 const LISTENING: &[(c_long, Verdict, &str)] = &[(
     libc::SYS_accept4,
@@ -231,7 +246,7 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     (libc::SYS_getcwd,            Refuse(ENOENT), "Rust, for the text of a panic"),
 ];
 
-fn program(platform: PlatformName, asked: Asked, otherwise: Otherwise) -> Vec<Instruction> {
+fn program(platform: PlatformName, asked: Asked, sockets: Sockets, otherwise: Otherwise) -> Vec<Instruction> {
     let of_platform = match platform {
         PlatformName::Auto | PlatformName::Systrap | PlatformName::SystrapSignals => {
             platform::systrap::SENTRY_CALLS
@@ -240,14 +255,24 @@ fn program(platform: PlatformName, asked: Asked, otherwise: Otherwise) -> Vec<In
     };
     // The first entry of a call counts.
     let listening = if asked == Asked::Listens { LISTENING } else { &[] };
-    let calls = CALLS.iter().chain(listening).map(|&(number, verdict, _reason)| (number as u32, verdict));
+    let bound = if sockets == Sockets::Bound { BOUND } else { &[] };
+    let calls = CALLS
+        .iter()
+        .chain(listening)
+        .chain(bound)
+        .map(|&(number, verdict, _reason)| (number as u32, verdict));
     let more = of_platform.iter().map(|&(number, _reason)| (number as u32, Allow));
     seccomp_program::build(&calls.chain(more).collect::<Vec<_>>(), otherwise)
 }
 
 /// Installs the filter for this thread and all that it makes from now on. There is no way back.
-pub fn install(platform: PlatformName, asked: Asked, otherwise: Otherwise) -> Result<(), FilterError> {
-    host::seccomp::install(&program(platform, asked, otherwise), Scope::Thread).map_err(FilterError)
+pub fn install(
+    platform: PlatformName,
+    asked: Asked,
+    sockets: Sockets,
+    otherwise: Otherwise,
+) -> Result<(), FilterError> {
+    host::seccomp::install(&program(platform, asked, sockets, otherwise), Scope::Thread).map_err(FilterError)
 }
 
 #[cfg(test)]
@@ -270,6 +295,8 @@ mod tests {
             libc::SYS_execveat,
             libc::SYS_connect,
             libc::SYS_bind,
+            libc::SYS_listen,
+            libc::SYS_socket,
             libc::SYS_mount,
             libc::SYS_unshare,
             libc::SYS_setns,

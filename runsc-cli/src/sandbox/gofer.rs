@@ -71,6 +71,7 @@ fn server_config(config: GoferConfig) -> Config {
         read_only: tree.read_only,
         hide: tree.hide.into_iter().map(|path| PathBuf::from(path.into_os_string())).collect(),
         host_sockets: tree.host_sockets,
+        bound_sockets: tree.bound_sockets,
         host_fifos: tree.host_fifos,
     };
     Config {

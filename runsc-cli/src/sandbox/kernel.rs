@@ -86,7 +86,7 @@ pub fn start(
     control: &Arc<SentryEnd>,
     timeline: &mut Timeline,
 ) -> anyhow::Result<Option<Running>> {
-    let Inheritance { config, gofer, stdio, strace, profile, .. } = inherited;
+    let Inheritance { config, gofer, stdio, strace, profile, mut passed, .. } = inherited;
     let Some(process) = &config.process else { bail!("no program in the configuration; please report this") };
     let table = Table::new(&config, strace, profile);
     let kernel = new_kernel(&config, &table, platform, Main::Job)?;
@@ -94,8 +94,10 @@ pub fn start(
 
     let client = Arc::new(Client::connect(gofer).context("gofer")?);
     timeline.done("sentry: connected to the gofer");
+    let store = if config.has_store { passed.pop() } else { None };
+    let store = store.map(mounts::open_store).transpose()?;
     let namespaces = Namespaces {
-        mount: mounts::build(&kernel, &config.mounts, &client)?,
+        mount: mounts::build(&kernel, &config.mounts, &client, store.as_ref())?,
         uts: Arc::clone(&kernel.uts_ns),
         ipc: Arc::clone(&kernel.ipc),
         cgroup: Arc::clone(&kernel.cgroup_ns),

@@ -1,13 +1,16 @@
 //! The mounts of a sandbox: the trees of the Gofer, and the kernel's own file systems, which every sandbox has.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use abi::Errno;
 use abi::open::OpenFlags;
+use anyhow::Context;
 use gofer_protocol::Client;
+use platform::MemoryFile;
 use sentry::Kernel;
 use sentry::fs::gofer::Sharing;
-use sentry::fs::overlay::over_memory;
+use sentry::fs::overlay::{Store, over_store};
 use sentry::task::Credentials;
 use sentry::vfs::open::How;
 use sentry::vfs::resolve::{LookupFlags, lookup};
@@ -67,16 +70,18 @@ const WHERE_EMPTY: Own = Own {
     flags: MountFlags::NOSUID.union(MountFlags::NODEV),
 };
 
-/// Makes the mount namespace of the first program. The first of `trees` is the root.
+/// Makes the mount namespace of the first program. The first of `trees` is the root; `disk` holds the layers that are not
+/// in memory.
 pub fn build(
     kernel: &Kernel,
     trees: &[config::Mount],
     client: &Arc<Client>,
+    disk: Option<&Arc<MemoryFile>>,
 ) -> Result<Arc<MountNamespace>, MountError> {
     let (root, volumes) = trees.split_first().ok_or_else(|| failed("/", ADVICE_REPORT)(Errno::EINVAL))?;
     let namespace = MountNamespace::new(
         kernel.next_namespace_id(),
-        tree(kernel, root, client)?,
+        tree(kernel, root, client, disk)?,
         Arc::clone(&kernel.user_ns),
     );
     let builder = Builder::new(kernel, &namespace);
@@ -88,7 +93,7 @@ pub fn build(
     }
     for volume in volumes {
         let target = volume.target.display();
-        let mount = tree(kernel, volume, client)?;
+        let mount = tree(kernel, volume, client, disk)?;
         let is_dir = mount.root.inode.is_dir();
         let place =
             builder.place(volume.target.as_bytes(), is_dir).map_err(failed(&target, ADVICE_TARGET))?;
@@ -103,7 +108,12 @@ fn failed(target: &str, advice: &'static str) -> impl FnOnce(Errno) -> MountErro
 }
 
 /// A tree of the Gofer's, with a layer in memory above it if that is wanted.
-fn tree(kernel: &Kernel, mount: &config::Mount, client: &Arc<Client>) -> Result<Arc<Mount>, MountError> {
+fn tree(
+    kernel: &Kernel,
+    mount: &config::Mount,
+    client: &Arc<Client>,
+    disk: Option<&Arc<MemoryFile>>,
+) -> Result<Arc<Mount>, MountError> {
     let target = mount.target.display();
     let number = u16::try_from(mount.tree).map_err(|_| failed(&target, "too many volumes")(Errno::EINVAL))?;
     let sharing = match mount.sharing {
@@ -116,16 +126,35 @@ fn tree(kernel: &Kernel, mount: &config::Mount, client: &Arc<Client>) -> Result<
         b"/" if lower.inode.is_regular() => image(kernel, lower).map_err(failed(&target, ADVICE_IMAGE))?,
         _ => lower,
     };
-    let dentry = if mount.overlay && lower.inode.is_dir() {
-        let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns)));
-        over_memory(vec![lower], &kernel.vfs, &creds).map_err(failed(&target, ADVICE_REPORT))?
-    } else {
-        lower
-    };
-    let source: &[u8] = if mount.overlay { b"overlay" } else { b"gofer" };
+    let (dentry, source) =
+        under_layer(kernel, lower, mount.overlay, disk).map_err(failed(&target, ADVICE_REPORT))?;
     let mut flags = MountFlags::empty();
     flags.set(MountFlags::RDONLY, mount.read_only);
     Ok(Mount::new(dentry, source, flags))
+}
+
+/// A tree with the layer above it that it is to have, and what is shown as the source of the mount.
+pub fn under_layer(
+    kernel: &Kernel,
+    lower: Arc<Dentry>,
+    layer: Option<config::Upper>,
+    disk: Option<&Arc<MemoryFile>>,
+) -> Result<(Arc<Dentry>, &'static [u8]), Errno> {
+    let Some(layer) = layer.filter(|_| lower.inode.is_dir()) else { return Ok((lower, b"gofer")) };
+    let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns)));
+    let contents = match layer.on_disk {
+        true => disk.ok_or(Errno::EINVAL)?,
+        false => kernel.vfs.memory(),
+    };
+    let store = Store { contents: Arc::clone(contents), max_bytes: layer.size };
+    Ok((over_store(vec![lower], &store, &kernel.vfs, &creds)?, b"overlay"))
+}
+
+/// The memory file in a file of the host, for layers.
+pub fn open_store(fd: OwnedFd) -> anyhow::Result<Arc<MemoryFile>> {
+    MemoryFile::on_disk(fd).context(
+        "the file for --overlay2; choose a directory whose file system knows sparse files, and has room",
+    )
 }
 
 /// The root of the EROFS image in a file of the Gofer's.

@@ -6,7 +6,8 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
 use sentry::vfs::MountFlags;
 
 use super::{Bundle, SpecError};
-use crate::config::{ContainerMount, Device, MountKind, Text, Tree};
+use crate::config::{ContainerMount, Device, MountKind, Text, Tree, Upper};
+use crate::overlay::Overlays;
 
 /// Trees and mounts of a container.
 #[derive(Debug, Default)]
@@ -89,17 +90,8 @@ impl Options {
     }
 }
 
-/// Whether what a container writes to its root is kept in its bundle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootWrites {
-    /// As with runc.
-    Kept,
-    /// In a layer in memory, gone with the sandbox.
-    InMemory,
-}
-
-/// The trees and mounts of a bundle.
-pub fn convert(bundle: &Bundle, writes: RootWrites) -> Result<Mounts, SpecError> {
+/// The trees and mounts of a bundle, and which of them have layers for changes.
+pub fn convert(bundle: &Bundle, overlays: &Overlays) -> Result<Mounts, SpecError> {
     let spec = &bundle.spec;
     let rootfs = bundle.rootfs()?;
     match std::fs::metadata(&rootfs) {
@@ -119,12 +111,12 @@ pub fn convert(bundle: &Bundle, writes: RootWrites) -> Result<Mounts, SpecError>
         }
     }
     let read_only = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
-    let overlay = writes == RootWrites::InMemory;
+    let overlay = overlays.of_root();
     let mut mounts = Mounts::default();
-    let kind = mounts.tree(rootfs.clone(), overlay || read_only, overlay);
+    let kind = mounts.tree(rootfs.clone(), overlay.is_some() || read_only, overlay);
     mounts.mounts.push(ContainerMount { target: Text::Utf8("/".to_owned()), what: kind, flags: 0 });
     for mount in spec.mounts().as_deref().unwrap_or_default() {
-        mounts.add(bundle, mount)?;
+        mounts.add(bundle, mount, overlays)?;
     }
     Ok(mounts)
 }
@@ -136,18 +128,19 @@ pub fn plain(error: &std::io::Error) -> String {
 }
 
 impl Mounts {
-    fn tree(&mut self, source: PathBuf, read_only: bool, overlay: bool) -> MountKind {
+    fn tree(&mut self, source: PathBuf, read_only: bool, overlay: Option<Upper>) -> MountKind {
         self.trees.push(Tree {
             source: source.into(),
             read_only,
             hide: Vec::new(),
             host_sockets: false,
+            bound_sockets: false,
             host_fifos: false,
         });
         MountKind::Tree { tree: self.trees.len() - 1, overlay }
     }
 
-    fn add(&mut self, bundle: &Bundle, mount: &Mount) -> Result<(), SpecError> {
+    fn add(&mut self, bundle: &Bundle, mount: &Mount, overlays: &Overlays) -> Result<(), SpecError> {
         let target = mount.destination();
         let options = Options::parse(mount.options().as_deref().unwrap_or_default());
         let kind = mount.typ().as_deref().unwrap_or("");
@@ -159,15 +152,17 @@ impl Mounts {
                 )));
             };
             let source = bundle.dir.join(source);
-            if let Err(error) = std::fs::metadata(&source) {
-                return Err(SpecError::Unusable(format!(
+            let found = std::fs::metadata(&source).map_err(|error| {
+                SpecError::Unusable(format!(
                     "mount {}: source {}: {}; give one that exists",
                     target.display(),
                     source.display(),
                     plain(&error)
-                )));
-            }
-            self.tree(source, options.flags.contains(MountFlags::RDONLY), false)
+                ))
+            })?;
+            let overlay = overlays.of_others().filter(|_| found.is_dir());
+            let read_only = options.flags.contains(MountFlags::RDONLY);
+            self.tree(source, read_only || overlay.is_some(), overlay)
         } else {
             let source = mount.source().as_ref().map_or(kind, |source| source.to_str().unwrap_or(kind));
             let kind = match kind {

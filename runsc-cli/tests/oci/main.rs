@@ -8,6 +8,7 @@ mod crash;
 mod debug;
 mod descriptors;
 mod exec;
+mod files;
 mod hooks;
 mod lifecycle;
 mod process;

@@ -1,6 +1,6 @@
 //! What a file has answered, until it is shown.
 
-use platform::{Frames, MemoryFile};
+use platform::MemoryFile;
 
 use super::mappable::{Place, Run};
 
@@ -22,10 +22,8 @@ impl<'a> HeldRun<'a> {
     /// The first `len` bytes of the run; the caller owns their references now.
     pub fn take(&mut self, len: u64) -> Option<Place> {
         let run = self.run.take()?;
-        if let Place::Memory(offset) = run.place
-            && len < run.len
-        {
-            self.memory.decref(Frames { offset: offset + len, len: run.len - len });
+        if len < run.len {
+            run.place.behind(len).decref(self.memory, run.len - len);
         }
         Some(run.place)
     }
@@ -33,8 +31,8 @@ impl<'a> HeldRun<'a> {
 
 impl Drop for HeldRun<'_> {
     fn drop(&mut self) {
-        if let Some(Run { place: Place::Memory(offset), len }) = self.run {
-            self.memory.decref(Frames { offset, len });
+        if let Some(Run { place, len }) = self.run.take() {
+            place.decref(self.memory, len);
         }
     }
 }

@@ -3,15 +3,41 @@
 use std::sync::Arc;
 
 use abi::Errno;
-use platform::{HostFile, Prot};
+use platform::{Frames, HostFile, MemoryFile, Prot};
 
 /// Where the bytes of a mapped file are.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// In the memory file, from this offset. The mapping takes a reference on each page while it is mapped.
     Memory(u64),
-    /// In a donated host file, from this offset.
+    /// In a donated host file, from this offset. If its pages are counted, likewise.
     Host(Arc<HostFile>, u64),
+}
+
+impl Place {
+    /// One more reference on each of `len` bytes' pages, where they are counted. `memory`: the memory file.
+    pub(super) fn incref(&self, memory: &MemoryFile, len: u64) {
+        match *self {
+            Place::Memory(offset) => memory.incref(Frames { offset, len }),
+            Place::Host(ref file, offset) => file.incref(Frames { offset, len }),
+        }
+    }
+
+    /// One reference less, likewise.
+    pub(super) fn decref(&self, memory: &MemoryFile, len: u64) {
+        match *self {
+            Place::Memory(offset) => memory.decref(Frames { offset, len }),
+            Place::Host(ref file, offset) => file.decref(Frames { offset, len }),
+        }
+    }
+
+    /// What lies `bytes` behind its start.
+    pub(super) fn behind(&self, bytes: u64) -> Place {
+        match self {
+            Place::Memory(offset) => Place::Memory(offset + bytes),
+            Place::Host(file, offset) => Place::Host(Arc::clone(file), offset + bytes),
+        }
+    }
 }
 
 /// A run of bytes that lie together.
@@ -28,7 +54,7 @@ pub trait Mappable: Send + Sync {
     /// Where the contents from page-aligned `offset` on are, at most `len` bytes: the longest run that lies together.
     /// Pages that do not exist yet (holes of a tmpfs file) are made. Past the last page of the file:
     /// `Err(Errno::EFAULT)`, which is SIGBUS for the guest. `write`: a shared mapping is about to be written.
-    /// For [`Place::Memory`] a reference is taken on each page for the caller, who gives it back.
+    /// Where pages are counted, a reference is taken on each for the caller, who gives it back.
     fn translate(&self, offset: u64, len: u64, write: bool) -> Result<Run, Errno>;
 
     /// Whether somebody may write the file while it is mapped. If so, private mappings copy a page at a time when they are

@@ -47,7 +47,7 @@ impl Pages {
 
     /// Gives back the references that pages held which nothing shows any more.
     pub fn give_back(&self, pages: Vec<(Range<u64>, Pma)>) {
-        give_back(&self.memory, pages.iter().filter_map(|(at, pma)| pma.frames(at.end - at.start)).collect());
+        give_back(&self.memory, frames_of(&self.memory, pages.iter().map(|(at, pma)| (at.clone(), pma))));
     }
 
     /// Zero-filled frames for private pages at `range`: next to those of the neighbours if possible.
@@ -114,7 +114,11 @@ impl Pages {
     fn retire(&mut self, pages: Vec<(Range<u64>, Pma)>) {
         let (mut own, mut rest) = (Vec::new(), Vec::new());
         for (at, pma) in pages {
-            let Some(frames) = pma.frames(at.end - at.start) else { continue };
+            let len = at.end - at.start;
+            let Some(frames) = pma.frames(len) else {
+                pma.decref(&self.memory, len);
+                continue;
+            };
             if pma.private && !pma.cow { own.push(frames) } else { rest.push(frames) }
         }
         each_joined(own, |run| {
@@ -129,9 +133,10 @@ impl Pages {
 impl Drop for Pages {
     fn drop(&mut self) {
         let pages = self.pmas.take();
-        let shown = pages.iter().filter_map(|(at, pma)| pma.frames(at.end - at.start));
+        let mut shown = frames_of(&self.memory, pages.iter().map(|(at, pma)| (at.clone(), pma)));
         // Not joined with the reserve: short runs that were written are used again as they are, long ones are not.
-        give_back(&self.memory, shown.chain(self.kept.take_all()).collect());
+        shown.extend(self.kept.take_all());
+        give_back(&self.memory, shown);
         give_back(&self.memory, self.arena.take_all());
         give_back(&self.memory, self.large.take_all());
     }
@@ -139,8 +144,28 @@ impl Drop for Pages {
 
 /// Takes one more reference on all pages.
 pub(super) fn share(memory: &MemoryFile, pages: &Ranges<Pma>) {
-    let frames = pages.iter().filter_map(|(at, pma)| pma.frames(at.end - at.start)).collect();
+    let mut frames = Vec::new();
+    for (at, pma) in pages.iter() {
+        let len = at.end - at.start;
+        match pma.frames(len) {
+            Some(run) => frames.push(run),
+            None => pma.incref(memory, len),
+        }
+    }
     each_joined(frames, |run| memory.incref(run));
+}
+
+/// The pages in the memory file. The references of others are given back.
+fn frames_of<'a>(memory: &MemoryFile, pages: impl Iterator<Item = (Range<u64>, &'a Pma)>) -> Vec<Frames> {
+    let mut frames = Vec::new();
+    for (at, pma) in pages {
+        let len = at.end - at.start;
+        match pma.frames(len) {
+            Some(run) => frames.push(run),
+            None => pma.decref(memory, len),
+        }
+    }
+    frames
 }
 
 /// Gives references back. Each run that is free afterwards costs a host call, so neighbours are joined first.

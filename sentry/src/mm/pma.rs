@@ -8,7 +8,7 @@ use super::mappable::Place;
 use super::ranges::Piece;
 
 /// A run of pages. As long as it exists the host shows exactly `place` at its addresses, with
-/// [`host_prot`](Pma::host_prot); and for [`Place::Memory`] it holds a reference on each page.
+/// [`host_prot`](Pma::host_prot); and it holds a reference on each page, where those are counted.
 #[derive(Clone)]
 pub(super) struct Pma {
     pub place: Place,
@@ -56,16 +56,12 @@ impl Pma {
 
     /// Takes one more reference on each page.
     pub fn incref(&self, memory: &MemoryFile, len: u64) {
-        if let Some(frames) = self.frames(len) {
-            memory.incref(frames);
-        }
+        self.place.incref(memory, len);
     }
 
     /// Gives the references back.
     pub fn decref(&self, memory: &MemoryFile, len: u64) {
-        if let Some(frames) = self.frames(len) {
-            memory.decref(frames);
-        }
+        self.place.decref(memory, len);
     }
 }
 

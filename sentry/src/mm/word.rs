@@ -60,9 +60,6 @@ impl MemoryManager {
             return Err(NotThere);
         }
         let skip = addr.0 - range.start;
-        access(match &pma.place {
-            Place::Memory(offset) => Place::Memory(offset + skip),
-            Place::Host(file, offset) => Place::Host(file.clone(), offset + skip),
-        })
+        access(pma.place.behind(skip))
     }
 }

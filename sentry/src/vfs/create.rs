@@ -15,6 +15,8 @@ use super::path::Path;
 use super::permission::Want;
 use super::resolve::{Last, lookup_parent};
 use crate::Result;
+use crate::fs::host::HostSocket;
+use crate::net::SocketKind;
 
 impl Caller<'_> {
     /// Makes a directory.
@@ -36,7 +38,40 @@ impl Caller<'_> {
         self.create(at, path, kind, mode & S_IALLUGO)
     }
 
+    /// Makes the name of a socket (bind(2)); with the socket of the host that has it, where there is one.
+    pub fn bind_socket(
+        &self,
+        at: &Path,
+        path: &[u8],
+        kind: SocketKind,
+        mode: u32,
+    ) -> Result<(Path, Option<HostSocket>)> {
+        let mut host = None;
+        let place =
+            self.create_with(at, path, NewKind::Socket, mode & S_IALLUGO, |dir, name, node| {
+                match dir.ops().bind_socket(dir, name, node, kind)? {
+                    Some((inode, socket)) => {
+                        host = Some(socket);
+                        Ok(inode)
+                    }
+                    None => dir.ops().create(dir, name, node),
+                }
+            })?;
+        Ok((place, host))
+    }
+
     fn create(&self, at: &Path, path: &[u8], kind: NewKind<'_>, permissions: u32) -> Result<Path> {
+        self.create_with(at, path, kind, permissions, |dir, name, node| dir.ops().create(dir, name, node))
+    }
+
+    fn create_with(
+        &self,
+        at: &Path,
+        path: &[u8],
+        kind: NewKind<'_>,
+        permissions: u32,
+        make: impl FnOnce(&Arc<Inode>, &[u8], &NewNode<'_>) -> Result<Arc<Inode>>,
+    ) -> Result<Path> {
         let parent = lookup_parent(self, at, path)?;
         let Last::Name(name) = &parent.last else { return Err(Errno::EEXIST) };
         let (dir, name) = (parent.dir, name.as_bytes());
@@ -52,7 +87,7 @@ impl Caller<'_> {
             return Err(Errno::EPERM);
         }
         let node = self.new_node(dir_inode, kind, permissions);
-        let inode = dir_inode.ops().create(dir_inode, name, &node)?;
+        let inode = make(dir_inode, name, &node)?;
         let dentry = dir.dentry.added(name, inode);
         drop(lock);
         notify_entry(Entry { dir: &dir.dentry, name }, &dentry.inode, Events::CREATE);

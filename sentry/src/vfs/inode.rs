@@ -31,6 +31,8 @@ use super::permission::{Want, generic_permission};
 use super::registry::OpenedOps;
 use super::super_block::SuperBlock;
 use crate::Result;
+use crate::fs::host::HostSocket;
+use crate::net::SocketKind;
 
 /// A list has been set: what was known before to be missing does not count any more.
 const ACL_WAS_SET: u8 = 0x80;
@@ -392,6 +394,27 @@ pub trait InodeOps: Send + Sync + Any {
     /// Whether `caller` may do what it `want`s; the classic mode bits where a file system has no own rule.
     fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
         generic_permission(inode, caller.creds, want)
+    }
+
+    /// Whether a socket's node leads to a socket of the host, if no socket of the sandbox has it.
+    fn leads_to_host(&self, _inode: &Arc<Inode>) -> bool {
+        false
+    }
+
+    /// Connects to the socket of the host that this node leads to. EAGAIN: its queue is full for now.
+    fn connect_socket(&self, _inode: &Arc<Inode>, _kind: SocketKind) -> Result<HostSocket> {
+        Err(Errno::ECONNREFUSED)
+    }
+
+    /// Makes a socket of the host at `name`, where the file system does that; `None`: a node will do.
+    fn bind_socket(
+        &self,
+        _dir: &Arc<Inode>,
+        _name: &[u8],
+        _node: &NewNode<'_>,
+        _kind: SocketKind,
+    ) -> Result<Option<(Arc<Inode>, HostSocket)>> {
+        Ok(None)
     }
 
     /// access(2) and chdir(2) ask for more than [`permission`](Self::permission): a file system may have somebody else

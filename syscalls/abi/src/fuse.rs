@@ -114,6 +114,9 @@ flags! {
     }
 }
 
+/// `write_flags`: from the page cache, by nobody in particular.
+pub const FUSE_WRITE_CACHE: u32 = 1;
+
 /// `fsync_flags`: not the attributes.
 pub const FUSE_FSYNC_FDATASYNC: u32 = 1;
 

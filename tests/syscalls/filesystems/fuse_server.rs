@@ -20,6 +20,9 @@ pub const RMDIR: u32 = 11;
 pub const RENAME: u32 = 12;
 pub const LINK: u32 = 13;
 pub const OPEN: u32 = 14;
+/// What a server tells without being asked: the contents of a node have changed.
+const NOTIFY_INVAL_INODE: i32 = 2;
+
 pub const READ: u32 = 15;
 pub const WRITE: u32 = 16;
 pub const STATFS: u32 = 17;
@@ -81,6 +84,8 @@ pub struct Control {
     pub by_path: AtomicU32,
     /// The umask that came with the last MKNOD, MKDIR or CREATE.
     pub umask: AtomicU32,
+    /// A node whose first byte the server changes at the next STATFS, and tells the kernel so.
+    pub changes: AtomicU32,
     /// Answers an INTERRUPT by letting the interrupted request fail with EINTR.
     pub obeys: AtomicU32,
 }
@@ -514,6 +519,12 @@ impl Server {
                 Ok(Some(Wire::default().w32(len as u32).w32(0).0))
             }
             STATFS => {
+                let changed = self.control.changes.swap(0, Ordering::SeqCst).into();
+                if let Some(node) = self.tree.nodes.get_mut(&changed) {
+                    node.data[0] = b'!';
+                    let body = Wire::default().w64(changed).w64(0).w64(0).0;
+                    ok(answer(self.fd, 0, NOTIFY_INVAL_INODE, &body));
+                }
                 let head = Wire::default().w64(1000).w64(500).w64(400).w64(30).w64(20);
                 let head = head.w32(4096).w32(200).w32(1024).w32(0);
                 Ok(Some((0..6).fold(head, |wire, _| wire.w32(0)).0))

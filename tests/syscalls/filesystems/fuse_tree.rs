@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::fuse_server::{
     ACCESS, CREATE, DIRECT_IO, DO_READDIRPLUS, DONT_MASK, FALLOCATE, FLUSH, FSYNC, FSYNCDIR, Fuse, GETATTR,
-    KEEP_CACHE, LINK, LOOKUP, LSEEK, MKNOD, OPEN, OPENDIR, READDIR, READDIRPLUS, RELEASE, RELEASEDIR,
+    KEEP_CACHE, LINK, LOOKUP, LSEEK, MKNOD, OPEN, OPENDIR, READ, READDIR, READDIRPLUS, RELEASE, RELEASEDIR,
     RENAME2, SETATTR, UNLINK, WRITE, serve,
 };
 use crate::filesystems::names;
@@ -467,6 +467,142 @@ fn files_are_mapped() {
     unmap(common, 2 * page);
     unmap(private, 2 * page);
     eventually("it is released", || fuse.control.count(RELEASE) == 1);
+    fuse.unmount();
+}
+
+/// How many READs reading all of `m/f` takes, each time anew.
+fn reads_of_openings(fuse: &Fuse, times: usize) -> Vec<u32> {
+    let step = || {
+        let before = fuse.control.count(READ);
+        eq(content(c"m/f"), b"contents");
+        fuse.control.count(READ) - before
+    };
+    (0..times).map(|_| step()).collect()
+}
+
+case!(contents_are_kept: read, openat, pread64; root);
+fn contents_are_kept() {
+    for (flags, openings) in [(KEEP_CACHE, [1, 0, 0]), (0, [1, 1, 1])] {
+        let fuse = serve("", |control, _| {
+            control.attr_valid.store(1000, SeqCst);
+            control.open_flags.store(flags, SeqCst);
+        });
+        eq(reads_of_openings(&fuse, 3), openings);
+        let fd = open(c"m/f", O_RDWR);
+        let mut buf = [0u8; 8];
+        eq(ok(sys!(pread64, fd, &mut buf, 8, 0)), 8);
+        let before = fuse.control.count(READ);
+        eq(ok(sys!(pread64, fd, &mut buf, 8, 0)), 8);
+        eq(ok(sys!(pread64, fd, &mut buf, 3, 5)), 3);
+        eq(ok(sys!(pread64, fd, &mut buf, 3, 8)), 0);
+        eq(fuse.control.count(READ), before);
+        // What is written is seen, by readers and mappings.
+        let common = map_file(fd, 0, PAGE, PROT_READ, MAP_SHARED);
+        eq(ok(sys!(pwrite64, fd, c"XY", 2, 6)), 2);
+        eq(ok(sys!(pread64, fd, &mut buf, 8, 0)), 8);
+        eq((&buf, peek(common + 7)), (b"contenXY", b'Y'));
+        unmap(common, PAGE);
+        close(fd);
+        fuse.unmount();
+        ok(sys!(rmdir, c"m"));
+    }
+}
+
+case!(servers_tell_of_changes: read, mmap, statfs; root);
+fn servers_tell_of_changes() {
+    let fuse = serve("", |control, _| {
+        control.attr_valid.store(1000, SeqCst);
+        control.open_flags.store(KEEP_CACHE, SeqCst);
+    });
+    let fd = open(c"m/f", O_RDWR);
+    let common = map_file(fd, 0, PAGE, RW, MAP_SHARED);
+    eq((content(c"m/f").as_slice(), peek(common)), (&b"contents"[..], b'c'));
+    let reads = fuse.control.count(READ);
+    eq(content(c"m/f"), b"contents");
+    eq(fuse.control.count(READ), reads);
+    fuse.control.changes.store(2, SeqCst);
+    let mut st: statfs = zeroed();
+    ok(sys!(statfs, c"m", &mut st));
+    eq((content(c"m/f").as_slice(), peek(common)), (&b"!ontents"[..], b'!'));
+    check(fuse.control.count(READ) > reads, "it is asked for again");
+    poke(common + 1, b'O');
+    ok(sys!(msync, common, PAGE, MS_SYNC));
+    unmap(common, PAGE);
+    close(fd);
+    eq(content(c"m/f"), b"!Ontents");
+    fuse.unmount();
+}
+
+case!(direct_reads_are_all_asked_for: read, pread64; root);
+fn direct_reads_are_all_asked_for() {
+    let fuse = serve("", |control, _| control.open_flags.store(DIRECT_IO | KEEP_CACHE, SeqCst));
+    let fd = open(c"m/f", O_RDONLY);
+    let mut buf = [0u8; 8];
+    for count in 1..4 {
+        eq(ok(sys!(pread64, fd, &mut buf, 8, 0)), 8);
+        eq(fuse.control.count(READ), count);
+    }
+    close(fd);
+    fuse.unmount();
+}
+
+case!(shared_mappings_are_written_back: mmap, msync, munmap, fsync, close; root);
+fn shared_mappings_are_written_back() {
+    let fuse = serve("", |_, tree| {
+        tree.file(1, "map", &vec![b'1'; PAGE + 100]);
+    });
+    let written = || fuse.control.count(WRITE);
+    let fd = open(c"m/map", O_RDWR);
+    let common = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
+    eq(peek(common + 1), b'1');
+    ok(sys!(msync, common, 2 * PAGE, MS_SYNC));
+    eq(written(), 0);
+    poke(common, b'a');
+    poke(common + PAGE + 99, b'z');
+    let mut buf = [0u8; 2];
+    eq(ok(sys!(pread64, fd, &mut buf, 2, 0)), 2);
+    eq(&buf, b"a1");
+    ok(sys!(msync, common, 2 * PAGE, MS_SYNC));
+    check(written() > 0, "the server has it");
+    // Beside what write(2) writes.
+    poke(common + 2, b'b');
+    eq(ok(sys!(pwrite64, fd, c"W", 1, 3)), 1);
+    eq(peek(common + 3), b'W');
+    ok(sys!(fsync, fd));
+    let before = written();
+    ok(sys!(fsync, fd));
+    eq(written(), before);
+    poke(common + 4, b'c');
+    close(fd);
+    unmap(common, 2 * PAGE);
+    check(written() > before, "the server has it when the mapping goes");
+    eventually("it is released", || fuse.control.count(RELEASE) == 1);
+    let bytes = content(c"m/map");
+    eq((bytes.len(), &bytes[..6]), (PAGE + 100, &b"a1bWc1"[..]));
+    eq(&bytes[PAGE + 98..], b"1z");
+    // Who ends leaves it behind too; a file opened for reading can't be mapped so.
+    let child = fork(|| {
+        let fd = open(c"m/map", O_RDWR);
+        let common = map_file(fd, 0, PAGE, RW, MAP_SHARED);
+        poke(common + 5, b'd');
+    });
+    child.succeeds();
+    eventually("the server has it", || content(c"m/map")[..7] == b"a1bWcd1"[..]);
+    let fd = open(c"m/map", O_RDONLY);
+    fails(sys!(mmap, 0, PAGE, RW, MAP_SHARED, fd, 0), EACCES);
+    close(fd);
+    // Cut off under the mapping.
+    let fd = open(c"m/map", O_RDWR);
+    let common = map_file(fd, 0, 2 * PAGE, RW, MAP_SHARED);
+    poke(common + PAGE, b'x');
+    poke(common + 1, b'y');
+    ok(sys!(ftruncate, fd, 2));
+    faults(|| touch(common + PAGE), SIGBUS, 2, common + PAGE);
+    ok(sys!(ftruncate, fd, 4));
+    eq((peek(common), peek(common + 1), peek(common + 2)), (b'a', b'y', 0));
+    unmap(common, 2 * PAGE);
+    close(fd);
+    eq(content(c"m/map"), b"ay\0\0");
     fuse.unmount();
 }
 

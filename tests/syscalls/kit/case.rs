@@ -14,7 +14,8 @@ pub struct Case {
     pub covers: &'static [&'static str],
     /// `root`: needs user id 0 and the usual capabilities. `disk`: run again on other file
     /// systems: as `NAME@disk` with the scratch directory on the root file system, which in the sandbox is the overlay, and
-    /// as `NAME@exclusive` and `NAME@shared` on volumes, which in the sandbox are the Gofer's.
+    /// as `NAME@exclusive` and `NAME@shared` on volumes, which in the sandbox are the Gofer's, and as `NAME@layer` on a root
+    /// whose changes go to a file of the host.
     pub flags: &'static [&'static str],
     /// The case itself; returning is passing.
     pub run: fn(),
@@ -49,6 +50,8 @@ pub enum Scratch {
     Exclusive,
     /// On a volume that others may change.
     Shared,
+    /// On the root file system, where changes go to a file of the host.
+    Layer,
 }
 
 impl Scratch {
@@ -59,6 +62,7 @@ impl Scratch {
             Scratch::Disk => "@disk",
             Scratch::Exclusive => "@exclusive",
             Scratch::Shared => "@shared",
+            Scratch::Layer => "@layer",
         }
     }
 }
@@ -109,7 +113,7 @@ unsafe extern "C" {
 
 /// Every run of every case, by name.
 pub fn runs() -> Vec<Run> {
-    let everywhere = [Scratch::Memory, Scratch::Disk, Scratch::Exclusive, Scratch::Shared];
+    let everywhere = [Scratch::Memory, Scratch::Disk, Scratch::Exclusive, Scratch::Shared, Scratch::Layer];
     let places = |case: &Case| if case.also_on_disk() { &everywhere[..] } else { &everywhere[..1] };
     let of_case = |case| places(case).iter().map(move |&scratch| Run { case, scratch });
     all().into_iter().flat_map(of_case).collect()

@@ -35,7 +35,7 @@ pub fn run(runs: &[Run], program: &CStr) -> c_int {
         say("no directory for scratch files: need /var/tmp, and /tmp or /dev/shm, writable");
         return 2;
     };
-    let [exclusive, shared] = ["exclusive", "shared"].map(|kind| {
+    let [exclusive, shared, layer] = ["exclusive", "shared", "layer"].map(|kind| {
         let parent = format!("{}/{kind}", std::env::var(VOLUMES).ok()?);
         scratch_base(&[&parent])
     });
@@ -48,6 +48,7 @@ pub fn run(runs: &[Run], program: &CStr) -> c_int {
             Scratch::Disk => Some(&disk),
             Scratch::Exclusive => exclusive.as_ref(),
             Scratch::Shared => shared.as_ref(),
+            Scratch::Layer => layer.as_ref(),
         };
         let dir = format!("{}/{i}", base.map_or("", |base| base));
         let (status, output) = match base {
@@ -63,7 +64,7 @@ pub fn run(runs: &[Run], program: &CStr) -> c_int {
     }
     remove_tree(&memory);
     remove_tree(&disk);
-    [exclusive, shared].iter().flatten().for_each(|base| remove_tree(base));
+    [exclusive, shared, layer].iter().flatten().for_each(|base| remove_tree(base));
     c_int::from(failed)
 }
 

@@ -389,6 +389,21 @@ impl Client {
             _ => Err(Wrong),
         })
     }
+
+    /// Makes a Unix socket that programs of the host can reach: it, its node, and the attributes of the directory.
+    pub fn bind_socket(
+        &self,
+        dir: Handle,
+        name: Name<'_>,
+        kind: SocketKind,
+        perm: Perm,
+        owner: Owner,
+    ) -> Result<(OwnedFd, Node, Attr), Errno> {
+        self.call(Request::Bind { dir, name, kind, perm, owner }, |answer| {
+            let Reply::Made { node, parent } = answer.reply else { return Err(Wrong) };
+            Ok(donated(answer)?.map(|fd| (fd, node, parent)))
+        })
+    }
 }
 
 fn attr(answer: &mut Answer<'_>) -> Turned<Attr> {

@@ -23,12 +23,14 @@ impl Pod {
         &self,
         config: config::Container,
         gofer: OwnedFd,
-        fds: Vec<OwnedFd>,
+        mut fds: Vec<OwnedFd>,
         line: &Arc<SentryEnd>,
         first: First,
     ) -> anyhow::Result<Option<Arc<Entry>>> {
         let client = Arc::new(Client::connect(gofer).context("gofer")?);
-        let mount = mounts::build(&self.kernel, &config, &client)?;
+        let store = if config.has_store { fds.pop() } else { None };
+        let store = store.map(crate::sandbox::mounts::open_store).transpose()?;
+        let mount = mounts::build(&self.kernel, &config, &client, store.as_ref())?;
         if let Some(death) = client.death() {
             bail!("{death}; see the debug log");
         }

@@ -8,18 +8,17 @@ use abi::open::{O_WRONLY, OpenFlags};
 use abi::stat::{S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT, makedev};
 use anyhow::{Context, anyhow, bail};
 use gofer_protocol::Client;
+use platform::MemoryFile;
 use sentry::Kernel;
 use sentry::fs::gofer::Sharing;
-use sentry::fs::overlay::over_memory;
-use sentry::task::Credentials;
 use sentry::vfs::io::BufSource;
 use sentry::vfs::namespace::Recursive;
 use sentry::vfs::open::How;
 use sentry::vfs::resolve::{LookupFlags, lookup};
 use sentry::vfs::{Mount, MountFlags, MountNamespace, MountRequest, NewKind, Path};
 
-use crate::config::{Container, ContainerMount, Device, MountKind, Text};
-use crate::sandbox::mounts::Builder;
+use crate::config::{Container, ContainerMount, Device, MountKind, Text, Upper};
+use crate::sandbox::mounts::{Builder, under_layer};
 
 /// What a path that must not be looked into shows.
 const MASK: &str = "mode=555,nr_inodes=1,size=4k";
@@ -29,19 +28,29 @@ pub fn build(
     kernel: &Kernel,
     container: &Container,
     client: &Arc<Client>,
+    disk: Option<&Arc<MemoryFile>>,
 ) -> anyhow::Result<Arc<MountNamespace>> {
     let (root, others) =
         container.mounts.split_first().ok_or_else(|| anyhow!("no root; please report this"))?;
     let MountKind::Tree { tree, overlay } = root.what else {
         bail!("the root is no tree; please report this")
     };
-    let root = tree_mount(kernel, client, tree, overlay, root.flags)
+    let root = tree_mount(kernel, (client, disk), tree, overlay, root.flags)
         .map_err(|errno| anyhow!("root: {errno}; the gofer's part of the debug log says why"))?;
     let id = kernel.next_namespace_id();
     let namespace = MountNamespace::new(id, Arc::clone(&root), Arc::clone(&kernel.user_ns));
     let builder = Builder::new(kernel, &namespace);
     for mount in others {
-        attach(&builder, mount, client).with_context(|| format!("mount {}", mount.target.display()))?;
+        attach(&builder, mount, (client, disk))
+            .with_context(|| format!("mount {}", mount.target.display()))?;
+    }
+    // A FUSE device only where the configuration lists it; with what it says of it.
+    let own_dev = |mount: &&ContainerMount| {
+        mount.target.as_bytes() == b"/dev"
+            && matches!(&mount.what, MountKind::Own { kind, .. } if kind == "devtmpfs")
+    };
+    if others.iter().any(|mount| own_dev(&mount)) {
+        builder.as_kernel(|caller, root| caller.unlink(root, b"/dev/fuse")).context("/dev/fuse")?;
     }
     for device in &container.devices {
         make_device(&builder, device).with_context(|| format!("device {}", device.path.display()))?;
@@ -71,25 +80,23 @@ pub fn show_console(kernel: &Kernel, namespace: &Arc<MountNamespace>, terminal: 
 
 fn tree_mount(
     kernel: &Kernel,
-    client: &Arc<Client>,
+    (client, disk): (&Arc<Client>, Option<&Arc<MemoryFile>>),
     tree: usize,
-    overlay: bool,
+    overlay: Option<Upper>,
     flags: u64,
 ) -> Result<Arc<Mount>, Errno> {
     let number = u16::try_from(tree).map_err(|_| Errno::E2BIG)?;
-    let sharing = if overlay { Sharing::Exclusive } else { Sharing::Shared };
+    let sharing = if overlay.is_some() { Sharing::Exclusive } else { Sharing::Shared };
     let lower = sentry::fs::gofer::mount(client, number, sharing)?;
-    let dentry = if overlay && lower.inode.is_dir() {
-        let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&kernel.user_ns)));
-        over_memory(vec![lower], &kernel.vfs, &creds)?
-    } else {
-        lower
-    };
-    let source: &[u8] = if overlay { b"overlay" } else { b"gofer" };
+    let (dentry, source) = under_layer(kernel, lower, overlay, disk)?;
     Ok(Mount::new(dentry, source, MountFlags::from_bits_truncate(flags)))
 }
 
-fn attach(builder: &Builder<'_>, wanted: &ContainerMount, client: &Arc<Client>) -> anyhow::Result<()> {
+fn attach(
+    builder: &Builder<'_>,
+    wanted: &ContainerMount,
+    sources: (&Arc<Client>, Option<&Arc<MemoryFile>>),
+) -> anyhow::Result<()> {
     let target = wanted.target.as_bytes();
     if let MountKind::Own { kind, source, .. } = &wanted.what
         && kind == "cgroup"
@@ -98,7 +105,7 @@ fn attach(builder: &Builder<'_>, wanted: &ContainerMount, client: &Arc<Client>) 
     }
     let mount = match &wanted.what {
         MountKind::Tree { tree, overlay } => {
-            tree_mount(builder.kernel, client, *tree, *overlay, wanted.flags)
+            tree_mount(builder.kernel, sources, *tree, *overlay, wanted.flags)
                 .map_err(|errno| anyhow!("{errno}; the gofer's part of the debug log says why"))?
         }
         MountKind::Own { kind, source, options } => {

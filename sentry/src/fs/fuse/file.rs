@@ -46,6 +46,21 @@ impl Handle {
         Handle { fs: Arc::clone(fs), nodeid, is_dir: kind == FileType::Directory, fh, how, flags }
     }
 
+    /// The server's number for the file.
+    pub fn nodeid(&self) -> u64 {
+        self.nodeid
+    }
+
+    /// Flags of open(2).
+    pub fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    /// Whether it may write.
+    pub fn is_writable(&self) -> bool {
+        self.flags & abi::open::O_ACCMODE != abi::open::O_RDONLY
+    }
+
     /// The number in requests.
     pub fn fh(&self) -> u64 {
         self.fh.unwrap_or(0)
@@ -107,7 +122,7 @@ impl FuseFile {
             && let Ok(node) = node(inode)
             && let Some(pages) = node.pages_if_any()
         {
-            pages.invalidate(0, i64::MAX as u64);
+            pages.invalidate(0, i64::MAX as u64, node.size());
         }
         FuseFile { inode: Arc::clone(inode), handle: Arc::new(handle) }
     }
@@ -155,11 +170,17 @@ impl FileOps for FuseFile {
 
     fn read(&self, _file: &File, dst: &mut dyn IoSink, offset: u64) -> Result<usize> {
         let node = node(&self.inode)?;
-        let mut left = dst.remaining();
         if !self.is_direct() {
             let size = node.fresh(&self.inode, None)?.size;
-            left = left.min(usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX));
+            let done = node.pages(&self.inode).read(&self.handle, dst, offset, size)?;
+            node.expire_access(done);
+            return Ok(done);
         }
+        // What mappings have written is on the way to the server first.
+        if let Some(pages) = node.pages_if_any() {
+            pages.write_back(node.size())?;
+        }
+        let mut left = dst.remaining();
         let most = self.handle.fs.options.max_read as usize;
         let mut done = 0;
         while left > 0 {
@@ -211,10 +232,14 @@ impl FileOps for FuseFile {
                 };
                 let reply = self.handle.fs.connection.call(&ask, None)?;
                 let out = FuseWriteOut::read_from_bytes(&reply).map_err(|_| Errno::EIO)?;
-                match out.size as usize {
-                    wrote if wrote <= taken => Ok((wrote, taken)),
-                    _ => Err(Errno::EIO),
+                let wrote = out.size as usize;
+                if wrote > taken {
+                    return Err(Errno::EIO);
                 }
+                if let Some(pages) = node.pages_if_any() {
+                    pages.wrote(start + done as u64, &bytes[..wrote]);
+                }
+                Ok((wrote, taken))
             });
             match wrote {
                 Ok((wrote, taken)) => {
@@ -231,7 +256,7 @@ impl FileOps for FuseFile {
             }
         }
         if done > 0 {
-            node.written(start, start + done as u64);
+            node.grown(start + done as u64);
         }
         Ok(done)
     }
@@ -259,6 +284,10 @@ impl FileOps for FuseFile {
     }
 
     fn sync(&self, _file: &File, data_only: bool) -> Result<()> {
+        let node = node(&self.inode)?;
+        if let Some(pages) = node.pages_if_any() {
+            pages.write_back(node.size())?;
+        }
         self.handle.sync(data_only)
     }
 
@@ -273,6 +302,9 @@ impl FileOps for FuseFile {
         }
         let _lock = self.inode.lock();
         let node = node(&self.inode)?;
+        if let Some(pages) = node.pages_if_any() {
+            pages.write_back(node.size())?;
+        }
         let fallocate = FuseFallocateIn { fh: self.handle.fh(), offset, length: len, mode, padding: 0 };
         match self.handle.ask_known(FUSE_FALLOCATE, fallocate.as_bytes()) {
             Err(Errno::ENOSYS) => return Err(Errno::EOPNOTSUPP),
@@ -284,7 +316,13 @@ impl FileOps for FuseFile {
     }
 
     fn flush(&self, file: &File) -> Result<()> {
-        node(&self.inode)?.check_bad()?;
+        let node = node(&self.inode)?;
+        node.check_bad()?;
+        if let Some(pages) = node.pages_if_any()
+            && !current_task().is_none_or(|task| task.is_dying())
+        {
+            pages.write_back(node.size())?;
+        }
         let connection = &self.handle.fs.connection;
         if self.handle.how.contains(FuseOpenFlags::NOFLUSH) || connection.is_unknown(FUSE_FLUSH) {
             return Ok(());

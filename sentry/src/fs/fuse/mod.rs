@@ -4,8 +4,7 @@
 //!   is what the server reads and writes; `terms` what the two have agreed on.
 //! - `node`: inodes, with what the server said of them for as long as it said it holds; names too, so that the VFS asks
 //!   here at each lookup and the server is asked only when that has run out.
-//! - `file`, `dir`: what is open. Contents are not kept: each read and write is the server's. `pages` has copies for
-//!   mappings.
+//! - `file`, `dir`: what is open. Each write is the server's at once. `pages` keeps what was read, for read(2) and for mappings.
 //! - `notify`: what the server says is no longer so.
 //!
 //! **The server is another guest task.** It may be slow, silent, or a liar. A wait for it holds no levelled lock and ends
@@ -14,8 +13,8 @@
 //! grow, it can only by answering: inodes as many as it has answered, each forgotten when nobody uses it, forgets and
 //! releases in the queue that it reads its requests from.
 //!
-//! Differences from Linux: no page cache for read(2) (each read is a READ, as with `direct_io`), no writable shared
-//! mappings (ENODEV), no remote locks, ioctls and poll; who exits does not wait for its FLUSH.
+//! Differences from Linux: what a shared mapping has written reaches the server when somebody asks for that, or the mapping
+//! goes, not by and by; no writeback cache for write(2), no remote locks, ioctls and poll; who exits does not wait for its FLUSH.
 //!
 //! Lock levels: `Inode` for attributes, `InodeData` for names and pages, `FileState` for queues, `Leaf` for the table of
 //! inodes; never two at once.
@@ -67,6 +66,8 @@ struct Shared {
     inodes: Mutex<HashMap<u64, Weak<Inode>>, sync::levels::Leaf>,
     /// What is mounted.
     root: OnceLock<Weak<Dentry>>,
+    /// What is kept of files.
+    cache: pages::Cache,
 }
 
 struct FuseSuper(Arc<Shared>);
@@ -158,8 +159,14 @@ impl FileSystemType for FuseType {
         connection.claim(user_ns)?;
         let root_mode = options.root_mode;
         let memory = Arc::clone(caller.vfs.memory());
-        let shared =
-            Arc::new(Shared { connection, options, memory, inodes: Mutex::default(), root: OnceLock::new() });
+        let shared = Arc::new(Shared {
+            connection,
+            options,
+            memory,
+            inodes: Mutex::default(),
+            root: OnceLock::new(),
+            cache: pages::Cache::default(),
+        });
         let sb = SuperBlock::new(Box::new(FuseSuper(Arc::clone(&shared))));
         let root = Dentry::new_root(node::FuseNode::root(&shared, &sb, root_mode));
         let _ = shared.root.set(Arc::downgrade(&root));

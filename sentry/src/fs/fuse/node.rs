@@ -239,7 +239,7 @@ impl FuseNode {
     /// The server has answered with `attr` what was asked in state `seen`.
     fn update(&self, inode: &Inode, attr: Attr, fresh_until: Option<Instant>, seen: u64) {
         let mut state = self.state.lock();
-        let old = state.attr.size;
+        let (old, old_time) = (state.attr.size, state.attr.mtime);
         let mut attr = attr;
         if state.version != seen {
             attr.size = old;
@@ -248,11 +248,14 @@ impl FuseNode {
         state.fresh_until = fresh_until;
         drop(state);
         inode.set_owner(attr.mode, attr.uid, attr.gid);
-        if attr.size != old
-            && let Some(pages) = self.pages.get()
-        {
+        let Some(pages) = self.pages.get() else { return };
+        let by_time = self.fs.connection.terms().flags.contains(FuseInitFlags::AUTO_INVAL_DATA);
+        if attr.size != old {
             // Somebody else has changed it.
             pages.resized(old, attr.size);
+            pages.invalidate(0, old.min(attr.size), old.min(attr.size));
+        } else if by_time && attr.mtime != old_time {
+            pages.invalidate(0, i64::MAX as u64, old);
         }
     }
 
@@ -311,29 +314,29 @@ impl FuseNode {
         }
     }
 
-    /// Bytes from `start` to `end` have been written.
-    pub fn written(&self, start: u64, end: u64) {
-        self.changed(start, end - start, end);
-    }
-
-    /// The contents have changed, and the size is at least `size`.
-    pub fn changed(&self, start: u64, len: u64, size: u64) {
+    /// Bytes up to `size` have been written.
+    pub fn grown(&self, size: u64) {
         let mut state = self.state.lock();
         state.attr.size = state.attr.size.max(size);
         state.version += 1;
         state.fresh_until = None;
-        drop(state);
+    }
+
+    /// The contents have changed, and the size is at least `size`.
+    pub fn changed(&self, start: u64, len: u64, size: u64) {
+        let before = self.size();
+        self.grown(size);
         if let Some(pages) = self.pages.get() {
-            pages.invalidate(start, len);
+            pages.invalidate(start, len, before);
         }
     }
 
-    /// Pages for mappings.
+    /// Pages that are kept.
     pub fn pages(&self, inode: &Arc<Inode>) -> &Arc<Pages> {
-        self.pages.get_or_init(|| Pages::new(&self.fs.memory, (inode.sb.dev, inode.ino)))
+        self.pages.get_or_init(|| Pages::new(&self.fs, (inode.sb.dev, inode.ino)))
     }
 
-    /// Pages for mappings, if somebody has ever mapped it.
+    /// Pages that are kept, if there have ever been some.
     pub fn pages_if_any(&self) -> Option<&Arc<Pages>> {
         self.pages.get()
     }

@@ -30,7 +30,7 @@ pub(super) fn received(connection: &Connection, code: i32, body: &[u8]) -> Resul
             node.expire();
             if let (Ok(offset), Some(pages)) = (u64::try_from(what.off), node.pages_if_any()) {
                 let len = u64::try_from(what.len).ok().filter(|len| *len > 0).unwrap_or(i64::MAX as u64);
-                pages.invalidate(offset, len);
+                pages.invalidate(offset, len, node.size());
             }
             Ok(())
         }

@@ -1,7 +1,7 @@
 //! FIFOs of the host, in trees whose options let them be opened.
 //!
-//! The Gofer opens without waiting. So an opening for writing that finds no reader is tried again every now and then; and
-//! one for reading does not wait for a writer, but its first read does.
+//! The Gofer opens without waiting. So an opening that has to wait for the other side is looked at every now and then: one for
+//! writing is tried again, one for reading is open on the host already and asks whether somebody writes.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use gofer_protocol as wire;
 
 use super::inode::GoferInode;
 use super::{GoferFs, errno};
-use crate::fs::host::stream;
+use crate::fs::host::{HostStream, stream};
 use crate::time::TimerHandle;
 use crate::vfs::{AccessMode, Caller, FileOps, Inode, OpenedOps, PendingOpen};
 use crate::wait::{WaitQueue, Wake};
@@ -24,20 +24,56 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Opens `inode`. ENXIO for writing without a reader, where that must not be waited for.
 pub(super) fn open(inode: &Arc<Inode>, flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
-    match open_now(inode, flags) {
-        Err(Errno::ENXIO) if !flags.contains(OpenFlags::NONBLOCK) => {
-            let kernel = caller.task.map(|task| Arc::downgrade(task.kernel())).ok_or(Errno::ENXIO)?;
-            let (inode, queue) = (Arc::clone(inode), Arc::new(WaitQueue::new()));
-            Ok(OpenedOps::Waiting(Box::new(Retry { inode, flags, queue, kernel, timer: None })))
+    let mut opening = Opening { inode: Arc::clone(inode), flags, reader: None };
+    if let Some(opened) = opening.go_on() {
+        return opened.map(OpenedOps::Ready);
+    }
+    if flags.contains(OpenFlags::NONBLOCK) {
+        return Err(Errno::ENXIO);
+    }
+    let kernel = caller.task.map(|task| Arc::downgrade(task.kernel())).ok_or(Errno::ENXIO)?;
+    Ok(OpenedOps::Waiting(Box::new(Retry {
+        opening,
+        queue: Arc::new(WaitQueue::new()),
+        kernel,
+        timer: None,
+    })))
+}
+
+/// An opening that may have to wait.
+struct Opening {
+    inode: Arc<Inode>,
+    flags: OpenFlags,
+    /// Open for reading, and nobody has written yet.
+    reader: Option<HostStream>,
+}
+
+impl Opening {
+    /// The open file, or an error; `None` while the other side is missing.
+    fn go_on(&mut self) -> Option<Result<Box<dyn FileOps>>> {
+        let access = AccessMode::from_flags(self.flags);
+        let opened = match self.reader.take() {
+            Some(reader) => reader,
+            None => match open_now(&self.inode, access) {
+                Err(Errno::ENXIO) => return None,
+                Err(errno) => return Some(Err(errno)),
+                Ok(opened) => opened,
+            },
+        };
+        let needs_writer = access.read && !access.write && !self.flags.contains(OpenFlags::NONBLOCK);
+        match !needs_writer || opened.has_met_writer().unwrap_or(true) {
+            true => Some(Ok(Box::new(opened))),
+            false => {
+                self.reader = Some(opened);
+                None
+            }
         }
-        opened => opened.map(OpenedOps::Ready),
     }
 }
 
-fn open_now(inode: &Arc<Inode>, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
+fn open_now(inode: &Arc<Inode>, access: AccessMode) -> Result<HostStream> {
     let fs = inode.sb.downcast::<GoferFs>().ok_or(Errno::EXDEV)?;
     let own = inode.downcast::<GoferInode>().ok_or(Errno::EXDEV)?;
-    let access = AccessMode::from_flags(flags);
     let mut how = wire::OpenFlags::empty();
     how.set(wire::OpenFlags::READ, access.read);
     how.set(wire::OpenFlags::WRITE, access.write);
@@ -48,10 +84,9 @@ fn open_now(inode: &Arc<Inode>, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
     stream(fd, access.write, &*fs.reactor()?).map_err(|_| Errno::EIO)
 }
 
-/// An opening that waits for a reader.
+/// An opening that waits for the other side.
 struct Retry {
-    inode: Arc<Inode>,
-    flags: OpenFlags,
+    opening: Opening,
     queue: Arc<WaitQueue>,
     kernel: Weak<Kernel>,
     timer: Option<TimerHandle>,
@@ -63,9 +98,8 @@ impl PendingOpen for Retry {
     }
 
     fn ready(&mut self) -> Option<Result<Box<dyn FileOps>>> {
-        match open_now(&self.inode, self.flags) {
-            Err(Errno::ENXIO) => {}
-            opened => return Some(opened),
+        if let Some(opened) = self.opening.go_on() {
+            return Some(opened);
         }
         let kernel = self.kernel.upgrade()?;
         let again = Arc::new(Again(Arc::clone(&self.queue))) as Arc<dyn Wake>;

@@ -20,7 +20,9 @@ use super::file::GoferFile;
 use super::listing::{DirState, Known};
 use super::{GoferFs, Sharing, attr, errno};
 use crate::Result;
+use crate::fs::host::HostSocket;
 use crate::mm::FileMappings;
+use crate::net::SocketKind;
 use crate::vfs::{
     Acl, AclChange, AclKind, Attr, Caller, Created, FileOps, Inode, InodeOps, LookupRun, NewKind, NewNode,
     OpenedOps, RenameEnd, SetAttr, Timestamp, XattrSet,
@@ -510,6 +512,33 @@ impl InodeOps for GoferInode {
         let mknod = || self.client.mknod(handle, at, kind, perm, owner);
         let (node, parent) = fs(dir)?.with_room(mknod)?;
         self.made(dir, node, &parent)
+    }
+
+    fn leads_to_host(&self, inode: &Arc<Inode>) -> bool {
+        fs(inode).is_ok_and(|fs| fs.host_sockets)
+    }
+
+    fn connect_socket(&self, inode: &Arc<Inode>, kind: SocketKind) -> Result<HostSocket> {
+        super::socket::connect(inode, kind)
+    }
+
+    fn bind_socket(
+        &self,
+        dir: &Arc<Inode>,
+        at: &[u8],
+        node: &NewNode<'_>,
+        kind: SocketKind,
+    ) -> Result<Option<(Arc<Inode>, HostSocket)>> {
+        let fs = fs(dir)?;
+        if !fs.bound_sockets {
+            return Ok(None);
+        }
+        let (at, perm, owner) = (name(at)?, self.perm_in(dir, node)?, owner(node)?);
+        let (handle, kind) = (self.handle()?, super::socket::on_wire(kind));
+        let bind = || self.client.bind_socket(handle, at, kind, perm, owner);
+        let (fd, node, parent) = fs.with_room(bind)?;
+        let inode = self.made(dir, node, &parent)?;
+        Ok(Some((inode, HostSocket::new(fd, &fs.reactor()?))))
     }
 
     fn create_and_open(

@@ -14,6 +14,7 @@ mod fifo;
 mod file;
 mod inode;
 mod listing;
+mod socket;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,7 @@ use crate::Result;
 use crate::fs::host::Reactor;
 use crate::vfs::{Dentry, Inode, StatFs, SuperBlock, SuperBlockOps};
 use inode::GoferInode;
+pub use socket::permit_binding;
 
 /// Descriptors that are kept open though no guest has the file open.
 const KEPT_OPEN: usize = 1024;
@@ -60,7 +62,11 @@ pub struct GoferFs {
     listings: Mutex<Listings, sync::levels::Leaf>,
     /// FIFOs are the host's; otherwise they only lead from guest to guest.
     host_fifos: bool,
-    /// Watches FIFOs of the host, once one is open.
+    /// Sockets lead to the host.
+    host_sockets: bool,
+    /// New sockets are the host's.
+    bound_sockets: bool,
+    /// Watches FIFOs and sockets of the host, once one is open.
     reactor: Mutex<Option<Arc<Reactor>>, sync::levels::Leaf>,
     /// Counts changes that the sandbox makes: attributes in older listings don't hold.
     changes: AtomicU64,
@@ -85,6 +91,8 @@ pub fn mount(client: &Arc<Client>, tree: u16, sharing: Sharing) -> Result<Arc<De
         kept: Mutex::default(),
         listings: Mutex::default(),
         host_fifos: flags.contains(TreeFlags::HOST_FIFOS),
+        host_sockets: flags.contains(TreeFlags::HOST_SOCKETS),
+        bound_sockets: flags.contains(TreeFlags::BOUND_SOCKETS) && socket::may_bind(),
         reactor: Mutex::default(),
         changes: AtomicU64::new(0),
     };
@@ -96,7 +104,7 @@ pub fn mount(client: &Arc<Client>, tree: u16, sharing: Sharing) -> Result<Arc<De
 }
 
 impl GoferFs {
-    /// Who watches FIFOs of the host; EAGAIN when there is no thread to be had for it.
+    /// Who watches FIFOs and sockets of the host; EAGAIN when there is no thread to be had for it.
     fn reactor(&self) -> Result<Arc<Reactor>> {
         if let Some(reactor) = &*self.reactor.lock() {
             return Ok(Arc::clone(reactor));

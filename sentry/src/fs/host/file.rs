@@ -1,7 +1,7 @@
 //! Host files that are no terminals: regular files, pipes, sockets, devices.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use abi::ioctl::FIONREAD;
@@ -28,6 +28,8 @@ pub(super) struct Source {
     queue: Arc<WaitQueue>,
     /// Whether it can make a reader or writer wait.
     waits: bool,
+    /// Whether the description is the sandbox's own and non-blocking: the host says itself when nothing can be read yet.
+    nonblocking: bool,
     id: u64,
     dev_ino: (u64, u64),
 }
@@ -42,7 +44,7 @@ enum Position {
 }
 
 /// A guest file on it.
-pub(super) struct HostStream {
+pub(in crate::fs) struct HostStream {
     source: Arc<Source>,
     position: Position,
 }
@@ -53,19 +55,25 @@ impl Source {
         access: AccessMode,
         stat: &host::file::Stat,
         reactor: &Reactor,
-    ) -> Arc<Source> {
+    ) -> Source {
         let queue = Arc::new(WaitQueue::new());
         let waits = reactor.watch(host.fd(), &queue);
         let kind = FileType::from_mode(stat.mode).unwrap_or(FileType::Regular);
-        Arc::new(Source {
+        Source {
             host,
             access,
             kind,
             queue,
             waits,
+            nonblocking: false,
             id: crate::mm::shmem::next_futex_id(),
             dev_ino: (stat.dev, stat.ino),
-        })
+        }
+    }
+
+    /// The same, of a non-blocking description of the sandbox's own.
+    pub fn nonblocking(self) -> Source {
+        Source { nonblocking: true, ..self }
     }
 
     /// The file that the guest was started with.
@@ -94,6 +102,19 @@ impl HostStream {
         let wanted = events | PollEvents::ERR | PollEvents::HUP;
         let waits = self.source.waits && !poll_host(&self.source.host).intersects(wanted);
         if waits { Err(Errno::EAGAIN) } else { Ok(()) }
+    }
+
+    /// Whether a FIFO that was opened for reading has, or has had since, somebody who writes.
+    pub(in crate::fs) fn has_met_writer(&self) -> Result<bool, Errno> {
+        static NOWHERE: OnceLock<Option<HostFile>> = OnceLock::new();
+        if poll_host(&self.source.host).intersects(PollEvents::IN | PollEvents::HUP | PollEvents::ERR) {
+            return Ok(true);
+        }
+        // Only a read tells a FIFO without writers (the end) from a silent one (EAGAIN). What comes in at this moment must
+        // stay there.
+        let nowhere = NOWHERE.get_or_init(|| HostFile::nowhere().ok()).as_ref().ok_or(Errno::ENOMEM)?;
+        let mut pieces = nowhere.pieces([(0, 1)]).map_err(|_| Errno::ENOMEM)?;
+        Ok(!matches!(host::io::readv(self.source.host.fd(), &mut pieces), Ok(0)))
     }
 
     fn regular(&self) -> bool {
@@ -143,7 +164,9 @@ impl FileOps for HostStream {
     }
 
     fn read(&self, _file: &File, dst: &mut dyn IoSink, offset: u64) -> Result<usize, Errno> {
-        self.ready(PollEvents::IN | PollEvents::RDHUP)?;
+        if !self.source.nonblocking {
+            self.ready(PollEvents::IN | PollEvents::RDHUP)?;
+        }
         let len = dst.remaining();
         use std::os::fd::AsFd;
         if !self.regular() {

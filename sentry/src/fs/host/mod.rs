@@ -6,6 +6,7 @@
 
 mod file;
 mod reactor;
+mod socket;
 mod tty;
 
 use std::os::fd::OwnedFd;
@@ -17,7 +18,9 @@ use abi::stat::S_IFDIR;
 use platform::HostFile;
 use sync::Mutex;
 
+pub(super) use file::HostStream;
 pub use reactor::Reactor;
+pub use socket::HostSocket;
 pub use tty::HostTty;
 
 use crate::Result;
@@ -77,7 +80,7 @@ impl HostFs {
             (Box::new(tty::HostTtyFile::new(&tty, &host, &self.reactor)), Some(tty))
         } else {
             let access = AccessMode::from_flags(flags);
-            let new = file::Source::new(Arc::clone(&host), access, &stat, &self.reactor);
+            let new = Arc::new(file::Source::new(Arc::clone(&host), access, &stat, &self.reactor));
             let file = new.inherited();
             source = Some(new);
             (Box::new(file), None)
@@ -110,11 +113,14 @@ impl HostFs {
     }
 }
 
-/// What is done with a descriptor of the host that is a pipe or the like.
-pub(super) fn stream(fd: OwnedFd, writable: bool, reactor: &Reactor) -> std::io::Result<Box<dyn FileOps>> {
+/// What is done with a descriptor of the host that is a pipe or the like, open without waiting.
+pub(super) fn stream(fd: OwnedFd, writable: bool, reactor: &Reactor) -> std::io::Result<HostStream> {
     let stat = host::file::stat(&fd)?;
     let access = AccessMode { read: true, write: writable };
-    Ok(Box::new(file::Source::new(Arc::new(HostFile::new(fd, writable)), access, &stat, reactor).inherited()))
+    Ok(Arc::new(
+        file::Source::new(Arc::new(HostFile::new(fd, writable)), access, &stat, reactor).nonblocking(),
+    )
+    .inherited())
 }
 
 fn attr_of(stat: &host::file::Stat) -> Attr {

@@ -31,6 +31,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
 use abi::stat::OVERLAYFS_SUPER_MAGIC;
+use platform::MemoryFile;
 use sync::Mutex;
 
 use crate::Result;
@@ -137,16 +138,38 @@ pub fn new_root(layers: Layers, vfs: &Arc<Vfs>, creds: &Arc<Credentials>) -> Res
     Ok(Dentry::new_root(root))
 }
 
-/// An overlay whose changes live in a new tmpfs with the attributes of the top lower root: what a container's root is.
+/// Where a tmpfs for changes has its contents.
+#[derive(Clone)]
+pub struct Store {
+    /// What its files' pages are given out of.
+    pub contents: Arc<MemoryFile>,
+    /// Bytes that it holds at most; without a number as much as a tmpfs holds, or on a disk what that has room for.
+    pub max_bytes: Option<u64>,
+}
+
+/// [`over_store`], with the changes in memory.
 pub fn over_memory(
     lowers: Vec<Arc<Dentry>>,
     vfs: &Arc<Vfs>,
     creds: &Arc<Credentials>,
 ) -> Result<Arc<Dentry>> {
+    over_store(lowers, &Store { contents: Arc::clone(vfs.memory()), max_bytes: None }, vfs, creds)
+}
+
+/// An overlay whose changes live in a new tmpfs with the attributes of the top lower root: what a container's root is.
+pub fn over_store(
+    lowers: Vec<Arc<Dentry>>,
+    store: &Store,
+    vfs: &Arc<Vfs>,
+    creds: &Arc<Credentials>,
+) -> Result<Arc<Dentry>> {
     let lower = lowers.first().ok_or(Errno::EINVAL)?;
     let attr = lower.inode.attr()?;
-    let options = super::tmpfs::Options { mode: 0o700, ..super::tmpfs::Options::default() };
-    let tmpfs = super::tmpfs::new_root(vfs.memory(), &options)?;
+    let mut options = super::tmpfs::Options { mode: 0o700, ..super::tmpfs::Options::default() };
+    if store.max_bytes.is_some() || store.contents.mapped_as().is_some() {
+        options.max_bytes = store.max_bytes;
+    }
+    let tmpfs = super::tmpfs::new_root(&store.contents, &options)?;
     let make = |name: &[u8], mode: u32, uid: u32, gid: u32| {
         let node = NewNode { kind: NewKind::Directory, permissions: mode & 0o7777, umask: 0, uid, gid };
         tmpfs.inode.ops().create(&tmpfs.inode, name, &node).map(Dentry::new_root)

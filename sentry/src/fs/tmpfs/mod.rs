@@ -1,4 +1,4 @@
-//! tmpfs(5): files in memory, kept in the sandbox's memory file.
+//! tmpfs(5): files in memory, kept in the sandbox's memory file, or in one on a disk of the host (`data`).
 //!
 //! - [`Tmpfs`]: the kind of file system, with its options `size`, `nr_blocks`, `nr_inodes`, `mode`, `uid`, `gid`.
 //! - `node`: inodes; `dir`: entries of directories; `data`: contents of files; `file`: what is open.
@@ -126,7 +126,14 @@ impl SuperBlockOps for TmpfsSuper {
         let budget = &self.shared.budget;
         let limited =
             |max: u64, used: u64| if max == u64::MAX { (0, 0) } else { (max, max.saturating_sub(used)) };
-        let (blocks, blocks_free) = limited(budget.max_pages(), budget.pages());
+        let (mut blocks, mut blocks_free) = limited(budget.max_pages(), budget.pages());
+        if let Some(room) = self.shared.memory.disk_room() {
+            let (total, free) = (room.total / PAGE_SIZE, room.free / PAGE_SIZE);
+            (blocks, blocks_free) = match blocks {
+                0 => (total, free),
+                limit => (limit, blocks_free.min(free)),
+            };
+        }
         let (files, files_free) = limited(budget.max_inodes(), budget.inodes());
         Ok(StatFs {
             magic: if self.kind == "ramfs" { RAMFS_MAGIC } else { TMPFS_MAGIC },

@@ -3,10 +3,13 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use abi::Errno;
+use platform::{Frames, MemoryFile};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
 
+use crate::mm::Place;
 use crate::vfs::testkit::{World, read_at, write_at};
 use crate::vfs::{File, SeekFrom};
 
@@ -30,15 +33,63 @@ fn unlimited() -> World {
     World::new()
 }
 
+/// A memory file on the host's disk.
+fn disk() -> Arc<MemoryFile> {
+    MemoryFile::on_disk(tempfile::tempfile().unwrap().into()).unwrap()
+}
+
+/// A tmpfs whose contents are on the host's disk, without limits.
+fn on_disk(contents: &Arc<MemoryFile>) -> World {
+    let options = super::Options { max_bytes: None, max_inodes: None, ..Default::default() };
+    let memory = MemoryFile::new(None).unwrap();
+    World::with_root(memory, super::new_root(contents, &options).unwrap())
+}
+
 fn allocate(file: &File, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
     file.ops().allocate(file, mode, offset, len)
 }
 
 #[test]
 fn contents_are_those_of_a_host_file() {
-    let dir = tempfile::tempdir().unwrap();
     for seed in 1..=40 {
-        let w = unlimited();
+        same_as_a_host_file(seed, &unlimited());
+    }
+}
+
+#[test]
+fn contents_on_disk_are_those_of_a_host_file() {
+    let contents = disk();
+    for seed in 1..=40 {
+        same_as_a_host_file(seed, &on_disk(&contents));
+    }
+    assert_eq!(contents.allocated_bytes(), 0);
+    assert_eq!(contents.resident_bytes(), 0, "what is freed goes back to the disk");
+}
+
+#[test]
+fn pages_on_disk_that_somebody_maps_are_given_to_nobody_else() {
+    let contents = disk();
+    let w = on_disk(&contents);
+    let file = w.open("f", 0o102, 0o644).unwrap();
+    write_at(&file, 0, &[7; 8192]).unwrap();
+    let mapped = file.ops().mappable(&file).unwrap();
+    let run = mapped.translate(4096, 4096, true).unwrap();
+    let Place::Host(host, at) = run.place else { panic!("{run:?}") };
+    ours_truncate(&file, 0);
+    write_at(&w.open("g", 0o102, 0o644).unwrap(), 0, &[9; 1 << 20]).unwrap();
+    let mut seen = [0; 4096];
+    host.read(at, &mut seen).unwrap();
+    assert!(seen.iter().all(|byte| *byte != 9), "somebody else's bytes");
+    host.decref(Frames { offset: at, len: run.len });
+    drop((file, mapped));
+    w.unlink("f").unwrap();
+    w.unlink("g").unwrap();
+    assert_eq!(contents.allocated_bytes(), 0);
+}
+
+fn same_as_a_host_file(seed: u64, w: &World) {
+    let dir = tempfile::tempdir().unwrap();
+    {
         let ours = w.open("f", 0o102, 0o644).unwrap();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
         let host: OwnedFd = rustix::fs::open(dir.path().join("f"), flags, Mode::from(0o644)).unwrap();
@@ -85,6 +136,7 @@ fn contents_are_those_of_a_host_file() {
         compare(&ours, &host, 0, size as usize + 1, &format!("seed {seed}"));
         check_map(&ours, size);
     }
+    w.unlink("f").unwrap();
 }
 
 fn compare(ours: &File, host: &OwnedFd, at: u64, len: usize, what: &str) {

@@ -10,6 +10,7 @@ use super::UnixSocket;
 use crate::net::actor::Actor;
 use crate::net::namespace::NetNamespace;
 use crate::net::socket::SocketKind;
+use crate::vfs::Inode;
 use crate::vfs::permission::Want;
 use crate::vfs::resolve::{LookupFlags, lookup};
 
@@ -61,25 +62,34 @@ pub fn unnamed() -> Arc<[u8]> {
 /// What hangs on the inode of a bound socket.
 pub struct BoundHere(pub Weak<UnixSocket>);
 
+/// What has an address.
+pub enum Found {
+    /// A socket of the sandbox.
+    Own(Arc<UnixSocket>),
+    /// A node that leads to the host, if anywhere.
+    Node(Arc<Inode>),
+}
+
 /// The socket with this address: ECONNREFUSED when there is none, EPROTOTYPE when it is of another type.
-pub fn find(
-    net: &NetNamespace,
-    actor: &Actor<'_>,
-    address: &[u8],
-    kind: SocketKind,
-) -> Result<Arc<UnixSocket>, Errno> {
+pub fn find(net: &NetNamespace, actor: &Actor<'_>, address: &[u8], kind: SocketKind) -> Result<Found, Errno> {
     let path = match parse(address)? {
-        Name::Abstract(address) => return net.find(kind, address).ok_or(Errno::ECONNREFUSED),
+        Name::Abstract(address) => {
+            return net.find(kind, address).map(Found::Own).ok_or(Errno::ECONNREFUSED);
+        }
         Name::Path(path) => path,
     };
-    let socket = actor.with_caller(|caller| {
+    actor.with_caller(|caller| {
         let place = lookup(caller, &caller.roots.cwd, path, LookupFlags::FOLLOW)?;
         let inode = place.inode();
         inode.permission(caller, Want::WRITE)?;
         if inode.kind != FileType::Socket {
             return Err(Errno::ECONNREFUSED);
         }
-        inode.attachment::<BoundHere>().and_then(|bound| bound.0.upgrade()).ok_or(Errno::ECONNREFUSED)
-    })?;
-    if socket.kind == kind { Ok(socket) } else { Err(Errno::EPROTOTYPE) }
+        match inode.attachment::<BoundHere>().and_then(|bound| bound.0.upgrade()) {
+            Some(socket) if socket.kind == kind => Ok(Found::Own(socket)),
+            Some(_) => Err(Errno::EPROTOTYPE),
+            None if inode.ops().leads_to_host(inode) => Ok(Found::Node(Arc::clone(inode))),
+            None => Err(Errno::ECONNREFUSED),
+        }
+    })
 }

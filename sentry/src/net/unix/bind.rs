@@ -8,7 +8,6 @@ use abi::socket::AF_UNIX;
 use super::address::{self, BoundHere, Name};
 use super::{Role, UnixSocket};
 use crate::net::actor::Actor;
-use crate::vfs::NewKind;
 
 impl UnixSocket {
     /// Gives the socket a name. EINVAL when it has one, EADDRINUSE when another has it.
@@ -45,13 +44,12 @@ impl UnixSocket {
         actor.with_caller(|caller| {
             let at = &caller.roots.cwd;
             // As on Linux the file is made first, and taken away again when the socket has a name already.
-            let place =
-                caller.mknod(at, path, NewKind::Socket, 0o777 & !caller.umask).map_err(
-                    |errno| match errno {
-                        Errno::EEXIST => Errno::EADDRINUSE,
-                        other => other,
-                    },
-                )?;
+            let (place, host) = caller.bind_socket(at, path, self.kind, 0o777 & !caller.umask).map_err(
+                |errno| match errno {
+                    Errno::EEXIST => Errno::EADDRINUSE,
+                    other => other,
+                },
+            )?;
             let _one = self.binding.lock();
             let own = match self.unbound() {
                 Ok(own) => own,
@@ -60,8 +58,14 @@ impl UnixSocket {
                     return Err(errno);
                 }
             };
-            let bound: Weak<UnixSocket> = Arc::downgrade(&own);
-            place.inode().attach_with(|| Arc::new(BoundHere(bound)));
+            match host {
+                // Found on the host, by others of the sandbox as well.
+                Some(host) => self.bound_on_host(host)?,
+                None => {
+                    let bound: Weak<UnixSocket> = Arc::downgrade(&own);
+                    place.inode().attach_with(|| Arc::new(BoundHere(bound)));
+                }
+            }
             let mut state = self.state.lock();
             state.address = Some(address::of_path(path));
             state.place = Some(place);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use abi::Errno;
 use abi::socket::AF_UNSPEC;
 
+use super::address::Found;
 use super::{EVERYTHING, Listener, PeerCreds, READABLE, Role, UnixSocket, WRITABLE, address};
 use crate::net::actor::Actor;
 use crate::net::condition::SHUT_RECEIVE;
@@ -18,13 +19,16 @@ const MAX_BACKLOG: u32 = 4096;
 impl UnixSocket {
     pub(super) fn connect_to(&self, actor: &Actor<'_>, address: &[u8]) -> Result<Connected, Errno> {
         if self.kind == SocketKind::Datagram {
-            return self.connect_datagram(actor, address).map(|()| Connected::Yes);
+            return self.connect_datagram(actor, address);
         }
         address::parse(address)?;
         if self.options.passes_creds() {
             self.bind_auto()?;
         }
-        let other = address::find(&self.net, actor, address, self.kind)?;
+        let other = match address::find(&self.net, actor, address, self.kind)? {
+            Found::Own(other) => other,
+            Found::Node(inode) => return self.connect_host(actor, &inode, address),
+        };
         let own = self.arc().ok_or(Errno::EINVAL)?;
         let connection = {
             let (mut theirs, mine) = Mutex::lock_both(&other.state, &self.state);
@@ -55,6 +59,8 @@ impl UnixSocket {
                 state.place = listener_place;
                 state.peer_creds = Some(PeerCreds::of(actor));
             }
+            // A name of the host's leads to it no longer.
+            self.host.clear();
             mine.role = Role::Connected;
             mine.peer = Some(Arc::clone(&connection));
             mine.peer_creds = Some(listener.creds.clone());
@@ -66,7 +72,7 @@ impl UnixSocket {
         Ok(Connected::Yes)
     }
 
-    fn connect_datagram(&self, actor: &Actor<'_>, address: &[u8]) -> Result<(), Errno> {
+    fn connect_datagram(&self, actor: &Actor<'_>, address: &[u8]) -> Result<Connected, Errno> {
         let family = address::family(address).ok_or(Errno::EINVAL)?;
         let other = if family == AF_UNSPEC {
             None
@@ -75,8 +81,12 @@ impl UnixSocket {
             if self.options.passes_creds() {
                 self.bind_auto()?;
             }
-            Some(address::find(&self.net, actor, address, self.kind)?)
+            match address::find(&self.net, actor, address, self.kind)? {
+                Found::Own(other) => Some(other),
+                Found::Node(inode) => return self.connect_host(actor, &inode, address),
+            }
         };
+        self.host.clear();
         let old = match &other {
             None => {
                 let mut state = self.state.lock();
@@ -103,7 +113,7 @@ impl UnixSocket {
         {
             self.left(&old);
         }
-        Ok(())
+        Ok(Connected::Yes)
     }
 
     /// A datagram socket has left its peer: what that had sent is thrown away, and it is told so.
@@ -134,6 +144,14 @@ impl UnixSocket {
         }
         // A negative backlog is a large one.
         let backlog = (backlog as u32).min(MAX_BACKLOG) as usize;
+        if let Some(host) = self.host.get() {
+            if matches!(self.state.lock().role, Role::Connected) {
+                return Err(Errno::EINVAL);
+            }
+            host.listen(backlog as i32)?;
+            self.wait.notify(EVERYTHING);
+            return Ok(());
+        }
         let grew = {
             let mut state = self.state.lock();
             if state.address.is_none() {
@@ -166,6 +184,9 @@ impl UnixSocket {
     pub(super) fn accept_next(&self) -> Result<Socket, Errno> {
         if self.kind == SocketKind::Datagram {
             return Err(Errno::EOPNOTSUPP);
+        }
+        if let Some(host) = self.host.get() {
+            return self.accept_from_host(&host);
         }
         let connection = {
             let mut state = self.state.lock();

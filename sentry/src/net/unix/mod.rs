@@ -8,11 +8,15 @@
 //!   lock, so that nothing is put into a queue that has been closed.
 //! - Atomics: shutdown, the pending error, how much the socket has in flight.
 //!
+//! A socket that is connected to a program of the host, or bound where such programs can reach it, has a socket of the host
+//! behind it (`host`), which then does the sending and receiving.
+//!
 //! Messages, descriptors and peers are dropped after locks are let go; waiters are told then, too.
 
 pub mod address;
 mod bind;
 mod connect;
+mod host;
 pub mod inflight;
 mod ops;
 mod options;
@@ -63,7 +67,9 @@ pub struct UnixSocket {
     condition: Condition,
     /// What the messages cost that this socket has sent and that nobody has received yet.
     in_flight: AtomicUsize,
-    wait: WaitQueue,
+    wait: Arc<WaitQueue>,
+    /// The socket of the host behind it.
+    host: host::Slot,
 }
 
 /// What a socket is to others.
@@ -125,7 +131,8 @@ impl UnixSocket {
             binding: SleepMutex::default(),
             condition: Condition::default(),
             in_flight: AtomicUsize::new(0),
-            wait: WaitQueue::new(),
+            wait: Arc::new(WaitQueue::new()),
+            host: host::Slot::default(),
         })
     }
 
@@ -211,6 +218,7 @@ impl UnixSocket {
             peer.wait.notify(EVERYTHING);
         }
         queue::tell_blocked(blocked);
+        self.host.clear();
         if let Role::Listening(listener) = role {
             for connection in listener.waiting {
                 connection.close_socket(false);

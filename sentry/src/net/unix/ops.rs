@@ -25,6 +25,9 @@ use crate::wait::WaitQueue;
 impl UnixSocket {
     /// What FIONREAD says: all bytes, or those of the first datagram; EINVAL for one that listens.
     fn readable_bytes(&self) -> Result<usize, Errno> {
+        if let Some(host) = self.host.get() {
+            return host.readable_bytes();
+        }
         if self.is_listening() {
             return Err(Errno::EINVAL);
         }
@@ -80,6 +83,9 @@ impl SocketOps for UnixSocket {
     }
 
     fn poll(&self) -> PollEvents {
+        if let Some(host) = self.host.get() {
+            return host.poll();
+        }
         let mut ready = PollEvents::empty();
         let (listening, connected, waiting) = match &self.state.lock().role {
             Role::Listening(listener) => (true, false, !listener.waiting.is_empty()),
@@ -133,6 +139,9 @@ impl SocketOps for UnixSocket {
     }
 
     fn peer_address(&self) -> Result<Arc<[u8]>, Errno> {
+        if let Some(peer) = self.host.peer() {
+            return Ok(peer);
+        }
         let peer = self.peer().ok_or(Errno::ENOTCONN)?;
         Ok(peer.address().unwrap_or_else(address::unnamed))
     }
@@ -151,7 +160,10 @@ impl SocketOps for UnixSocket {
     }
 
     fn shutdown(&self, how: u32) -> Result<(), Errno> {
-        self.shut_down(how)
+        match self.host.get() {
+            Some(host) => self.shut_down_host(&host, how),
+            None => self.shut_down(how),
+        }
     }
 
     fn option(&self, task: &CurrentTask, level: u32, option: u32) -> Result<OptionValue, Errno> {
@@ -160,11 +172,15 @@ impl SocketOps for UnixSocket {
     }
 
     fn take_error(&self) -> Option<Errno> {
-        self.condition.take_error()
+        match self.host.get() {
+            Some(host) => host.take_error(),
+            None => self.condition.take_error(),
+        }
     }
 
     fn is_listening(&self) -> bool {
-        matches!(self.state.lock().role, Role::Listening(_))
+        self.host.get().is_some_and(|host| host.is_listening())
+            || matches!(self.state.lock().role, Role::Listening(_))
     }
 
     fn ioctl(&self, task: &mut CurrentTask, request: u32, arg: u64) -> SysResult<u64> {

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{PeerCreds, UnixSocket};
 use crate::net::options::OptionValue;
-use crate::task::{Pid, PidNamespace, UserNamespace};
+use crate::task::{OVERFLOW_ID, Pid, PidNamespace, UserNamespace};
 
 impl UnixSocket {
     /// Who the other end is.
@@ -32,6 +32,10 @@ impl UnixSocket {
             return Err(Errno::EOPNOTSUPP);
         }
         match option {
+            // Whoever that is has no name here.
+            SO_PEERCRED if self.host.peer().is_some() => {
+                Ok(OptionValue::of(&UCred { pid: 0, uid: OVERFLOW_ID, gid: OVERFLOW_ID }))
+            }
             SO_PEERCRED => Ok(OptionValue::of(&match self.peer_creds() {
                 None => UCred { pid: 0, uid: u32::MAX, gid: u32::MAX },
                 Some(peer) => UCred {

@@ -23,6 +23,9 @@ impl UnixSocket {
         flags: MsgFlags,
         got: &mut Received,
     ) -> Result<usize, Errno> {
+        if let Some(host) = self.host.get() {
+            return self.receive_from_host(&host, dst, flags, got);
+        }
         let connected = matches!(self.state.lock().role, Role::Connected);
         match self.kind {
             SocketKind::Stream if !connected => return Err(Errno::EINVAL),

@@ -22,6 +22,11 @@ impl UnixSocket {
         src: &mut dyn IoSource,
         message: &mut SendMessage<'_>,
     ) -> Result<usize, Errno> {
+        if let Some(host) = self.host.get()
+            && (self.kind != SocketKind::Datagram || message.address.is_none())
+        {
+            return self.send_to_host(&host, src, message);
+        }
         if message.out_of_band {
             return Err(Errno::EOPNOTSUPP);
         }
@@ -152,7 +157,10 @@ impl UnixSocket {
         self.may_add()?;
         let data = peek(src, len)?;
         let other = match (message.address, actor) {
-            (Some(address), Some(actor)) => address::find(&self.net, actor, address, self.kind)?,
+            (Some(address), Some(actor)) => match address::find(&self.net, actor, address, self.kind)? {
+                address::Found::Own(other) => other,
+                address::Found::Node(inode) => return self.send_to_inode(actor, &inode, src, message),
+            },
             _ => self.peer().ok_or(Errno::ENOTCONN)?,
         };
         let own = self.arc().ok_or(Errno::ENOTCONN)?;

@@ -1,5 +1,7 @@
 //! Mappings of a file in memory: guests see its pages where they are.
 
+use std::sync::Arc;
+
 use abi::Errno;
 use abi::fcntl::Seals;
 use platform::{Frames, PAGE_SIZE, Prot};
@@ -20,7 +22,11 @@ impl Mappable for FileData {
         let (at, made) = self.make_pages(offset, len)?;
         let frames = Frames { offset: at, len: made.next_multiple_of(PAGE_SIZE) };
         self.memory.incref(frames);
-        Ok(Run { place: Place::Memory(at), len: frames.len })
+        let place = match self.memory.mapped_as() {
+            None => Place::Memory(at),
+            Some(file) => Place::Host(Arc::clone(file), at),
+        };
+        Ok(Run { place, len: frames.len })
     }
 
     fn mappings(&self) -> Option<&FileMappings> {

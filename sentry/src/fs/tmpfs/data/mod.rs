@@ -4,6 +4,10 @@
 //! files take little and big ones are mapped and copied in long runs. A chunk has all its frames at once (which costs
 //! nothing until they are touched) and a bit for each page that is part of the file; the others are holes.
 //!
+//! The memory file may be on a disk of the host. Then reads and writes are the host's, as they would only come through a
+//! window after a fault for each page, and no page becomes part of the file before the host has room for it: what is there
+//! can be written whatever becomes of the disk.
+//!
 //! Locks: `stable` is held by readers while they copy, and by whoever takes pages away; `pages` (level `InodeData`) for
 //! the map itself. Writers, truncation and hole punching come one at a time: they hold the inode's lock.
 
@@ -12,6 +16,7 @@ mod map;
 mod shift;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -130,6 +135,10 @@ impl FileData {
         while dst.remaining() > 0 {
             let Some(piece) = self.piece(offset.saturating_add(done), dst.remaining() as u64) else { break };
             let copied = match piece {
+                Piece::Data(at, len) if self.is_on_disk() => {
+                    let (fd, at) = self.memory.host_place(at);
+                    dst.put_from_host(fd, Some(at), len as usize).map(|n| (n, len))
+                }
                 Piece::Data(at, len) => dst.put_memory(&self.memory, at, len as usize).map(|n| (n, len)),
                 Piece::Hole(len) => dst.put_zeros(len as usize).map(|n| (n, len)),
             };
@@ -183,9 +192,16 @@ impl FileData {
         let want = (src.remaining() as u64).min(MAX_SIZE.saturating_sub(offset));
         while done < want {
             let at = offset + done;
-            let copied = self
-                .make_pages(at, want - done)
-                .and_then(|(memory, len)| Ok((src.take_to_memory(&self.memory, memory, len as usize)?, len)));
+            let copied = self.make_pages(at, want - done).and_then(|(place, len)| {
+                let taken = match self.is_on_disk() {
+                    true => {
+                        let (fd, at) = self.memory.host_place(place);
+                        src.take_to_host(fd, Some(at), len as usize)
+                    }
+                    false => src.take_to_memory(&self.memory, place, len as usize),
+                };
+                Ok((taken?, len))
+            });
             match copied {
                 Ok((n, len)) => {
                     done += n as u64;
@@ -204,67 +220,107 @@ impl FileData {
         Ok(done as usize)
     }
 
+    fn is_on_disk(&self) -> bool {
+        self.memory.mapped_as().is_some()
+    }
+
     /// Makes the pages of `[offset, offset + len)` part of the file, as far as they lie in one chunk and there is
     /// room. Answers where that is in the memory file, and how many bytes of it there are.
+    ///
+    /// Whoever calls it keeps pages from being taken away meanwhile: holds the inode's lock, or `stable`.
     fn make_pages(&self, offset: u64, len: u64) -> Result<(u64, u64)> {
         let page = offset / PAGE_SIZE;
         let (first, count) = chunk_of(page);
-        let to = (first + count).min((offset + len).div_ceil(PAGE_SIZE));
-        let mut pages = self.pages.write();
-        let in_order = count >= LARGE_CHUNK && page == first && pages.is_full_before(first);
+        let mut to = (first + count).min((offset + len).div_ceil(PAGE_SIZE));
         let mut provide = None;
-        let (made, chunk_offset) = {
-            let pages = &mut *pages;
-            let chunk = match pages.chunks.entry(first) {
-                std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
-                std::collections::btree_map::Entry::Vacant(slot) => {
-                    let frames =
-                        if in_order { self.memory.allocate_large(count * PAGE_SIZE, 0) } else { None };
-                    let frames = match frames {
-                        Some(frames) => {
-                            provide = Some(frames);
-                            frames
+        loop {
+            let unreserved = {
+                let mut pages = self.pages.write();
+                let in_order = count >= LARGE_CHUNK && page == first && pages.is_full_before(first);
+                let chunk = match pages.chunks.entry(first) {
+                    Entry::Occupied(there) => there.into_mut(),
+                    Entry::Vacant(slot) => {
+                        let len = count * PAGE_SIZE;
+                        provide = if in_order { self.memory.allocate_large(len, 0) } else { None };
+                        let frames = match provide {
+                            Some(frames) => frames,
+                            None => self.memory.allocate(len).map_err(|_| Errno::ENOMEM)?,
+                        };
+                        slot.insert(Chunk::new(frames, count))
+                    }
+                };
+                match chunk.unreserved(page - first, to - first).filter(|_| self.is_on_disk()) {
+                    Some(run) => run,
+                    None => {
+                        let chunk_offset = chunk.frames.offset;
+                        let made = self.mark_pages(&mut pages, first, page, to);
+                        drop(pages);
+                        if made == page {
+                            self.forget_empty(first);
+                            return Err(Errno::ENOSPC);
                         }
-                        None => self.memory.allocate(count * PAGE_SIZE).map_err(|_| Errno::ENOMEM)?,
-                    };
-                    slot.insert(Chunk::new(frames, count))
-                }
-            };
-            let mut end = to;
-            let mut missing = 0;
-            let mut at = page;
-            while at < to {
-                let run = first + chunk.run_end(at - first, to - first);
-                if !chunk.is_present(at - first) {
-                    let got = self.budget.take_pages(run - at);
-                    missing += got;
-                    if got < run - at {
-                        end = at + got;
-                        break;
+                        if let Some(frames) = provide {
+                            self.memory.provide(frames, false);
+                        }
+                        let bytes = (made * PAGE_SIZE - offset).min(len);
+                        return Ok((chunk_offset + (offset - first * PAGE_SIZE), bytes));
                     }
                 }
-                at = run;
+            };
+            // The host may have to write for that: without the lock. Nobody takes pages away meanwhile.
+            let (frames, from, until) = unreserved;
+            if self.memory.reserve(frames).is_ok() {
+                if let Some(chunk) = self.pages.write().chunks.get_mut(&first)
+                    && chunk.frames.offset == frames.offset - from * PAGE_SIZE
+                {
+                    chunk.set_reserved(from, until);
+                }
+                continue;
             }
-            chunk.mark(page - first, end - first, true);
-            pages.present += missing;
-            (end, chunk.frames.offset)
-        };
-        if made == page {
-            // An empty chunk would only be in the way.
+            // As much as there is room for.
+            let half = page + (to - page) / 2;
+            if half == page {
+                self.forget_empty(first);
+                return Err(Errno::ENOSPC);
+            }
+            to = half;
+        }
+    }
+
+    /// Makes the pages `[page, to)` of the chunk at `first` part of the file, as far as the file system may have so many:
+    /// where that ends.
+    fn mark_pages(&self, pages: &mut Pages, first: u64, page: u64, to: u64) -> u64 {
+        let Some(chunk) = pages.chunks.get_mut(&first) else { return page };
+        let mut end = to;
+        let mut missing = 0;
+        let mut at = page;
+        while at < to {
+            let run = first + chunk.run_end(at - first, to - first);
+            if !chunk.is_present(at - first) {
+                let got = self.budget.take_pages(run - at);
+                missing += got;
+                if got < run - at {
+                    end = at + got;
+                    break;
+                }
+            }
+            at = run;
+        }
+        chunk.mark(page - first, end - first, true);
+        pages.present += missing;
+        end
+    }
+
+    /// Takes the chunk at `first` away if no page of it is part of the file: it would only be in the way.
+    fn forget_empty(&self, first: u64) {
+        let removed = {
+            let mut pages = self.pages.write();
             let empty = pages.chunks.get(&first).is_some_and(|chunk| chunk.count() == 0);
-            let removed = if empty { pages.chunks.remove(&first) } else { None };
-            drop(pages);
-            if let Some(chunk) = removed {
-                self.memory.decref(chunk.frames);
-            }
-            return Err(Errno::ENOSPC);
+            if empty { pages.chunks.remove(&first) } else { None }
+        };
+        if let Some(chunk) = removed {
+            self.memory.decref(chunk.frames);
         }
-        drop(pages);
-        if let Some(frames) = provide {
-            self.memory.provide(frames, false);
-        }
-        let bytes = (made * PAGE_SIZE - offset).min(len);
-        Ok((chunk_offset + (offset - first * PAGE_SIZE), bytes))
     }
 
     /// Gives the file another size. The caller holds the inode's lock.
@@ -336,6 +392,7 @@ impl FileData {
                         freed.push(chunk.frames);
                         pages.chunks.remove(&first);
                     } else if fewer > 0 {
+                        chunk.set_released(whole_from - first, whole_to - first);
                         let offset = chunk.frames.offset + (whole_from * PAGE_SIZE - begin);
                         released.push(Frames { offset, len: (whole_to - whole_from) * PAGE_SIZE });
                     }
@@ -361,7 +418,8 @@ impl FileData {
     pub fn reserve(&self, offset: u64, len: u64) -> Result<()> {
         let missing = self.missing_pages(offset, len);
         // Nobody gets more than there is, also where the file system has no limit.
-        if missing > total_memory() / PAGE_SIZE {
+        let there_is = self.memory.disk_room().map_or_else(total_memory, |room| room.free);
+        if missing > there_is / PAGE_SIZE {
             return Err(Errno::ENOSPC);
         }
         let got = self.budget.take_pages(missing);
