@@ -124,10 +124,26 @@ impl Packer {
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
+    /// Where the next element comes.
+    pub fn mark(&self) -> Mark {
+        Mark { count: self.count, bytes: self.bytes.len() }
+    }
+    /// Takes back what was packed since `mark` was got.
+    pub fn back_to(&mut self, mark: Mark) {
+        self.count = self.count.min(mark.count);
+        self.bytes.truncate(mark.bytes);
+    }
     /// What was packed. `T` is the type that was pushed.
     pub fn list<'a, T: Wire<'a>>(&'a self) -> List<'a, T> {
         List { count: self.count, bytes: &self.bytes, of: PhantomData }
     }
+}
+
+/// A place between two elements of a [`Packer`].
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    count: u16,
+    bytes: usize,
 }
 
 impl Default for Packer {

@@ -56,6 +56,13 @@ wire_struct! {
         /// Handle and attributes, if wanted and still there.
         found: Option<Looked>,
     }
+    /// A directory that was listed along with another.
+    Below {
+        /// The directory.
+        dir: Handle,
+        /// How many entries it has.
+        entries: u16,
+    }
     /// Figures of a file system, as statfs(2) has them.
     StatfsReply {
         /// Type, `*_MAGIC`.

@@ -7,7 +7,7 @@ use crate::flags::TreeFlags;
 use crate::list::List;
 use crate::message::messages;
 use crate::name::{Bytes, Target};
-use crate::node::{Entry, Looked, Node, StatfsReply};
+use crate::node::{Below, Entry, Looked, Node, StatfsReply};
 
 messages! {
     /// A reply; see [`Request`](crate::Request) for which belongs to what.
@@ -96,10 +96,13 @@ messages! {
     }
     /// Entries of a directory. An empty list ends it as well as `end` does.
     14 Entries {
-        /// The entries.
+        /// The entries, and behind them all those of the directories in `below`.
         entries: List<'a, Entry<'a>>,
         /// Whether these are the last.
         end: bool,
+        /// Directories that were listed as well, as a whole, in the order of their entries. Each is one of those that come next in the
+        /// request, or this reply brings a handle of it in what is listed before.
+        below: List<'a, Below>,
     }
     /// Figures of a file system.
     15 Statfs {

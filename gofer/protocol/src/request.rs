@@ -159,6 +159,11 @@ messages! {
         bytes: u32,
         /// What else.
         flags: ReaddirFlags,
+        /// How many more directories may be listed as well, where this one ends in the reply and handles are wanted: those that a walk
+        /// over the tree would come to next, below this one and then `next`.
+        ahead: u16,
+        /// Directories that come behind this one, and what is below each.
+        next: List<'a, Handle>,
     }
     /// Changes attributes. Reply: `Attr`.
     17 SetAttr {

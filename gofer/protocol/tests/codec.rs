@@ -2,10 +2,10 @@
 
 use gofer_protocol::reply::Look;
 use gofer_protocol::{
-    Attr, Bad, Bytes, Changes, Entry, Errno, FileId, FileType, Handle, Leaf, Looked, MAX_MESSAGE, Name,
-    NewTime, Node, NodeKind, Op, OpenFlags, Owner, Packer, Perm, Place, ReaddirFlags, RenameFlags, Reply,
-    ReplyKind, Request, SetMode, SocketKind, StatfsReply, SyncKind, Target, Time, TreeFlags, UnlinkKind,
-    VERSION, XattrName,
+    Attr, Bad, Below, Bytes, Changes, Entry, Errno, FileId, FileType, Handle, Leaf, Looked, MAX_MESSAGE,
+    Name, NewTime, Node, NodeKind, Op, OpenFlags, Owner, Packer, Perm, Place, ReaddirFlags, RenameFlags,
+    Reply, ReplyKind, Request, SetMode, SocketKind, StatfsReply, SyncKind, Target, Time, TreeFlags,
+    UnlinkKind, VERSION, XattrName,
 };
 
 fn handle(number: u64) -> Handle {
@@ -79,7 +79,14 @@ fn requests(packers: &mut [Packer; 3]) -> Vec<Request<'_>> {
             flags: RenameFlags::EXCHANGE,
         },
         Request::Readlink { handle: file },
-        Request::Readdir { handle: dir, cookie: u64::MAX, bytes: 4096, flags: ReaddirFlags::ATTR },
+        Request::Readdir {
+            handle: dir,
+            cookie: u64::MAX,
+            bytes: 4096,
+            flags: ReaddirFlags::ATTR,
+            ahead: 3,
+            next: handles.list(),
+        },
         Request::SetAttr { handle: file, changes },
         Request::SetAttr { handle: file, changes: Changes::default() },
         Request::Statfs { handle: dir },
@@ -94,8 +101,8 @@ fn requests(packers: &mut [Packer; 3]) -> Vec<Request<'_>> {
     ]
 }
 
-fn replies(packers: &mut [Packer; 4]) -> Vec<Reply<'_>> {
-    let [trees, found, looks, entries] = packers;
+fn replies(packers: &mut [Packer; 5]) -> Vec<Reply<'_>> {
+    let [trees, found, looks, entries, below] = packers;
     let (dir, file) = (attr(FileType::Directory), attr(FileType::Regular));
     assert!(trees.push(&TreeFlags::READ_ONLY) && trees.push(&TreeFlags::empty()));
     assert!(found.push(&Looked { handle: Some(handle(3)), attr: dir }));
@@ -105,6 +112,7 @@ fn replies(packers: &mut [Packer; 4]) -> Vec<Reply<'_>> {
     assert!(entries.push(&entry));
     let looked = Looked { handle: Some(handle(8)), attr: dir };
     assert!(entries.push(&Entry { kind: Some(FileType::Directory), found: Some(looked), ..entry }));
+    assert!(below.push(&Below { dir: handle(8), entries: 1 }));
     let node = Node { handle: handle(4), attr: file };
     let statfs = StatfsReply {
         fs_type: 0xef53,
@@ -138,7 +146,7 @@ fn replies(packers: &mut [Packer; 4]) -> Vec<Reply<'_>> {
         Reply::Unlinked { parent: dir },
         Reply::Renamed { old_parent: dir, new_parent: dir },
         Reply::Target { target: Target::new(b"x").unwrap() },
-        Reply::Entries { entries: entries.list(), end: true },
+        Reply::Entries { entries: entries.list(), end: true, below: below.list() },
         Reply::Statfs { statfs },
         Reply::Value { value: Bytes(b"") },
         Reply::Value { value: Bytes(&[7; 65536]) },

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use gofer_protocol::{Entry, Errno, FileType, Handle, Leaf, Looked, Name, Packer, ReaddirFlags, Reply};
+use gofer_protocol::{
+    Below, Entry, Errno, FileType, Handle, Leaf, List, Looked, Name, Packer, ReaddirFlags, Reply,
+};
 use rustix::fs::{FileType as HostType, RawDir, SeekFrom, seek};
 
 use super::walk::find;
@@ -21,21 +23,38 @@ const MOST: usize = 32 * 1024;
 /// times as long.
 const GROWTH: usize = 7;
 
+/// The most directories that are listed along with one.
+const AHEAD_MAX: usize = 256;
+
+/// What is wanted of a listing.
+pub struct Wanted<'r> {
+    /// The most bytes that the entries may take.
+    pub bytes: u32,
+    pub flags: ReaddirFlags,
+    /// How many more directories may be listed as well.
+    pub ahead: u16,
+    /// Those that come behind this one and what is below it.
+    pub next: List<'r, Handle>,
+}
+
+/// Directories that were found in listings, with their handles: the next to be listed last.
+type Found = Vec<(Handle, Arc<Node>)>;
+
 /// A part of a directory, from `cookie` on. Host calls: openat2 the first time; lseek where the last request for this
 /// directory did not end at `cookie`; getdents64 until the reply is full or the directory ends; statx (and openat2) for
-/// each entry where attributes (and handles of directories) are wanted.
+/// each entry where attributes (and handles of directories) are wanted. The same for each directory that is listed as well.
 pub fn readdir<'s>(
     server: &Server,
     scratch: &'s mut Scratch,
     handle: Handle,
     cookie: u64,
-    bytes: u32,
-    flags: ReaddirFlags,
+    wanted: Wanted<'_>,
 ) -> Result<Answer<'s>, Errno> {
     let dir = server.table.get(handle)?;
     if dir.kind != FileType::Directory {
         return Err(Errno::NOTDIR);
     }
+    let Wanted { bytes, flags, ahead, next } = wanted;
     let mut held = dir.listing();
     let mut listing = match held.take() {
         Some(listing) => listing,
@@ -45,28 +64,82 @@ pub fn readdir<'s>(
         seek(&listing.fd, SeekFrom::Start(cookie))?;
         listing.position = Some(cookie);
     }
-    let Scratch { packer, bytes: buffer } = scratch;
+    let Scratch { packer, below, bytes: buffer } = scratch;
     packer.clear((bytes as usize).max(GROWTH * LEAST));
+    below.clear(usize::MAX);
+    let mut found = Found::new();
+    let end = read_all(server, &dir, &mut listing, packer, buffer, flags, &mut found)?;
+    if !end {
+        *held = Some(listing);
+    } else if ahead > 0 {
+        drop(held);
+        let ahead = usize::from(ahead).min(AHEAD_MAX);
+        // What is no directory is passed over, as what is no handle.
+        let next = next.iter().take(ahead).filter_map(|next| Some((next, server.table.get(next).ok()?)));
+        found.extend(next.filter(|(_, node)| node.kind == FileType::Directory));
+        found.reverse();
+        read_below(server, packer, buffer, flags, found, ahead, below);
+    }
+    Ok(Reply::Entries { entries: packer.list(), end, below: below.list() }.into())
+}
+
+/// Reads on until there is no more room; true when the directory has ended.
+fn read_all(
+    server: &Server,
+    dir: &Node,
+    listing: &mut Listing,
+    packer: &mut Packer,
+    buffer: &mut Vec<u8>,
+    flags: ReaddirFlags,
+    found: &mut Found,
+) -> Result<bool, Errno> {
     let growth = if flags.is_empty() { 1 } else { GROWTH };
-    let end = loop {
+    loop {
         // So much that what it brings has room: the directory's position is then where the reply ends.
         let room = (packer.room() / growth).min(MOST);
         if room < LEAST {
-            break false;
+            return Ok(false);
         }
         buffer.clear();
         // A failure half-way loses nothing: what is packed is answered, and the next request meets it first.
-        match read_some(server, &dir, &mut listing, packer, (buffer, room), flags) {
+        match read_some(server, dir, listing, packer, (buffer, room), flags, found) {
             Ok(true) => {}
-            Ok(false) => break true,
-            Err(_) if !packer.is_empty() => break false,
+            Ok(false) => return Ok(true),
+            Err(_) if !packer.is_empty() => return Ok(false),
             Err(errno) => return Err(errno),
         }
-    };
-    if !end {
-        *held = Some(listing);
     }
-    Ok(Reply::Entries { entries: packer.list(), end }.into())
+}
+
+/// Lists `found`, the last first, and what is found there, in the order in which a walk comes there, as far as there is room. What can't be listed, or does not fit as a whole, is left out.
+fn read_below(
+    server: &Server,
+    packer: &mut Packer,
+    buffer: &mut Vec<u8>,
+    flags: ReaddirFlags,
+    mut found: Found,
+    ahead: usize,
+    below: &mut Packer,
+) {
+    while let Some((handle, dir)) = found.pop() {
+        if below.len() == ahead || packer.room() / GROWTH < LEAST {
+            return;
+        }
+        let Ok(fd) = open_dir(&dir.fd) else { continue };
+        let mut listing = Listing { fd, position: Some(0) };
+        let (mark, before, first) = (packer.mark(), packer.len(), found.len());
+        let end = read_all(server, &dir, &mut listing, packer, buffer, flags, &mut found);
+        let entries = u16::try_from(packer.len() - before);
+        match (end, entries) {
+            (Ok(true), Ok(entries)) if below.push(&Below { dir: handle, entries }) => {
+                found[first..].reverse();
+            }
+            _ => {
+                packer.back_to(mark);
+                server.table.remove(found.drain(first..).map(|(handle, _)| handle));
+            }
+        }
+    }
 }
 
 /// One getdents64(2); false at the directory's end.
@@ -77,6 +150,7 @@ fn read_some(
     packer: &mut Packer,
     (buffer, room): (&mut Vec<u8>, usize),
     flags: ReaddirFlags,
+    found: &mut Found,
 ) -> Result<bool, Errno> {
     let spare = buffer.spare_capacity_mut();
     let room = room.min(spare.len());
@@ -94,30 +168,45 @@ fn read_some(
         position = Some(cookie);
         // Leaves out `.` and `..`, and names that no guest could use (longer than 255 bytes).
         let Ok(name) = Name::new(entry.file_name().to_bytes()) else { continue };
-        let found = if flags.is_empty() { None } else { look(server, dir, name, flags) };
-        let kind = found.map(|found| found.attr.kind).or(file_type(entry.file_type()));
-        let entry = Entry { ino: entry.ino(), cookie, kind, name, found };
+        let told = file_type(entry.file_type());
+        let looked = if flags.is_empty() { None } else { look(server, dir, name, told, flags) };
+        let (looked, node) = looked.unzip();
+        let kind = looked.map(|looked| looked.attr.kind).or(told);
+        let entry = Entry { ino: entry.ino(), cookie, kind, name, found: looked };
         if !packer.push(&entry) {
+            server.table.remove(looked.and_then(|looked| looked.handle).into_iter());
             // Not even one more has room, though it was reckoned that all have: go on here the next time.
             return Err(Errno::OVERFLOW);
+        }
+        if let (Some(Looked { handle: Some(handle), .. }), Some(Some(node))) = (looked, node) {
+            found.push((handle, node));
         }
     }
     listing.position = position;
     Ok(any)
 }
 
-/// Attributes (and a handle) of an entry; `None` when it has gone again, or can't be looked at.
-fn look(server: &Server, dir: &Node, name: Name<'_>, flags: ReaddirFlags) -> Option<Looked> {
-    if !flags.contains(ReaddirFlags::DIR_HANDLES) {
+/// Attributes (and a handle, and what it is of) of an entry that the directory `told` the type of; `None` when it has gone again, or
+/// can't be looked at.
+fn look(
+    server: &Server,
+    dir: &Node,
+    name: Name<'_>,
+    told: Option<FileType>,
+    flags: ReaddirFlags,
+) -> Option<(Looked, Option<Arc<Node>>)> {
+    if !flags.contains(ReaddirFlags::DIR_HANDLES) || told.is_some_and(|kind| kind != FileType::Directory) {
         let attr = server.ids.attr_at(&dir.fd, name).ok()?;
-        return Some(Looked { handle: None, attr });
+        // What has become a directory meanwhile is looked up when somebody wants it.
+        return Some((Looked { handle: None, attr }, None));
     }
-    let (attr, fd) = find(server, dir, name, Some(Leaf::Attr)).ok()?;
+    let leaf = if told.is_none() { Some(Leaf::Attr) } else { None };
+    let (attr, fd) = find(server, dir, name, leaf).ok()?;
     let node = fd
         .filter(|_| attr.kind == FileType::Directory)
         .map(|fd| Arc::new(Node::new(fd, attr.kind, dir.options)));
-    let handle = node.and_then(|node| server.table.insert(node).ok());
-    Some(Looked { handle, attr })
+    let handle = node.as_ref().and_then(|node| server.table.insert(Arc::clone(node)).ok());
+    Some((Looked { handle, attr }, node))
 }
 
 fn file_type(host: HostType) -> Option<FileType> {

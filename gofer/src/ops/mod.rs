@@ -24,13 +24,15 @@ const SCRATCH: usize = 64 * 1024;
 pub(crate) struct Scratch {
     /// For lists.
     pub packer: Packer,
+    /// For the list of directories that were listed along with another.
+    pub below: Packer,
     /// For strings; never grows.
     pub bytes: Vec<u8>,
 }
 
 impl Scratch {
     pub fn new() -> Scratch {
-        Scratch { packer: Packer::new(), bytes: Vec::with_capacity(SCRATCH) }
+        Scratch { packer: Packer::new(), below: Packer::new(), bytes: Vec::with_capacity(SCRATCH) }
     }
 }
 
@@ -98,8 +100,9 @@ pub(crate) fn perform<'s>(
             names::rename(server, (old_dir, old_name), (new_dir, new_name), flags)?
         }
         Request::Readlink { handle } => walk::readlink(server, scratch, handle)?,
-        Request::Readdir { handle, cookie, bytes, flags } => {
-            listing::readdir(server, scratch, handle, cookie, bytes, flags)?
+        Request::Readdir { handle, cookie, bytes, flags, ahead, next } => {
+            let wanted = listing::Wanted { bytes, flags, ahead, next };
+            listing::readdir(server, scratch, handle, cookie, wanted)?
         }
         Request::SetAttr { handle, changes } => attributes::set(server, handle, changes)?,
         Request::Statfs { handle } => attributes::statfs(server, handle)?,

@@ -36,7 +36,7 @@ pub fn walk<'s>(
     names: List<'_, Name<'_>>,
 ) -> Result<Answer<'s>, Errno> {
     let mut dir = server.table.get(dir)?;
-    let Scratch { packer, bytes } = scratch;
+    let Scratch { packer, bytes, .. } = scratch;
     packer.clear(usize::MAX);
     let (mut error, mut has_target, mut opened) = (None, false, None);
     for (i, name) in names.iter().enumerate() {

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use gofer_protocol::client::{Ahead, Listed as Told};
 use gofer_protocol::{Errno, FileType, Handle, ReaddirFlags};
 
 use crate::fixture::{Fixture, assert_attr};
@@ -139,5 +140,74 @@ fn while_it_changes() {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+    t.end();
+}
+
+/// The names in `dir`, and those in each directory that is listed along with it, with the handle by which it is told, in order.
+fn list_ahead(t: &Fixture, dir: Handle, ahead: Ahead<'_>) -> Vec<(Handle, BTreeMap<String, Option<Handle>>)> {
+    let mut all = vec![(dir, BTreeMap::new())];
+    let end = t.client().readdir_ahead(dir, 0, ReaddirFlags::DIR_HANDLES, ahead, |told| {
+        match told {
+            Told::Entry(entry) => {
+                let name = String::from_utf8(entry.name.as_bytes().to_vec()).unwrap();
+                all.last_mut().unwrap().1.insert(name, entry.found.unwrap().handle);
+            }
+            Told::Below(dir) => all.push((dir, BTreeMap::new())),
+        }
+        true
+    });
+    assert!(end.unwrap());
+    all
+}
+
+#[test]
+fn directories_ahead() {
+    let t = Fixture::new();
+    for dir in ["a/b/c", "a/d", "e/f", "g"] {
+        fs::create_dir_all(t.path(dir)).unwrap();
+        fs::write(t.path(dir).join("file"), "").unwrap();
+    }
+    let (a, e) = (t.handle("a"), t.handle("e"));
+    // Nothing unless it is wanted.
+    assert_eq!(list_ahead(&t, a, Ahead { most: 0, next: &[e] }).len(), 1);
+    let all = list_ahead(&t, a, Ahead { most: 100, next: &[e] });
+    let names: Vec<Vec<&str>> =
+        all.iter().map(|(_, names)| names.keys().map(String::as_str).collect()).collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+    assert_eq!(names[0], ["b", "d"]);
+    assert_eq!(names[4..], [vec!["f"], vec!["file"]]);
+    // Each is told by a handle that came before: what is below a directory right behind it.
+    let b = all[0].1["b"].unwrap();
+    let at = all.iter().position(|(handle, _)| *handle == b).unwrap();
+    assert_eq!(names[at], ["c"]);
+    assert_eq!(all[at + 1].0, all[at].1["c"].unwrap());
+    assert_eq!(all[4].0, e);
+    // As many as are wanted, and what is no directory is passed over.
+    assert_eq!(list_ahead(&t, a, Ahead { most: 2, next: &[e] }).len(), 3);
+    let file = t.handle("g/file");
+    let unknown = Handle::new(1 << 40 | 77).unwrap();
+    let all = list_ahead(&t, t.handle("g"), Ahead { most: 9, next: &[file, unknown, e] });
+    assert_eq!(all.iter().map(|(handle, _)| *handle).skip(1).collect::<Vec<_>>()[0], e);
+    t.end();
+}
+
+#[test]
+fn directories_ahead_have_to_fit() {
+    let t = Fixture::new();
+    for dir in ["small", "large", "next"] {
+        fs::create_dir(t.path(dir)).unwrap();
+    }
+    for i in 0..2000 {
+        fs::create_dir(t.path(&format!("large/{i}"))).unwrap();
+    }
+    fs::write(t.path("next/file"), "").unwrap();
+    let (large, next) = (t.handle("large"), t.handle("next"));
+    let all = list_ahead(&t, t.handle("small"), Ahead { most: 9, next: &[large, next] });
+    // The large one is left out as a whole, and its directories are not held.
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[1].0, next);
+    assert!(all[1].1.contains_key("file"));
+    let open = fs::read_dir("/proc/self/fd").unwrap().count();
+    assert!(open < 1000, "{open} descriptors");
     t.end();
 }

@@ -22,7 +22,7 @@ use crate::request::Request;
 use crate::wire::Bad;
 use crate::{MAX_CHANNELS, VERSION};
 use channel::{Channel, Failure};
-pub use ops::Walked;
+pub use ops::{Ahead, Listed, Walked};
 
 /// Handles that wait to be given back before they are sent in one message.
 const CLOSE_BATCH: usize = 128;

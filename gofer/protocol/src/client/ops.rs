@@ -15,7 +15,7 @@ use crate::flags::{
 use crate::handle::Handle;
 use crate::list::{List, Packer};
 use crate::name::{Bytes, Name, Target, XattrName};
-use crate::node::{Entry, Looked, Node, Place, StatfsReply};
+use crate::node::{Below, Entry, Looked, Node, Place, StatfsReply};
 use crate::reply::{Look, Reply};
 use crate::request::Request;
 
@@ -33,6 +33,24 @@ pub struct Walked {
     pub target: Option<Vec<u8>>,
     /// The last file, open for reading, if that was wanted, it is a regular file and the Gofer may read it.
     pub opened: Option<OwnedFd>,
+}
+
+/// What is to be listed along with a directory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ahead<'a> {
+    /// How many directories at most.
+    pub most: u16,
+    /// Those that come behind it. What is below it, and below each of these, comes as well.
+    pub next: &'a [Handle],
+}
+
+/// What a listing brings, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub enum Listed<'a> {
+    /// An entry.
+    Entry(Entry<'a>),
+    /// The entries behind this are all those of the directory with this handle.
+    Below(Handle),
 }
 
 /// Not the reply that belongs to the request.
@@ -328,14 +346,50 @@ impl Client {
         flags: ReaddirFlags,
         mut each: impl FnMut(Entry<'_>),
     ) -> Result<bool, Errno> {
-        let request = Request::Readdir { handle, cookie, bytes: u32::MAX, flags };
-        self.call(request, |answer| match answer.reply {
-            Reply::Entries { entries, end } => {
-                entries.iter().for_each(&mut each);
-                Ok(Ok(end || entries.is_empty()))
+        self.readdir_ahead(handle, cookie, flags, Ahead::default(), |listed| {
+            if let Listed::Entry(entry) = listed {
+                each(entry);
             }
-            _ => Err(Wrong),
+            true
         })
+    }
+
+    /// As [`readdir`](Self::readdir), and lists other directories as well, if this one ends in the same message. When
+    /// `each` answers false the Gofer has told nonsense, and the connection ends.
+    pub fn readdir_ahead(
+        &self,
+        handle: Handle,
+        cookie: u64,
+        flags: ReaddirFlags,
+        ahead: Ahead<'_>,
+        mut each: impl FnMut(Listed<'_>) -> bool,
+    ) -> Result<bool, Errno> {
+        let Ahead { most, next } = ahead;
+        let turn = |answer: &mut Answer<'_>| {
+            let Reply::Entries { entries, end, below } = answer.reply else { return Err(Wrong) };
+            let below_count: usize = below.iter().map(|below| usize::from(below.entries)).sum();
+            let own = entries.len().checked_sub(below_count).ok_or(Wrong)?;
+            if below.len() > usize::from(most) || !below.is_empty() && !end {
+                return Err(Wrong);
+            }
+            let mut rest = entries.iter();
+            let makes_sense = rest.by_ref().take(own).all(|entry| each(Listed::Entry(entry)))
+                && below.iter().all(|Below { dir, entries }| {
+                    each(Listed::Below(dir))
+                        && rest.by_ref().take(entries.into()).all(|entry| each(Listed::Entry(entry)))
+                });
+            if makes_sense { Ok(Ok(end || entries.is_empty())) } else { Err(Wrong) }
+        };
+        self.ask(
+            |packer| {
+                packer.clear(usize::MAX);
+                // As many as fit.
+                let _ = next.iter().all(|next| packer.push(next));
+                let next = packer.list();
+                Ok(Request::Readdir { handle, cookie, bytes: u32::MAX, flags, ahead: most, next })
+            },
+            turn,
+        )
     }
 
     /// Changes attributes: what they are then.

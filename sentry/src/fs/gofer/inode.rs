@@ -398,19 +398,17 @@ impl GoferInode {
         let fs = fs(dir)?;
         let mut at = Arc::clone(dir);
         while let Some((name, rest)) = names.split_first() {
-            let known = match ops(&at)?.dir_state().and_then(|state| state.listing(&at)) {
-                Some(listing) => listing.find(name, fs.changed()),
-                None => Known::Unknown,
-            };
-            match known {
+            let Some(listing) = ops(&at)?.dir_state().and_then(|state| state.listing(&at)) else { break };
+            match listing.find(name, fs.changed()) {
                 Known::Missing => {
                     run.missing = true;
                     *names = &[];
                     break;
                 }
                 Known::Unknown => break,
-                Known::There(looked) => {
-                    let Some(inode) = fs.listed_inode(&at, name, looked)? else { break };
+                Known::There(found, index) => {
+                    let place = (&listing, index);
+                    let Some(inode) = fs.listed_inode(&at, name, found, place)? else { break };
                     run.found.push(Arc::clone(&inode));
                     *names = if inode.is_dir() { rest } else { &[] };
                     at = inode;
@@ -471,10 +469,11 @@ impl InodeOps for GoferInode {
         let mut at = Arc::clone(dir);
         if self.sharing == Sharing::Exclusive {
             at = self.listed_run(dir, &mut rest, &mut run)?;
-            let asks_much =
-                !rest.is_empty() && ops(&at)?.dir_state().is_some_and(|state| state.ask_singly(&at));
+            let fs = fs(&at)?;
+            let asks_much = !rest.is_empty()
+                && ops(&at)?.dir_state().is_some_and(|state| state.ask_singly(&at, &fs.pace));
             // An error of the listing is no error of the lookup, which is then made by itself.
-            if asks_much && fs(&at)?.list(&at).is_ok() {
+            if asks_much && fs.list_for_lookups(&at).is_ok() {
                 at = self.listed_run(&at, &mut rest, &mut run)?;
             }
         }

@@ -4,19 +4,24 @@
 //! looks at what is in it next, and a request for each name costs far more. The listing is kept for a while. A lookup then
 //! takes what it needs out of it, once (later attributes are the inode's), and knows what is not there without asking.
 //!
+//! Who goes over a tree gets the listings of directories below along with that of a directory ([`Pace`]): they lie in it until their
+//! directory is looked up.
+//!
 //! A listing is of one state of its directory ([`Inode::changes`]); its attributes are of one state of the tree
 //! ([`GoferFs::changed`](super::GoferFs)).
 
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
-use gofer_protocol::{Client, Looked, ReaddirFlags};
+use gofer_protocol::client::{Ahead, Listed};
+use gofer_protocol::{self as wire, Client, Handle, Looked, ReaddirFlags};
 use sync::Mutex;
 
 use super::inode::GoferInode;
-use super::{GoferFs, Sharing, errno};
+use super::pace::Pace;
+use super::{GoferFs, Sharing, errno, forget_listing};
 use crate::Result;
 use crate::vfs::Inode;
 
@@ -26,19 +31,29 @@ const LOOKED_AT: usize = 16 * 1024;
 /// Entries in all kept listings of a tree together.
 pub(super) const KEPT_ENTRIES: usize = 64 * 1024;
 
-/// So many names are asked for one by one before the directory is listed.
-const SINGLY: u64 = 8;
-
 /// Entries of a directory in the order that the host gives them.
 pub(super) struct Listing {
     pub entries: Box<[Entry]>,
-    /// Attributes of the first entries, until they are taken.
-    looked: Mutex<Vec<Option<Looked>>, sync::levels::Leaf>,
+    /// What came with the first entries, until it is taken.
+    looked: Mutex<Vec<Option<Found>>, sync::levels::Leaf>,
     /// The entries by name.
     order: OnceLock<Box<[u32]>>,
+    /// Entries in memory, those included that came along with it.
+    size: usize,
     changes: u64,
     tree: u64,
+    /// How often something was taken.
+    used: AtomicU32,
+    /// It came along with another listing: whom to tell when that was in vain.
+    ahead: Option<Arc<Pace>>,
     client: Arc<Client>,
+}
+
+/// What is known of an entry.
+pub(super) struct Found {
+    pub looked: Looked,
+    /// Of a directory: its listing, if that came along.
+    pub below: Option<Arc<Listing>>,
 }
 
 /// A name, the file's number here, its `DT_*`.
@@ -51,7 +66,7 @@ pub(super) struct Entry {
 /// What a listing says of a name.
 pub(super) enum Known {
     /// There; so it was when the directory was listed.
-    There(Looked),
+    There(Found, usize),
     /// Not there.
     Missing,
     /// To be asked for.
@@ -64,9 +79,25 @@ pub(super) struct DirState {
     listing: Mutex<Option<Arc<Listing>>, sync::levels::Leaf>,
     /// How many names were asked for singly, in the lower byte, in which state of the directory, above it.
     asked: AtomicU64,
+    /// The listing of the directory above in which it was found, and as which entry.
+    above: Mutex<Option<(Weak<Listing>, usize)>, sync::levels::Leaf>,
 }
 
+/// In place of a count: it has been listed.
+const ENOUGH: u64 = 0xff;
+
 impl DirState {
+    /// It was found in a listing.
+    pub fn found_in(&self, above: &Arc<Listing>, index: usize) {
+        *self.above.lock() = Some((Arc::downgrade(above), index));
+    }
+
+    /// The listing in which it was found, if that is still known, and as which entry.
+    fn above(&self) -> Option<(Arc<Listing>, usize)> {
+        let (listing, index) = self.above.lock().clone()?;
+        Some((listing.upgrade()?, index))
+    }
+
     /// The kept listing, if it still holds.
     pub fn listing(&self, dir: &Inode) -> Option<Arc<Listing>> {
         let listing = self.listing.lock().clone()?;
@@ -79,54 +110,163 @@ impl DirState {
     }
 
     /// One more name is asked for; whether listing the directory is cheaper from now on.
-    pub fn ask_singly(&self, dir: &Inode) -> bool {
-        let state = dir.changes() << 8;
+    pub fn ask_singly(&self, dir: &Inode, pace: &Pace) -> bool {
+        let changes = dir.changes();
+        let state = changes << 8;
         let before = self.asked.load(Ordering::Relaxed);
         let count = if before & !0xff == state { before & 0xff } else { 0 };
-        let more = (count + 1).min(0xff);
-        self.asked.store(state | more, Ordering::Relaxed);
-        more == SINGLY
+        if count == ENOUGH {
+            return false;
+        }
+        let enough = count + 1 >= if changes == 0 { pace.singly() } else { Pace::singly_of_changed() };
+        self.asked.store(state | if enough { ENOUGH } else { count + 1 }, Ordering::Relaxed);
+        enough
+    }
+}
+
+/// Where a directory is that is listed along with another.
+#[derive(Clone, Copy)]
+enum At {
+    /// In one of those read before, as which entry.
+    Read(usize, usize),
+    /// In the listing that has the other one.
+    Beside(usize),
+}
+
+/// A listing while it is read.
+struct Reading {
+    entries: Vec<Entry>,
+    looked: Vec<Option<Found>>,
+    /// Of one that comes along with another: where its directory is.
+    place: Option<At>,
+    /// Listings, and entries in them, that came along with it.
+    below: usize,
+}
+
+impl Reading {
+    fn new(place: Option<At>) -> Reading {
+        Reading { entries: Vec::new(), looked: Vec::new(), place, below: 0 }
+    }
+
+    fn push(&mut self, fs: &GoferFs, entry: &wire::Entry<'_>, wanted: bool) {
+        let kind = entry.kind.map_or(0, |kind| kind as u8);
+        let ino = entry.found.map_or(entry.ino, |found| fs.number(found.attr.id));
+        self.entries.push(Entry { name: entry.name.as_bytes().into(), ino, kind });
+        if wanted {
+            self.looked.push(entry.found.map(|looked| Found { looked, below: None }));
+        }
     }
 }
 
 impl Listing {
-    /// Asks the Gofer.
-    pub fn read(fs: &GoferFs, dir: &Inode, ops: &GoferInode) -> Result<Arc<Listing>> {
+    /// Asks the Gofer, also for up to `ahead` directories more: those below, and those behind this one in the listing where it is.
+    fn read(
+        fs: &GoferFs,
+        dir: &Inode,
+        ops: &GoferInode,
+        ahead: u16,
+        beside: Option<(Arc<Listing>, usize)>,
+    ) -> Result<Arc<Listing>> {
         let (changes, tree) = (dir.changes(), fs.changed());
         let handle = ops.handle()?;
         let mut flags = match fs.sharing {
             Sharing::Exclusive => ReaddirFlags::ATTR | ReaddirFlags::DIR_HANDLES,
             Sharing::Shared => ReaddirFlags::empty(),
         };
-        let mut entries = Vec::new();
-        let mut looked = Vec::new();
+        // The first is the directory itself.
+        let mut parts = vec![Reading::new(None)];
+        let mut handles: HashMap<Handle, At> = HashMap::new();
+        let mut next = Vec::new();
+        if let (1.., Some((above, index))) = (ahead, &beside) {
+            above.not_listed_from(index + 1, ahead.into(), |index, handle| {
+                handles.insert(handle, At::Beside(index));
+                next.push(handle);
+            });
+        }
+        let ahead = Ahead { most: ahead, next: &next };
         let mut cookie = 0;
         loop {
             let wanted = !flags.is_empty();
-            let end = ops.client.readdir(handle, cookie, flags, |entry| {
-                cookie = entry.cookie;
-                let kind = entry.kind.map_or(0, |k| k as u8);
-                let ino = entry.found.map_or(entry.ino, |found| fs.number(found.attr.id));
-                entries.push(Entry { name: entry.name.as_bytes().into(), ino, kind });
-                if wanted {
-                    looked.push(entry.found);
+            let end = ops.client.readdir_ahead(handle, cookie, flags, ahead, |listed| {
+                let last = parts.len() - 1;
+                match listed {
+                    Listed::Entry(entry) => {
+                        cookie = entry.cookie;
+                        if ahead.most > 0
+                            && let Some(handle) = entry.found.and_then(|found| found.handle)
+                        {
+                            handles.insert(handle, At::Read(last, parts[last].entries.len()));
+                        }
+                        parts[last].push(fs, &entry, wanted);
+                    }
+                    Listed::Below(dir) => {
+                        // Each comes once, and before what is in it.
+                        let Some(place) = handles.remove(&dir) else { return false };
+                        parts.push(Reading::new(Some(place)));
+                    }
                 }
+                true
             });
             if end.map_err(errno)? {
                 break;
             }
-            if entries.len() >= LOOKED_AT {
+            if parts[0].entries.len() >= LOOKED_AT {
                 flags = ReaddirFlags::empty();
             }
         }
-        Ok(Arc::new(Listing {
-            entries: entries.into(),
-            looked: Mutex::new(looked),
-            order: OnceLock::new(),
-            changes,
-            tree,
-            client: Arc::clone(&ops.client),
-        }))
+        let made = |part: Reading, changes| {
+            Arc::new(Listing {
+                size: part.entries.len() + part.below,
+                entries: part.entries.into(),
+                looked: Mutex::new(part.looked),
+                order: OnceLock::new(),
+                changes,
+                tree,
+                used: AtomicU32::new(0),
+                ahead: part.place.map(|_| Arc::clone(&fs.pace)),
+                client: Arc::clone(&ops.client),
+            })
+        };
+        let mut more_beside = 0;
+        // What is in another comes behind it.
+        while parts.len() > 1
+            && let Some(part) = parts.pop()
+        {
+            let Some(place) = part.place else { continue };
+            // Of a directory that has not changed since the sandbox knows of it.
+            let listing = made(part, 0);
+            match (place, &beside) {
+                (At::Read(of, index), _) => {
+                    let above = &mut parts[of];
+                    above.below += 1 + listing.size;
+                    if let Some(Some(found)) = above.looked.get_mut(index) {
+                        found.below = Some(listing);
+                    }
+                }
+                (At::Beside(index), Some((above, _))) if above.tree == tree => {
+                    // Another thread may have got it as well.
+                    if let Some(Some(found)) = above.looked.lock().get_mut(index)
+                        && found.below.is_none()
+                    {
+                        more_beside += 1 + listing.size;
+                        found.below = Some(listing);
+                    }
+                }
+                _ => {}
+            }
+        }
+        parts[0].below += more_beside;
+        Ok(made(parts.swap_remove(0), changes))
+    }
+
+    /// Tells of up to `most` directories, from entry `from` on, which have not been looked up and whose listings are not here.
+    fn not_listed_from(&self, from: usize, most: usize, mut tell: impl FnMut(usize, Handle)) {
+        let looked = self.looked.lock();
+        let waiting = looked.iter().enumerate().skip(from).filter_map(|(index, found)| {
+            let found = found.as_ref().filter(|found| found.below.is_none())?;
+            Some((index, found.looked.handle?))
+        });
+        waiting.take(most).for_each(|(index, handle)| tell(index, handle));
     }
 
     /// What it says of `name`, in state `tree` of the tree.
@@ -144,8 +284,9 @@ impl Listing {
         if tree != self.tree {
             return Known::Unknown;
         }
+        self.used.fetch_add(1, Ordering::Relaxed);
         let taken = self.looked.lock().get_mut(index).and_then(Option::take);
-        taken.map_or(Known::Unknown, Known::There)
+        taken.map_or(Known::Unknown, |found| Known::There(found, index))
     }
 }
 
@@ -155,8 +296,13 @@ impl Drop for Listing {
         looked
             .iter()
             .flatten()
-            .filter_map(|looked| looked.handle)
+            .filter_map(|found| found.looked.handle)
             .for_each(|handle| self.client.release(handle));
+        if let Some(pace) = &self.ahead
+            && self.used.load(Ordering::Relaxed) == 0
+        {
+            pace.slower();
+        }
     }
 }
 
@@ -166,17 +312,65 @@ impl GoferFs {
         let ops = dir.downcast::<GoferInode>().ok_or(Errno::EIO)?;
         let state = ops.dir_state().ok_or(Errno::ENOTDIR)?;
         if self.sharing == Sharing::Shared {
-            return Listing::read(self, dir, ops);
+            return Listing::read(self, dir, ops, 0, None);
         }
         if let Some(known) = state.listing(dir) {
+            known.used.fetch_add(1, Ordering::Relaxed);
             return Ok(known);
         }
-        let new = Listing::read(self, dir, ops)?;
+        let above = state.above();
+        if above.is_some() {
+            self.pace.faster();
+        }
+        let new = Listing::read(self, dir, ops, self.pace.ahead(), above)?;
         if new.entries.len() < KEPT_ENTRIES / 2 {
-            let old = state.replace(Some(Arc::clone(&new)));
-            drop(old);
-            self.keep_listing(dir, new.entries.len());
+            self.keep_listing(dir, state, &new);
         }
         Ok(new)
+    }
+
+    /// The same for who has looked up several names in `dir`.
+    pub(super) fn list_for_lookups(&self, dir: &Arc<Inode>) -> Result<()> {
+        let last = self.looked_up.lock().upgrade();
+        if let Some(last) = last {
+            match Pace::is_worth(last.used.load(Ordering::Relaxed), last.entries.len()) {
+                true => self.pace.faster(),
+                false => self.pace.slower(),
+            }
+        }
+        let new = self.list(dir)?;
+        *self.looked_up.lock() = Arc::downgrade(&new);
+        Ok(())
+    }
+
+    /// The inode of a directory comes with its listing, which is `below` that of another.
+    pub(super) fn listed_ahead(&self, dir: &Arc<Inode>, below: Arc<Listing>) {
+        // Whatever has changed since it was read, it may have been this.
+        if below.tree != self.changed() || below.entries.len() >= KEPT_ENTRIES / 2 {
+            return;
+        }
+        let state = dir.downcast::<GoferInode>().and_then(GoferInode::dir_state);
+        if let Some(state) = state.filter(|state| state.listing(dir).is_none()) {
+            self.keep_listing(dir, state, &below);
+        }
+    }
+
+    /// Keeps a listing of `dir`; the oldest ones go.
+    fn keep_listing(&self, dir: &Arc<Inode>, state: &DirState, new: &Arc<Listing>) {
+        let size = new.size;
+        let old = state.replace(Some(Arc::clone(new)));
+        drop(old);
+        let mut gone = Vec::new();
+        {
+            let mut listings = self.listings.lock();
+            listings.dirs.push_back((Arc::downgrade(dir), size));
+            listings.entries += size + 1;
+            while listings.entries > KEPT_ENTRIES {
+                let Some((oldest, size)) = listings.dirs.pop_front() else { break };
+                listings.entries -= size + 1;
+                gone.push(oldest);
+            }
+        }
+        gone.iter().for_each(forget_listing);
     }
 }

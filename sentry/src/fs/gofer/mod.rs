@@ -14,6 +14,7 @@ mod fifo;
 mod file;
 mod inode;
 mod listing;
+mod pace;
 mod socket;
 
 use std::collections::{HashMap, VecDeque};
@@ -30,6 +31,8 @@ use crate::Result;
 use crate::fs::host::Reactor;
 use crate::vfs::{Dentry, Inode, StatFs, SuperBlock, SuperBlockOps};
 use inode::GoferInode;
+use listing::{Found, Listing};
+use pace::Pace;
 pub use socket::permit_binding;
 
 /// Descriptors that are kept open though no guest has the file open.
@@ -60,6 +63,10 @@ pub struct GoferFs {
     kept: Mutex<VecDeque<Weak<Inode>>, sync::levels::Leaf>,
     /// Directories that keep their listing, oldest first, with the number of entries.
     listings: Mutex<Listings, sync::levels::Leaf>,
+    /// How eagerly directories are listed.
+    pace: Arc<Pace>,
+    /// The last listing that was made for lookups.
+    looked_up: Mutex<Weak<Listing>, sync::levels::Leaf>,
     /// FIFOs are the host's; otherwise they only lead from guest to guest.
     host_fifos: bool,
     /// Sockets lead to the host.
@@ -90,6 +97,8 @@ pub fn mount(client: &Arc<Client>, tree: u16, sharing: Sharing) -> Result<Arc<De
         inodes: Mutex::default(),
         kept: Mutex::default(),
         listings: Mutex::default(),
+        pace: Arc::default(),
+        looked_up: Mutex::default(),
         host_fifos: flags.contains(TreeFlags::HOST_FIFOS),
         host_sockets: flags.contains(TreeFlags::HOST_SOCKETS),
         bound_sockets: flags.contains(TreeFlags::BOUND_SOCKETS) && socket::may_bind(),
@@ -135,11 +144,24 @@ impl GoferFs {
         Ok(self.register(node.attr.id, inode))
     }
 
-    /// The inode of a file that a listing of `dir` has brought; `None` where a handle would be needed.
-    fn listed_inode(&self, dir: &Arc<Inode>, name: &[u8], looked: Looked) -> Result<Option<Arc<Inode>>> {
-        let Looked { handle, attr: found } = looked;
+    /// The inode of a file that a listing of `dir` has brought, as which entry; `None` where a handle would be needed.
+    fn listed_inode(
+        &self,
+        dir: &Arc<Inode>,
+        name: &[u8],
+        found: Found,
+        (listing, index): (&Arc<Listing>, usize),
+    ) -> Result<Option<Arc<Inode>>> {
+        let Found { looked: Looked { handle, attr: found }, below } = found;
         if let Some(handle) = handle {
-            return self.inode(&dir.sb, Node { handle, attr: found }).map(Some);
+            let inode = self.inode(&dir.sb, Node { handle, attr: found })?;
+            if let Some(state) = inode.downcast::<GoferInode>().and_then(GoferInode::dir_state) {
+                state.found_in(listing, index);
+            }
+            if let Some(below) = below {
+                self.listed_ahead(&inode, below);
+            }
+            return Ok(Some(inode));
         }
         let attr = attr::from_wire(&found, self.number(found.id))?;
         if attr.mode & abi::stat::S_IFMT == abi::stat::S_IFDIR {
@@ -199,22 +221,6 @@ impl GoferFs {
     /// See [`changed`](Self::changed).
     fn note_change(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Notes that `dir` keeps a listing; the oldest ones go.
-    fn keep_listing(&self, dir: &Arc<Inode>, entries: usize) {
-        let mut gone = Vec::new();
-        {
-            let mut listings = self.listings.lock();
-            listings.dirs.push_back((Arc::downgrade(dir), entries));
-            listings.entries += entries + 1;
-            while listings.entries > listing::KEPT_ENTRIES {
-                let Some((oldest, entries)) = listings.dirs.pop_front() else { break };
-                listings.entries -= entries + 1;
-                gone.push(oldest);
-            }
-        }
-        gone.iter().for_each(forget_listing);
     }
 
     /// Makes a request; again when the Gofer has no room for one more handle, after letting go of files that are only
