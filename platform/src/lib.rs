@@ -16,4 +16,4 @@ pub mod systrap;
 
 pub use api::*;
 pub use host_file::HostFile;
-pub use memory_file::{Frames, MemoryFile};
+pub use memory_file::{Frames, HUGE_PAGE_SIZE, LargeFile, MemoryFile};

@@ -5,6 +5,9 @@
 //! Page ranges have reference counts (copy on write shares them). The whole offset space is cheap: a range that
 //! nobody touched costs nothing. Freed ranges are punched out and used again.
 //!
+//! Where the host has it, the upper half of the offsets is a second file, in which many pages can be made at once for the price of
+//! a few (`large.rs`). Everything but [`MemoryFile::host_place`] speaks of offsets alone.
+//!
 //! The Sentry sees all of it through one window that is mapped at the start: an address is a base and an offset, a copy
 //! is a memcpy, and the host fills page tables only where the Sentry looks. Guests write that memory at any time, so
 //! there are no Rust references into it: every access goes through `usercopy` and survives a fault, or is
@@ -14,6 +17,7 @@
 
 mod disk;
 mod free_list;
+mod large;
 mod recycled;
 mod references;
 
@@ -29,6 +33,7 @@ use sync::Mutex;
 
 pub use self::disk::{DiskFull, DiskRoom};
 use self::free_list::FreeList;
+pub use self::large::LargeFile;
 use self::recycled::Recycled;
 use self::references::References;
 use crate::api::PAGE_SIZE;
@@ -59,7 +64,11 @@ pub struct OutOfMemory;
 
 /// The file. All methods may be called from any thread.
 pub struct MemoryFile {
+    /// Of the offsets below `boundary`.
     fd: OwnedFd,
+    /// Of those above, where the host has that.
+    large: Option<OwnedFd>,
+    boundary: u64,
     window: SharedMapping,
     state: Mutex<State, sync::levels::MemoryFile>,
     /// Pages given out, times PAGE_SIZE.
@@ -75,6 +84,7 @@ pub struct MemoryFile {
 struct State {
     references: References,
     free: FreeList,
+    free_large: FreeList,
     recycled: Recycled,
 }
 
@@ -85,38 +95,72 @@ const SIZES: [u64; 4] = [64 << 40, 8 << 40, 1 << 40, 64 << 30];
 pub const HUGE_PAGE_SIZE: u64 = 2 << 20;
 
 impl MemoryFile {
-    /// A new file; `limit` bytes of *touched* memory at most are given out when set.
+    /// A new file; `limit` bytes of *touched* memory at most are given out when set. It has a [`LargeFile`] if this process may
+    /// make one.
     pub fn new(limit: Option<u64>) -> io::Result<Arc<MemoryFile>> {
-        let fd = create_memfd()?;
-        let window = disk::largest_window(&fd, &SIZES)?;
-        Ok(Arc::new(MemoryFile::over(fd, window, limit, None)))
+        MemoryFile::with(limit, LargeFile::new().ok())
     }
 
-    fn over(
-        fd: OwnedFd,
-        window: SharedMapping,
-        limit: Option<u64>,
-        on_disk: Option<Arc<HostFile>>,
-    ) -> MemoryFile {
+    /// A new file, with a [`LargeFile`] that somebody else has made or without one.
+    pub fn with(limit: Option<u64>, large: Option<LargeFile>) -> io::Result<Arc<MemoryFile>> {
+        usercopy::install()?;
+        let fd = create_memfd()?;
+        if large.is_some() {
+            host::prctl::set_thp_disabled(true)?;
+        }
+        let large = large.map(LargeFile::into_fd);
+        let mut failure = io::Error::from_raw_os_error(libc::ENOMEM);
+        for size in SIZES {
+            let boundary = if large.is_some() { size / 2 } else { size };
+            rustix::fs::ftruncate(&fd, boundary)?;
+            let mut files = vec![(fd.as_fd(), boundary as usize)];
+            if let Some(large) = &large {
+                rustix::fs::ftruncate(large, size - boundary)?;
+                files.push((large.as_fd(), (size - boundary) as usize));
+            }
+            match SharedMapping::joined(&files) {
+                Ok(window) => {
+                    return Ok(Arc::new(MemoryFile {
+                        limit,
+                        ..MemoryFile::over(fd, large, boundary, window)
+                    }));
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Without limits, all of it free.
+    fn over(fd: OwnedFd, large: Option<OwnedFd>, boundary: u64, window: SharedMapping) -> MemoryFile {
+        let size = window.len() as u64;
+        // Runs of the two never touch, as a run that is given back lies in one of them.
+        let free_large = FreeList::new((boundary + HUGE_PAGE_SIZE).min(size), size);
         let state = State {
             references: References::new(),
-            free: FreeList::new(window.len() as u64),
+            free: FreeList::new(0, boundary),
+            free_large,
             recycled: Recycled::default(),
         };
         MemoryFile {
             fd,
+            large,
+            boundary,
             window,
             state: Mutex::new(state),
             allocated: AtomicU64::new(0),
-            limit,
+            limit: None,
             unchecked: AtomicI64::new(0),
-            on_disk,
+            on_disk: None,
         }
     }
 
-    /// The memfd, for mappings.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    /// The host's file that holds `offset`, and where in it, for mappings: they may reach as far as one run of frames.
+    pub fn host_place(&self, offset: u64) -> (BorrowedFd<'_>, u64) {
+        match &self.large {
+            Some(large) if offset >= self.boundary => (large.as_fd(), offset - self.boundary),
+            _ => (self.fd.as_fd(), offset),
+        }
     }
 
     /// Bytes of the offset space.
@@ -132,11 +176,46 @@ impl MemoryFile {
         self.check_limit(len)?;
         let align = if len >= HUGE_PAGE_SIZE { HUGE_PAGE_SIZE } else { PAGE_SIZE };
         let mut state = self.state.lock();
-        let offset = state.free.take(len, align).ok_or(OutOfMemory)?;
+        let offset = state.free.take(len, align, 0).ok_or(OutOfMemory)?;
         state.references.insert(offset, len);
         drop(state);
         self.allocated.fetch_add(len, Ordering::Relaxed);
         Ok(Frames { offset, len })
+    }
+
+    /// As [`allocate`](Self::allocate), of the offsets whose pages [`provide`](Self::provide) can make many at once. The run starts
+    /// as far above a multiple of [`HUGE_PAGE_SIZE`] as `address` does, where it is to be shown: the host shows a large piece
+    /// by one fault only if all of it lies in one page table. `None`: the host has no such pages, or there is no room.
+    pub fn allocate_large(&self, len: u64, address: u64) -> Option<Frames> {
+        if self.large.is_none() || len == 0 || !len.is_multiple_of(PAGE_SIZE) || len > self.size() {
+            return None;
+        }
+        self.check_limit(len).ok()?;
+        let phase = address & (HUGE_PAGE_SIZE - 1) & !(PAGE_SIZE - 1);
+        let mut state = self.state.lock();
+        let offset = state.free_large.take(len, HUGE_PAGE_SIZE, phase)?;
+        state.references.insert(offset, len);
+        drop(state);
+        self.allocated.fetch_add(len, Ordering::Relaxed);
+        Some(Frames { offset, len })
+    }
+
+    /// Has the host make the pages of a run of [`allocate_large`](Self::allocate_large) that are not there yet, in pieces as large
+    /// as fit between those that are there. They are zero. For pages that are wanted soon; of other runs nothing is made, and
+    /// without room the host makes them one by one when they are touched, as ever.
+    ///
+    /// The host does not stop at the end of what it is asked for, but before the next page that is there: with `stop` that is the
+    /// one behind `frames`, which is the caller's too, and made alone.
+    pub fn provide(&self, frames: Frames, stop: bool) {
+        if frames.offset < self.boundary || self.check_limit(frames.len).is_err() {
+            return;
+        }
+        let end = frames.offset + frames.len;
+        if stop && !end.is_multiple_of(HUGE_PAGE_SIZE) {
+            let _ = self.compare_exchange_u32(end, 0, 0);
+        }
+        let (fd, offset) = self.host_place(frames.offset);
+        let _ = rustix::fs::fallocate(fd, FallocateFlags::KEEP_SIZE, offset, frames.len);
     }
 
     /// `len` bytes with one reference a page, **not zero-filled**: they hold what somebody else wrote. For callers that
@@ -185,10 +264,11 @@ impl MemoryFile {
             let mut others = Vec::new();
             for run in state.references.decrement(frames.offset, frames.len) {
                 self.allocated.fetch_sub(run.len, Ordering::Relaxed);
-                match self.on_disk {
-                    None => state.recycled.keep(run, &mut others),
-                    // Room on a disk is others' as well.
-                    Some(_) => others.push(run),
+                // Room on a disk is others' as well, and large pages are not used again in pieces.
+                if self.on_disk.is_some() || run.offset >= self.boundary {
+                    others.push(run);
+                } else {
+                    state.recycled.keep(run, &mut others);
                 }
             }
             others
@@ -201,7 +281,9 @@ impl MemoryFile {
     /// Only when the old contents are gone may the run be given out again; while it is being punched it is in neither map.
     fn give_back(&self, run: Frames) {
         if self.punch(run).is_ok() {
-            self.state.lock().free.put(run.offset, run.len);
+            let mut state = self.state.lock();
+            let free = if run.offset >= self.boundary { &mut state.free_large } else { &mut state.free };
+            free.put(run.offset, run.len);
         } else {
             tracing::error!(?run, "the host does not take memory back; the run is not used again");
         }
@@ -233,8 +315,9 @@ impl MemoryFile {
 
     fn punch(&self, frames: Frames) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let (fd, offset) = self.host_place(frames.offset);
         loop {
-            match rustix::fs::fallocate(&self.fd, flags, frames.offset, frames.len) {
+            match rustix::fs::fallocate(fd, flags, offset, frames.len) {
                 Err(rustix::io::Errno::INTR) => {}
                 done => return Ok(done?),
             }
@@ -290,8 +373,9 @@ impl MemoryFile {
     /// Writes all pieces one behind the other, by a host call.
     pub fn write_pieces(&self, offset: u64, pieces: &ReadOnlyPieces<'_>) -> Result<(), CopyFault> {
         self.at(offset, pieces.bytes() as u64)?;
+        let (fd, offset) = self.host_place(offset);
         loop {
-            match host::io::pwritev(&self.fd, pieces, offset, 0) {
+            match host::io::pwritev(fd, pieces, offset, 0) {
                 Ok(written) if written == pieces.bytes() => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => return Err(CopyFault),
@@ -348,7 +432,9 @@ impl MemoryFile {
 
     /// Bytes that the host holds in memory for the file (st_blocks).
     pub fn resident_bytes(&self) -> u64 {
-        rustix::fs::fstat(&self.fd).map_or(0, |stat| stat.st_blocks as u64 * 512)
+        let files = [Some(&self.fd), self.large.as_ref()];
+        let held = |file| rustix::fs::fstat(file).map_or(0, |stat| stat.st_blocks as u64 * 512);
+        files.into_iter().flatten().map(held).sum()
     }
 
     /// Which pages of `frames` the host holds in memory, one bool a page (for mincore and RSS).
@@ -370,20 +456,22 @@ impl MemoryFile {
     }
 
     fn for_each_resident(&self, frames: Frames, mut each: impl FnMut(Frames)) {
-        let end = frames.offset.saturating_add(frames.len).min(self.size());
-        let mut at = frames.offset;
+        let (fd, begin) = self.host_place(frames.offset);
+        let base = frames.offset - begin;
+        let end = begin.saturating_add(frames.len).min(self.size() - base);
+        let mut at = begin;
         while at < end {
             // Nobody uses the file's position, so moving it does no harm.
-            let Ok(data) = rustix::fs::seek(&self.fd, SeekFrom::Data(at)) else { return };
+            let Ok(data) = rustix::fs::seek(fd, SeekFrom::Data(at)) else { return };
             if data >= end {
                 return;
             }
-            let Ok(hole) = rustix::fs::seek(&self.fd, SeekFrom::Hole(data)) else { return };
+            let Ok(hole) = rustix::fs::seek(fd, SeekFrom::Hole(data)) else { return };
             let (first, last) = (data & !(PAGE_SIZE - 1), hole.next_multiple_of(PAGE_SIZE).min(end));
             if last <= first {
                 return;
             }
-            each(Frames { offset: first, len: last - first });
+            each(Frames { offset: base + first, len: last - first });
             at = last;
         }
     }

@@ -1,7 +1,7 @@
 //! Shared mappings of files, as address ranges without Rust references; this program's own code.
 
 use std::io::{Error, Result};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
 /// A shared mapping of a file, unmapped when dropped. Whoever else has the file open may change the bytes or truncate
@@ -21,18 +21,23 @@ impl SharedMapping {
     /// Maps `len` bytes from `offset`, without reserving memory for them. The range may reach beyond the file's end.
     pub fn new(fd: impl AsFd, offset: u64, len: usize, writable: bool) -> Result<SharedMapping> {
         let prot = libc::PROT_READ | if writable { libc::PROT_WRITE } else { 0 };
-        let flags = libc::MAP_SHARED | libc::MAP_NORESERVE;
-        let fd = fd.as_fd().as_raw_fd();
-        // SAFETY: a new mapping at an address of the host's choice disturbs nothing.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd, offset as i64) };
-        if at == libc::MAP_FAILED {
-            return Err(Error::last_os_error());
-        }
-        // Not part of a core dump: it would hold the whole guest. Failing costs nothing but the size of the dump.
-        // SAFETY: the range is the new mapping; the advice does not change its contents.
-        unsafe { libc::madvise(at, len, libc::MADV_DONTDUMP) };
-        let at = NonNull::new(at.cast()).ok_or_else(|| Error::from_raw_os_error(libc::ENOMEM))?;
+        let at = map(None, len, prot, fd.as_fd(), offset)?;
         Ok(SharedMapping { at, len })
+    }
+
+    /// Maps files one behind the other, as many bytes of the beginning of each as is said, to be read and written.
+    pub fn joined(files: &[(BorrowedFd<'_>, usize)]) -> Result<SharedMapping> {
+        let invalid = || Error::from_raw_os_error(libc::EINVAL);
+        let (&(first, first_len), others) = files.split_first().ok_or_else(invalid)?;
+        let len = files.iter().try_fold(0usize, |sum, (_, len)| sum.checked_add(*len)).ok_or_else(invalid)?;
+        // The first one's mapping takes the addresses for all.
+        let whole = SharedMapping::new(first, 0, len, true)?;
+        let mut at = first_len;
+        for &(fd, len) in others {
+            map(Some((&whole, at)), len, libc::PROT_READ | libc::PROT_WRITE, fd, 0)?;
+            at += len;
+        }
+        Ok(whole)
     }
 
     /// First address.
@@ -65,6 +70,36 @@ impl SharedMapping {
             _ => Err(Error::last_os_error()),
         }
     }
+}
+
+/// Maps a file at an address of the host's choice, or so far into a mapping that nobody else knows of yet.
+fn map(
+    over: Option<(&SharedMapping, usize)>,
+    len: usize,
+    prot: i32,
+    fd: BorrowedFd<'_>,
+    offset: u64,
+) -> Result<NonNull<u8>> {
+    let (at, fixed) = match over {
+        None => (std::ptr::null_mut(), 0),
+        Some((whole, from)) if from.checked_add(len).is_some_and(|end| end <= whole.len) => {
+            (whole.as_ptr().wrapping_add(from), libc::MAP_FIXED)
+        }
+        Some(_) => return Err(Error::from_raw_os_error(libc::EINVAL)),
+    };
+    let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | fixed;
+    // SAFETY: a new mapping at an address of the host's choice disturbs nothing, nor does one inside of a mapping of this
+    // module's own that nobody uses yet. The advice does not change what is mapped.
+    let mapped = unsafe {
+        let mapped = libc::mmap(at.cast(), len, prot, flags, fd.as_raw_fd(), offset as i64);
+        if mapped == libc::MAP_FAILED {
+            return Err(Error::last_os_error());
+        }
+        // Not part of a core dump: it would hold the whole guest. Failing costs nothing but the size of the dump.
+        libc::madvise(mapped, len, libc::MADV_DONTDUMP);
+        mapped
+    };
+    NonNull::new(mapped.cast()).ok_or_else(|| Error::from_raw_os_error(libc::ENOMEM))
 }
 
 impl Drop for SharedMapping {

@@ -26,6 +26,11 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, dumpable.into(), 0).map(drop)
 }
 
+/// Whether this process, and those that it forks, do without transparent huge pages.
+pub fn set_thp_disabled(disabled: bool) -> Result<()> {
+    prctl(libc::PR_SET_THP_DISABLE, disabled.into(), 0).map(drop)
+}
+
 /// No exec may grant more rights from here on; seccomp filters may be set without a capability.
 pub fn set_no_new_privileges() -> Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)

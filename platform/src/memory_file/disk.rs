@@ -43,7 +43,8 @@ impl MemoryFile {
         let twin = fd.as_fd().try_clone_to_owned()?;
         let file = Arc::new_cyclic(|this: &Weak<MemoryFile>| {
             let mapped = HostFile::counted(twin, Weak::clone(this));
-            MemoryFile::over(fd, window, None, Some(Arc::new(mapped)))
+            let size = window.len() as u64;
+            MemoryFile { on_disk: Some(Arc::new(mapped)), ..MemoryFile::over(fd, None, size, window) }
         });
         // What is given out later must not be the first to find out.
         let first = Frames { offset: 0, len: PAGE_SIZE };

@@ -17,15 +17,16 @@ pub(super) struct FreeList {
 const CANDIDATES: usize = 4;
 
 impl FreeList {
-    pub(super) fn new(end: u64) -> FreeList {
-        FreeList { by_start: BTreeMap::new(), by_len: BTreeSet::new(), untouched: 0, end }
+    pub(super) fn new(start: u64, end: u64) -> FreeList {
+        FreeList { by_start: BTreeMap::new(), by_len: BTreeSet::new(), untouched: start, end }
     }
 
-    /// A run of `len` bytes whose start is a multiple of `align` (a power of two): the shortest that fits, lowest
-    /// first.
-    pub(super) fn take(&mut self, len: u64, align: u64) -> Option<u64> {
+    /// A run of `len` bytes whose start is `phase` above a multiple of `align` (a power of two): the shortest that fits,
+    /// lowest first.
+    pub(super) fn take(&mut self, len: u64, align: u64, phase: u64) -> Option<u64> {
+        let next = |start: u64| start + (phase.wrapping_sub(start) & (align - 1));
         let fits = |&(run, start): &(u64, u64)| {
-            let at = start.next_multiple_of(align);
+            let at = next(start);
             (at - start + len <= run).then_some((start, run, at))
         };
         let found = self
@@ -40,7 +41,7 @@ impl FreeList {
             self.insert(at + len, start + run - (at + len));
             return Some(at);
         }
-        let at = self.untouched.next_multiple_of(align);
+        let at = next(self.untouched);
         let next = at.checked_add(len).filter(|&next| next <= self.end)?;
         self.insert(self.untouched, at - self.untouched);
         self.untouched = next;

@@ -165,7 +165,9 @@ fn counts_agree_with_a_model() {
     for _ in 0..4000 {
         match random(5) {
             0 | 1 if held.len() < 200 => {
-                let f = m.allocate((1 + random(20)) * PAGE).expect("allocate");
+                let len = (1 + random(20)) * PAGE;
+                let large = if random(3) == 0 { m.allocate_large(len, 7 * PAGE) } else { None };
+                let f = large.unwrap_or_else(|| m.allocate(len).expect("allocate"));
                 for page in 0..f.len / PAGE {
                     assert_eq!(model.insert(f.offset + page * PAGE, 1), None, "given out twice");
                 }
@@ -249,4 +251,75 @@ fn used_runs_come_back_only_to_those_who_overwrite_them() {
     assert_eq!(m.unique_prefix(Frames { offset: f.offset, len: 3 * PAGE }), (3 * PAGE, true));
     assert_eq!(m.allocate_used(2 * PAGE), None);
     assert_eq!(m.allocated_bytes(), 7 * PAGE);
+}
+
+/// A run whose pages the host makes many at once. `None`, loudly, where this process may not mount: everything goes without.
+fn large_run(m: &MemoryFile, pages: u64) -> Option<Frames> {
+    let run = m.allocate_large(pages * PAGE, 3 * HUGE_PAGE_SIZE);
+    if run.is_none() {
+        eprintln!("SKIPPED: no large pages here (a tmpfs with huge=within_size takes the right to mount)");
+    }
+    run
+}
+
+#[test]
+fn provided_pages_are_zero_and_come_in_proportion() {
+    let m = file();
+    let Some(f) = large_run(&m, 4096) else { return };
+    assert_eq!(f.offset % HUGE_PAGE_SIZE, 0);
+    for page in 0..16 {
+        m.write(f.offset + page * PAGE, &[7]).expect("write");
+    }
+    assert_eq!(m.resident_bytes(), 16 * PAGE, "a touch makes one page");
+    m.provide(Frames { offset: f.offset + 16 * PAGE, len: 16 * PAGE }, true);
+    assert_eq!(m.resident_bytes(), 33 * PAGE, "and one page alone stops what is provided");
+    m.provide(Frames { offset: f.offset + 33 * PAGE, len: 23 * PAGE }, true);
+    assert_eq!(m.resident_bytes(), 57 * PAGE);
+    m.provide(Frames { offset: f.offset + 57 * PAGE, len: PAGE }, false);
+    assert!(m.resident_bytes() <= 64 * PAGE);
+    let mut bytes = vec![1; 40 * PAGE as usize];
+    m.read(f.offset + 16 * PAGE, &mut bytes).expect("read");
+    assert!(bytes.iter().all(|byte| *byte == 0));
+    m.read(f.offset, &mut bytes[..1]).expect("read");
+    assert_eq!(bytes[0], 7);
+}
+
+#[test]
+fn large_runs_start_where_they_are_to_be_shown() {
+    let m = file();
+    let Some(aligned) = large_run(&m, 100) else { return };
+    assert_eq!(aligned.offset % HUGE_PAGE_SIZE, 0);
+    let f = m.allocate_large(600 * PAGE, (1 << 40) + 5 * PAGE + 7).expect("allocate");
+    assert_eq!(f.offset % HUGE_PAGE_SIZE, 5 * PAGE);
+    m.decref(f);
+    assert_eq!(m.allocate_large(600 * PAGE, 5 * PAGE), Some(f));
+}
+
+#[test]
+fn parts_of_large_pieces_are_given_back_and_made_again() {
+    let m = file();
+    let Some(f) = large_run(&m, 1024) else { return };
+    m.write(f.offset, &[7; 16 * PAGE_SIZE as usize]).expect("write");
+    m.provide(f, false);
+    m.write(f.offset, &vec![7; f.len as usize]).expect("write");
+    let part = Frames { offset: f.offset + 100 * PAGE, len: 200 * PAGE };
+    m.zero_and_release(part);
+    let mut bytes = vec![1; f.len as usize];
+    m.read(f.offset, &mut bytes).expect("read");
+    let (from, to) = (100 * PAGE as usize, 300 * PAGE as usize);
+    assert!(bytes[from..to].iter().all(|byte| *byte == 0));
+    assert!(bytes[..from].iter().chain(&bytes[to..]).all(|byte| *byte == 7));
+    m.decref(f);
+    assert_eq!((m.allocated_bytes(), m.resident_bytes()), (0, 0));
+    assert_eq!(m.allocate_large(f.len, 0), Some(f), "whole runs are used again");
+    m.read(f.offset, &mut bytes).expect("read");
+    assert!(bytes.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn other_runs_are_not_provided() {
+    let m = file();
+    let f = m.allocate(64 * PAGE).expect("allocate");
+    m.provide(f, false);
+    assert_eq!(m.resident_bytes(), 0);
 }

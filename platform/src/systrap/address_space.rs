@@ -272,7 +272,10 @@ impl SystrapSpace {
         match change {
             Change::Map(source, prot) => {
                 let (fd, offset) = match source {
-                    Source::Memory(offset) => (self.shared.memory.fd().as_raw_fd(), *offset),
+                    Source::Memory(offset) => {
+                        let (fd, offset) = self.shared.memory.host_place(*offset);
+                        (fd.as_raw_fd(), offset)
+                    }
                     Source::File(file, offset) => (file.fd().as_raw_fd(), *offset),
                 };
                 let prot = u64::from(prot.bits());

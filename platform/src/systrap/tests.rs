@@ -223,7 +223,7 @@ fn who_has_no_secret_makes_no_calls() {
     let platform = platform();
     let (_, places) = syscalls(&platform);
     let memfd = platform.memory();
-    let fd = std::os::fd::AsRawFd::as_raw_fd(&memfd.fd()) as u64;
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&memfd.host_place(0).0) as u64;
     let (shared, fixed) = (guest_process::MAP_FLAGS, 3);
     let calls = [
         (libc::SYS_getpid, [0; 6]),

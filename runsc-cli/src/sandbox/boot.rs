@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use host::seccomp_program::Otherwise;
-use platform::Platform;
+use platform::{LargeFile, Platform};
 
 use crate::config::{self, SentryConfig, fd};
 use crate::log::{self, Timeline};
@@ -123,10 +123,13 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc
     timeline.done("sentry: new namespaces");
     namespace::empty_root()?;
     timeline.done("sentry: empty root");
+    // The last thing that takes the right to mount. Without it everything works, slower.
+    let large =
+        LargeFile::new().inspect_err(|error| tracing::info!(%error, "guest memory without large pages"));
     privileges::drop_all()?;
     privileges::set_limits()?;
     timeline.done("sentry: capabilities dropped");
-    let (name, platform) = choose_platform::make(config.platform)?;
+    let (name, platform) = choose_platform::make(config.platform, large.ok())?;
     timeline.done("sentry: platform");
 
     // With a log there is someone to read which call it was.

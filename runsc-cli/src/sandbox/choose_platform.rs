@@ -5,21 +5,24 @@ use std::sync::Arc;
 use anyhow::Context;
 use platform::ptrace::PtracePlatform;
 use platform::systrap::{Rewriting, SystrapPlatform};
-use platform::{MemoryFile, Platform};
+use platform::{LargeFile, MemoryFile, Platform};
 
 use crate::config::PlatformName;
 
 /// What is tried, the best first.
 const ORDER: [PlatformName; 2] = [PlatformName::Systrap, PlatformName::Ptrace];
 
-/// Makes the platform, and says which it is.
-pub fn make(name: PlatformName) -> anyhow::Result<(PlatformName, Arc<dyn Platform>)> {
+/// Makes the platform, and says which it is. `large` is for guest memory.
+pub fn make(
+    name: PlatformName,
+    large: Option<LargeFile>,
+) -> anyhow::Result<(PlatformName, Arc<dyn Platform>)> {
     if name != PlatformName::Auto {
-        return Ok((name, make_one(name)?));
+        return Ok((name, make_one(name, large)?));
     }
     let mut tried = Vec::new();
     for name in ORDER {
-        match make_one(name) {
+        match make_one(name, large.as_ref().and_then(|large| large.try_clone().ok())) {
             Ok(platform) => return Ok((name, platform)),
             Err(error) => {
                 tracing::warn!("not used: {error:#}");
@@ -30,8 +33,8 @@ pub fn make(name: PlatformName) -> anyhow::Result<(PlatformName, Arc<dyn Platfor
     anyhow::bail!("no platform works here: {}", tried.join("; "))
 }
 
-fn make_one(name: PlatformName) -> anyhow::Result<Arc<dyn Platform>> {
-    let memory = MemoryFile::new(None).context("guest memory; the host needs memfd_create")?;
+fn make_one(name: PlatformName, large: Option<LargeFile>) -> anyhow::Result<Arc<dyn Platform>> {
+    let memory = MemoryFile::with(None, large).context("guest memory; the host needs memfd_create")?;
     Ok(match name {
         PlatformName::Auto | PlatformName::Systrap | PlatformName::SystrapSignals => {
             let rewriting = if name == PlatformName::SystrapSignals { Rewriting::Off } else { Rewriting::On };
@@ -55,7 +58,7 @@ pub fn obstacle(name: PlatformName) -> Option<String> {
     {
         return Some("kernel.yama.ptrace_scope is 3: set it to 2 or less with sysctl".to_owned());
     }
-    make_one(name).err().map(|error| format!("{error:#}"))
+    make_one(name, None).err().map(|error| format!("{error:#}"))
 }
 
 /// What `auto` comes to here.

@@ -70,8 +70,26 @@ impl Arena {
         self.take_at(memory, free.offset + offset, len)
     }
 
+    /// Takes `run` in, to be handed out from its beginning. Its references are the arena's.
+    pub fn add(&mut self, memory: &MemoryFile, run: Frames) {
+        self.free.push(run);
+        self.trim(memory);
+    }
+
+    /// How many bytes from `offset` on are in reserve.
+    pub fn reserve_at(&self, offset: u64) -> u64 {
+        let holds = |run: &&Frames| run.offset <= offset && offset < run.offset + run.len;
+        self.free.iter().find(holds).map_or(0, |run| run.offset + run.len - offset)
+    }
+
+    /// Takes the piece out that begins at `offset`; its references are the caller's.
+    pub fn remove_at(&mut self, offset: u64) -> Option<Frames> {
+        let at = self.free.iter().position(|run| run.offset == offset)?;
+        Some(self.free.remove(at))
+    }
+
     /// Exactly these frames, if they are in reserve.
-    fn take_at(&mut self, memory: &MemoryFile, offset: u64, len: u64) -> Option<Frames> {
+    pub fn take_at(&mut self, memory: &MemoryFile, offset: u64, len: u64) -> Option<Frames> {
         let end = offset.checked_add(len)?;
         let index =
             self.free.iter().position(|free| free.offset <= offset && end <= free.offset + free.len)?;
@@ -83,13 +101,18 @@ impl Arena {
                 self.free.insert(index.min(self.free.len()), rest);
             }
         }
+        self.trim(memory);
+        Some(Frames { offset, len })
+    }
+
+    /// Gives the smallest piece back when there are too many.
+    fn trim(&mut self, memory: &MemoryFile) {
         if self.free.len() > MAX_PIECES {
             let smallest = self.free.iter().enumerate().min_by_key(|(_, free)| free.len).map(|(at, _)| at);
             if let Some(at) = smallest {
                 memory.decref(self.free.remove(at));
             }
         }
-        Some(Frames { offset, len })
     }
 
     /// Takes the whole reserve out; its references are the caller's.

@@ -3,7 +3,6 @@
 use abi::Errno;
 use platform::Prot;
 
-use super::arena::Growth;
 use super::limits::{MmLimits, overcommits};
 use super::numa::Policy;
 use super::placement::start_with_gap;
@@ -75,7 +74,8 @@ impl super::Inner {
         if overcommits(len) {
             return Err(Errno::ENOMEM);
         }
-        self.fill_with_zero_pages(old..new, vma.prot, Growth::Up)?;
+        let start = page_up(self.layout.start_brk).ok_or(Errno::ENOMEM)?;
+        self.fill_heap(start, old..new, vma.prot)?;
         self.add_vma(old..new, vma);
         Ok(())
     }

@@ -217,6 +217,10 @@ impl Inner {
                 if let Some((below, _)) = self.pages.pmas.before(page) {
                     hole.start = hole.start.max(below.end);
                 }
+                if let Some(shown) = self.show_window(page, &hole, prot) {
+                    shown.map_err(|_| FaultError::NoMemory)?;
+                    return Ok(Step::Ready);
+                }
                 if hole.end - hole.start > HUGE_WINDOW {
                     let window = page / HUGE_WINDOW * HUGE_WINDOW;
                     hole = super::ranges::clip(&hole, &(window..window + HUGE_WINDOW));

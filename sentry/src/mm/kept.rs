@@ -70,6 +70,11 @@ impl Kept {
         Some(frames)
     }
 
+    /// Whether [`take`](Self::take) would find `len` bytes in any run.
+    pub fn has(&self, len: u64) -> bool {
+        self.runs.iter().any(|run| run.len >= len)
+    }
+
     fn find(&mut self, len: u64, wanted: &[Option<u64>], place: Where) -> Option<Frames> {
         for offset in wanted.iter().flatten() {
             let within = |run: &Frames| run.offset <= *offset && offset + len <= run.offset + run.len;

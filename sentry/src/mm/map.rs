@@ -266,6 +266,15 @@ impl Inner {
         trash: &mut Trash,
     ) -> Result<(), Errno> {
         let len = range.end - range.start;
+        let private_anonymous = vma.is_anonymous() && !vma.is_shared();
+        if private_anonymous
+            && self.vmas.is_free(range.clone())
+            && let Some(shown) = self.show_beginning(&range, &vma)
+        {
+            shown?;
+            self.add_vma(range, vma);
+            return Ok(());
+        }
         let shown = match &vma.source {
             _ if vma.prot.is_empty() => 0,
             Source::Anonymous if len <= EAGER_LIMIT => len,

@@ -21,6 +21,7 @@ mod fork;
 mod held_run;
 mod hot;
 mod kept;
+mod large;
 mod limbo;
 mod lock;
 mod map;

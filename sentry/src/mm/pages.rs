@@ -14,13 +14,15 @@ use super::kept::{self, Kept};
 use super::mappable::Place;
 use super::pma::Pma;
 use super::ranges::{Ranges, clip};
-use super::{Inner, host_errno};
+use super::{Inner, PAGE, host_errno};
 
 /// Pages and the reserve to take more from. Gives all references back when dropped.
 pub(super) struct Pages {
     pub memory: Arc<MemoryFile>,
     pub pmas: Ranges<Pma>,
     pub arena: Arena,
+    /// What is left of the runs whose pages the host makes many at a time (`large.rs`), one for each mapping that began one.
+    large: Arena,
     kept: Kept,
     /// Changed whenever `pmas` changes: what was looked up before may be wrong.
     pub generation: u64,
@@ -37,6 +39,7 @@ impl Pages {
             memory,
             pmas: Ranges::default(),
             arena: Arena::default(),
+            large: Arena::default(),
             kept: Kept::default(),
             generation: 0,
         }
@@ -71,7 +74,40 @@ impl Pages {
                 self.kept.take(&self.memory, range.end - range.start, &wanted, place)
             }
         };
-        kept.or_else(|| self.arena.take(&self.memory, range, &wanted, growth)).ok_or(Errno::ENOMEM)
+        let len = range.end - range.start;
+        let reserved = || wanted.iter().flatten().find_map(|at| self.large.take_at(&self.memory, *at, len));
+        kept.or_else(reserved)
+            .or_else(|| self.arena.take(&self.memory, range, &wanted, growth))
+            .ok_or(Errno::ENOMEM)
+    }
+
+    /// The first `first` bytes of a new run of `len` bytes for `large.rs`, to be shown at `at`; the rest is kept in reserve.
+    /// `None`: there are no such runs, or frames that the guest has given back will do.
+    pub fn begin_large(&mut self, at: u64, len: u64, first: u64) -> Option<Frames> {
+        if self.kept.has(len) {
+            return None;
+        }
+        // One page more, to stop at.
+        let run = self.memory.allocate_large(len + PAGE, at)?;
+        self.large.add(&self.memory, run);
+        self.large.take_at(&self.memory, run.offset, first)
+    }
+
+    /// How many bytes of such a run are in reserve from `offset` on.
+    pub fn large_reserve(&self, offset: u64) -> u64 {
+        self.large.reserve_at(offset)
+    }
+
+    /// Has the host make the pages of frames that were taken from the reserve, and no more.
+    pub fn provide_large(&self, frames: Frames) {
+        if self.large_reserve(frames.offset + frames.len) > 0 {
+            self.memory.provide(frames, true);
+        }
+    }
+
+    /// Takes frames out of that reserve.
+    pub fn take_large(&mut self, frames: Frames) -> Option<Frames> {
+        self.large.take_at(&self.memory, frames.offset, frames.len)
     }
 
     /// As [`give_back`](Self::give_back), for what the guest has unmapped: it may soon want as much again.
@@ -85,7 +121,11 @@ impl Pages {
             };
             if pma.private && !pma.cow { own.push(frames) } else { rest.push(frames) }
         }
-        each_joined(own, |run| rest.extend(self.kept.keep(&self.memory, run)));
+        each_joined(own, |run| {
+            // What was not touched of a large mapping: the host may have made more of it than was asked for.
+            rest.extend(self.large.remove_at(run.offset + run.len));
+            rest.extend(self.kept.keep(&self.memory, run));
+        });
         give_back(&self.memory, rest);
     }
 }
@@ -98,6 +138,7 @@ impl Drop for Pages {
         shown.extend(self.kept.take_all());
         give_back(&self.memory, shown);
         give_back(&self.memory, self.arena.take_all());
+        give_back(&self.memory, self.large.take_all());
     }
 }
 

@@ -109,7 +109,10 @@ impl PtraceSpace {
 
     fn piece(&self, range: &Range<u64>, source: &Source, prot: Prot) -> (i32, Piece) {
         let (fd, offset) = match source {
-            Source::Memory(offset) => (self.shared.memory.fd().as_raw_fd(), *offset),
+            Source::Memory(offset) => {
+                let (fd, offset) = self.shared.memory.host_place(*offset);
+                (fd.as_raw_fd(), offset)
+            }
             Source::File(file, offset) => (file.fd().as_raw_fd(), *offset),
         };
         (fd, Piece { addr: range.start, len: range.end - range.start, prot: prot.bits().into(), offset })

@@ -43,6 +43,20 @@ struct Pages {
     present: u64,
 }
 
+/// Chunks of so many pages are made as a whole, in a few large pieces, for a file that is written from one end to the other.
+const LARGE_CHUNK: u64 = platform::HUGE_PAGE_SIZE / PAGE_SIZE;
+
+impl Pages {
+    /// Whether the chunk before that which begins at page `first` is there, with all its pages.
+    fn is_full_before(&self, first: u64) -> bool {
+        let before = self.chunks.range(..first).next_back();
+        before.is_some_and(|(at, chunk)| {
+            let pages = chunk.frames.len / PAGE_SIZE;
+            at + pages == first && chunk.count() == pages
+        })
+    }
+}
+
 /// A run of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece {
@@ -122,7 +136,8 @@ impl FileData {
             let Some(piece) = self.piece(offset.saturating_add(done), dst.remaining() as u64) else { break };
             let copied = match piece {
                 Piece::Data(at, len) if self.is_on_disk() => {
-                    dst.put_from_host(self.memory.fd(), Some(at), len as usize).map(|n| (n, len))
+                    let (fd, at) = self.memory.host_place(at);
+                    dst.put_from_host(fd, Some(at), len as usize).map(|n| (n, len))
                 }
                 Piece::Data(at, len) => dst.put_memory(&self.memory, at, len as usize).map(|n| (n, len)),
                 Piece::Hole(len) => dst.put_zeros(len as usize).map(|n| (n, len)),
@@ -179,7 +194,10 @@ impl FileData {
             let at = offset + done;
             let copied = self.make_pages(at, want - done).and_then(|(place, len)| {
                 let taken = match self.is_on_disk() {
-                    true => src.take_to_host(self.memory.fd(), Some(place), len as usize),
+                    true => {
+                        let (fd, at) = self.memory.host_place(place);
+                        src.take_to_host(fd, Some(at), len as usize)
+                    }
                     false => src.take_to_memory(&self.memory, place, len as usize),
                 };
                 Ok((taken?, len))
@@ -217,10 +235,18 @@ impl FileData {
         loop {
             let unreserved = {
                 let mut pages = self.pages.write();
+                let in_order = count >= LARGE_CHUNK && page == first && pages.is_full_before(first);
+                let mut provide = None;
                 let chunk = match pages.chunks.entry(first) {
                     Entry::Occupied(there) => there.into_mut(),
                     Entry::Vacant(slot) => {
-                        let frames = self.memory.allocate(count * PAGE_SIZE).map_err(|_| Errno::ENOMEM)?;
+                        let large =
+                            if in_order { self.memory.allocate_large(count * PAGE_SIZE, 0) } else { None };
+                        provide = large;
+                        let frames = match large {
+                            Some(frames) => frames,
+                            None => self.memory.allocate(count * PAGE_SIZE).map_err(|_| Errno::ENOMEM)?,
+                        };
                         slot.insert(Chunk::new(frames, count))
                     }
                 };
@@ -233,6 +259,9 @@ impl FileData {
                         if made == page {
                             self.forget_empty(first);
                             return Err(Errno::ENOSPC);
+                        }
+                        if let Some(frames) = provide {
+                            self.memory.provide(frames, false);
                         }
                         let bytes = (made * PAGE_SIZE - offset).min(len);
                         return Ok((chunk_offset + (offset - first * PAGE_SIZE), bytes));
