@@ -75,17 +75,18 @@ fn a_full_host_disk_is_enospc_and_loses_nothing() {
     assert_eq!(guest.end().0, Some(0));
 }
 
-/// Bytes that the Sentry's descriptors hold: in memory files, and in files of `dir`.
+/// Bytes that the Sentry's descriptors hold: in files of `dir`, and in other files without a name, which are memory.
 fn held(guest: &Guest, dir: &str) -> Option<(u64, u64)> {
     let (sentry, _) = guest.processes().into_iter().find(|(_, line)| line.contains("boot"))?;
     let (mut memory, mut disk) = (0, 0);
     for entry in fs::read_dir(format!("/proc/{sentry}/fd")).ok()?.flatten() {
         let name = fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
-        let bytes = fs::metadata(entry.path()).ok()?.blocks() * 512;
-        if name.starts_with("/memfd:") {
-            memory += bytes;
-        } else if name.starts_with(dir) {
+        let meta = fs::metadata(entry.path()).ok()?;
+        let bytes = meta.blocks() * 512;
+        if name.starts_with(dir) {
             disk = bytes;
+        } else if meta.is_file() && meta.nlink() == 0 {
+            memory += bytes;
         }
     }
     Some((memory, disk))

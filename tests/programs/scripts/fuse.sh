@@ -10,7 +10,8 @@ echo new > m/new; cat src/new; mkdir m/dd; ln m/f2 m/dd/hard; mv m/f4 m/f44; rm 
 stat -c '%n %a %s' m/f2 m/big m/f6 m/dd/hard; stat -c %y src/f7; getfattr -n user.k --only-values m/f1; echo; ln -s x m/d/sym; readlink src/d/sym
 (cd m && sha256sum f* | sha256sum; tar cf - . | tar tf - | wc -l; grep -c . f10; python3 -c "
 import mmap, os
-f = open('f11', 'r+b'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE); print(m[:4]); os.pwrite(f.fileno(), b'FILE', 0); print(m[:4])")
+f = open('f11', 'r+b'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE); print(m[:4]); os.pwrite(f.fileno(), b'FILE', 0); print(m[:4])
+s = mmap.mmap(f.fileno(), 0); s[4:6] = b'--'; s.flush(); print(open('../src/f11').read(8)); s[6:7] = b'+'; s.close(); print(open('../src/f11').read(8), f.read(8))")
 cp /bin/true m/true && m/true && echo "executed"; fusermount3 -u m; echo "unmounted $?"; list src
 mksquashfs src img -quiet -no-progress -noappend >/dev/null 2>&1; echo "mksquashfs $?"; squashfuse img m; echo "squashfuse $?"; list m; echo x 2>&1 > m/new; umount m; echo "unmounted $?"
 fuse-overlayfs -o lowerdir=src,upperdir=up,workdir=work m; echo "fuse-overlayfs $?"; echo over > m/f1; rm m/f2; rm -r m/d; mkdir m/d; echo y > m/d/y; mv m/f8 m/f88; cat src/f1 m/f1; cat m/f2; list m

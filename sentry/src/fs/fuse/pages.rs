@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
@@ -33,12 +33,12 @@ use crate::vfs::{Inode, IoSink};
 const ATTEMPTS: usize = 16;
 
 /// Pages that a file system keeps at most, apart from those that shared mappings may write to (32 MiB).
-const KEPT: usize = 8192;
+const KEPT: i64 = 8192;
 
 /// All that a file system keeps.
 #[derive(Default)]
 pub(super) struct Cache {
-    pages: AtomicUsize,
+    pages: AtomicI64,
     /// Files with copies, the oldest first.
     files: Mutex<VecDeque<Weak<Pages>>, sync::levels::Leaf>,
 }
@@ -162,7 +162,7 @@ impl Pages {
         copies.pages.append(&mut behind);
         let writer = copies.writer.upgrade();
         drop(copies);
-        self.fs.cache.pages.fetch_sub(gone.len(), Ordering::Relaxed);
+        self.fs.cache.pages.fetch_sub(gone.len() as i64, Ordering::Relaxed);
         (gone, writer)
     }
 
@@ -175,7 +175,7 @@ impl Pages {
             }
             copy.clean.is_some()
         });
-        self.fs.cache.pages.fetch_sub(gone.len(), Ordering::Relaxed);
+        self.fs.cache.pages.fetch_sub(gone.len() as i64, Ordering::Relaxed);
         self.mappings.invalidate(0, i64::MAX as u64 - PAGE_SIZE);
         gone.into_iter().for_each(|frames| self.memory().decref(frames));
     }
@@ -211,11 +211,15 @@ impl Pages {
         Some(frames)
     }
 
-    /// Asks for `count` pages from `page` on, and keeps what comes. Answers the bytes: fewer than asked for at the end of
-    /// what the server has.
-    fn fill(&self, handle: &Handle, page: u64, count: u64, interruptible: bool) -> Result<Vec<u8>> {
+    /// Asks for the pages of `[offset, end)`, which begins at one, and keeps what comes. Answers the bytes: fewer than asked
+    /// for at the end of what the server has.
+    ///
+    /// Unlike Linux's, the last page is asked for up to the end of the file only: libfuse answers a short read with a header
+    /// that it changes after vmsplice(2), which is a copy here.
+    fn fill(&self, handle: &Handle, offset: u64, end: u64, interruptible: bool) -> Result<Vec<u8>> {
+        let page = offset / PAGE_SIZE;
         let seen = self.copies.lock().version;
-        let bytes = handle.read(page * PAGE_SIZE, (count * PAGE_SIZE) as usize, interruptible)?;
+        let bytes = handle.read(offset, end.saturating_sub(offset) as usize, interruptible)?;
         let came = (bytes.len() as u64).div_ceil(PAGE_SIZE).max(1);
         let frames = self.memory().allocate(came * PAGE_SIZE).map_err(|_| Errno::ENOMEM)?;
         if self.memory().write(frames.offset, &bytes).is_err() {
@@ -264,12 +268,12 @@ impl Pages {
                 None => {
                     let last = end.div_ceil(PAGE_SIZE).min(page + most);
                     let next = self.copies.lock().pages.range(page..last).next().map_or(last, |(at, _)| *at);
-                    let count = next - page;
-                    self.fill(handle, page, count, true).and_then(|bytes| {
+                    let upto = (next * PAGE_SIZE).min(size);
+                    self.fill(handle, page * PAGE_SIZE, upto, true).and_then(|bytes| {
                         let have = bytes.get(within as usize..).unwrap_or_default();
                         let len = (have.len() as u64).min(end - at);
                         let put = if len == 0 { 0 } else { dst.put(&have[..len as usize])? as u64 };
-                        Ok((put, put < len || (bytes.len() as u64) < count * PAGE_SIZE))
+                        Ok((put, put < len || (bytes.len() as u64) < upto.saturating_sub(page * PAGE_SIZE)))
                     })
                 }
             };
@@ -287,8 +291,10 @@ impl Pages {
         Ok((at - offset) as usize)
     }
 
-    /// The copy of page `page`, with a reference for the caller; `writes`: a mapping may write to it.
-    fn mapped(&self, handle: &Arc<Handle>, page: u64, writes: bool) -> Result<u64> {
+    /// The copy of the page at `offset` of a file of `size` bytes, with a reference for the caller; `writes`: a mapping may
+    /// write to it.
+    fn mapped(&self, handle: &Arc<Handle>, offset: u64, size: u64, writes: bool) -> Result<u64> {
+        let page = offset / PAGE_SIZE;
         for _ in 0..ATTEMPTS {
             {
                 let mut copies = self.copies.lock();
@@ -303,7 +309,7 @@ impl Pages {
                     return Ok(copy.frames.offset);
                 }
             }
-            self.fill(handle, page, 1, false)?;
+            self.fill(handle, offset, size.min(offset + PAGE_SIZE), false)?;
         }
         Err(Errno::EIO)
     }
@@ -377,7 +383,7 @@ impl Pages {
 impl Drop for Pages {
     fn drop(&mut self) {
         let gone = std::mem::take(&mut self.copies.get_mut().pages);
-        self.fs.cache.pages.fetch_sub(gone.len(), Ordering::Relaxed);
+        self.fs.cache.pages.fetch_sub(gone.len() as i64, Ordering::Relaxed);
         for copy in gone.into_values() {
             self.memory().decref(copy.frames);
         }
@@ -425,15 +431,15 @@ impl Drop for Mapped {
 
 impl Mappable for Mapped {
     fn translate(&self, offset: u64, _len: u64, _write: bool) -> Result<Run> {
-        if offset >= node(&self.inode)?.size() {
+        let size = node(&self.inode)?.size();
+        if offset >= size {
             return Err(Errno::EFAULT);
         }
         let writes = self.writes.load(Ordering::Acquire);
-        let place =
-            self.pages.mapped(&self.handle, offset / PAGE_SIZE, writes).map_err(|errno| match errno {
-                Errno::ENOMEM => errno,
-                _ => Errno::EFAULT,
-            })?;
+        let place = self.pages.mapped(&self.handle, offset, size, writes).map_err(|errno| match errno {
+            Errno::ENOMEM => errno,
+            _ => Errno::EFAULT,
+        })?;
         Ok(Run { place: Place::Memory(place), len: PAGE_SIZE })
     }
 
