@@ -10,6 +10,7 @@ mod descriptors;
 mod exec;
 mod hooks;
 mod lifecycle;
+mod notify;
 mod process;
 mod resources;
 mod subreaper;

@@ -14,6 +14,7 @@ pub mod address;
 mod bind;
 mod connect;
 pub mod inflight;
+mod kernel_end;
 mod ops;
 mod options;
 mod queue;
@@ -30,6 +31,7 @@ use abi::Errno;
 use abi::poll::PollEvents;
 use sync::{Mutex, SleepMutex};
 
+pub use self::kernel_end::KernelEnd;
 use self::queue::ReceiveQueue;
 use super::actor::Actor;
 use super::namespace::NetNamespace;
