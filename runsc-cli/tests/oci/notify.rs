@@ -58,12 +58,17 @@ fn manager(place: &Place) -> (UnixDatagram, String) {
     (socket, path.to_str().unwrap().to_owned())
 }
 
-/// What it is told until a barrier, at once, as whoever tells it waits for that.
+/// The last of what it is told. The barrier came to runc after 1.1.5.
+fn last() -> &'static str {
+    if is_foreign() { "MAINPID=" } else { "BARRIER=1" }
+}
+
+/// What it is told until the last, at once, as whoever tells it waits for that.
 fn told(socket: &UnixDatagram) -> JoinHandle<Vec<String>> {
     let socket = socket.try_clone().unwrap();
     std::thread::spawn(move || {
         let mut all: Vec<String> = Vec::new();
-        while all.last().is_none_or(|last| last != "BARRIER=1") {
+        while all.last().is_none_or(|text| !text.starts_with(last())) {
             let mut bytes = [0; 4096];
             // The descriptor that comes with the barrier is closed, which answers it.
             let count = socket.recv(&mut bytes).unwrap();
@@ -74,7 +79,8 @@ fn told(socket: &UnixDatagram) -> JoinHandle<Vec<String>> {
 }
 
 fn is_ready(told: JoinHandle<Vec<String>>, pid: u64) {
-    assert_eq!(told.join().unwrap(), ["READY=1\n", &format!("MAINPID={pid}\n"), "BARRIER=1"]);
+    let all = told.join().unwrap();
+    assert_eq!(all[..2], ["READY=1\n", &format!("MAINPID={pid}\n")]);
 }
 
 #[test]
