@@ -246,6 +246,8 @@ pub struct Container {
     pub read_only_paths: Vec<Text>,
     /// Values below /proc/sys.
     pub sysctl: Vec<(String, String)>,
+    /// Whether its process may say that it is ready, in [`NOTIFY_DIR`].
+    pub notifies: bool,
     /// What it is granted.
     pub limits: Limits,
     /// What the caller knows of the standard streams.
@@ -259,6 +261,9 @@ pub struct Container {
     /// What runs in it before that, each to its end.
     pub start_hooks: Vec<StartHook>,
 }
+
+/// Where a container has the socket that its process says in that it is ready: `notify.sock`, as with runc.
+pub const NOTIFY_DIR: &str = "/run/notify";
 
 /// A mount of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

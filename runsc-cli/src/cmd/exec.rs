@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use crate::container::descriptors::{self, DescriptorError, Descriptors};
 use crate::container::{Settings, exec, relay};
+use crate::sandbox::control::SubCgroup;
 
 /// Options of `exec`.
 #[derive(Debug, clap::Args)]
@@ -60,9 +63,10 @@ pub struct Args {
     /// Descriptors from 3 on that the process gets as its own
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
-    /// Cgroup below the container's; only '/', the container's own: a sandbox has one for all its processes
-    #[arg(long, value_name = "PATH")]
-    cgroup: Option<String>,
+    /// Cgroup for the process, of those that the container has made in its own; in version 1 with its controllers before it
+    /// (may be repeated then)
+    #[arg(long, value_name = "[CONTROLLER,...:]PATH")]
+    cgroup: Vec<String>,
     /// Also in a paused container: the process begins when that is resumed
     #[arg(long)]
     ignore_paused: bool,
@@ -80,9 +84,7 @@ impl Args {
 
 /// Starts it, and unless detached, stays.
 pub fn run(settings: &Settings, args: Args, descriptors: Descriptors) -> anyhow::Result<ExitCode> {
-    if let Some(path) = args.cgroup.as_deref().filter(|path| !matches!(*path, "" | "/")) {
-        anyhow::bail!("--cgroup {path}: a sandbox has one cgroup for all its processes; leave it out");
-    }
+    let cgroups = cgroups(&args.cgroup)?;
     let mut command = args.command.into_iter();
     let wanted = exec::Wanted {
         id: command.next().unwrap_or_default(),
@@ -99,6 +101,7 @@ pub fn run(settings: &Settings, args: Args, descriptors: Descriptors) -> anyhow:
         console_socket: args.console_socket,
         attached: !args.detach,
         ignore_paused: args.ignore_paused,
+        cgroups,
         descriptors,
     };
     if wanted.attached {
@@ -109,4 +112,52 @@ pub fn run(settings: &Settings, args: Args, descriptors: Descriptors) -> anyhow:
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::from(relay::attend(&monitor, master)? as u8))
+}
+
+/// What `--cgroup` says, as runc takes it: one path for all hierarchies, or paths for controllers.
+fn cgroups(given: &[String]) -> anyhow::Result<Vec<SubCgroup>> {
+    let mut all: Vec<SubCgroup> = Vec::new();
+    for text in given {
+        match text.split(':').collect::<Vec<_>>()[..] {
+            [path] if given.len() == 1 => {
+                all.push(SubCgroup { controller: None, path: path.to_owned() });
+            }
+            [_] => bail!("invalid --cgroup argument: {text} (missing <controller>: prefix); write it"),
+            [controllers, path] => {
+                for controller in controllers.split(',') {
+                    if all.iter().any(|other| other.controller.as_deref() == Some(controller)) {
+                        bail!(
+                            "invalid --cgroup argument(s): controller {controller} specified multiple times; leave one out"
+                        );
+                    }
+                    all.push(SubCgroup { controller: Some(controller.to_owned()), path: path.to_owned() });
+                }
+            }
+            _ => bail!("invalid --cgroup argument: {text}; write it like cpu,pids:below"),
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroups_with_and_without_controllers() {
+        let parse = |given: &[&str]| {
+            let given: Vec<String> = given.iter().map(|text| (*text).to_owned()).collect();
+            cgroups(&given).map(|all| all.into_iter().map(|it| (it.controller, it.path)).collect::<Vec<_>>())
+        };
+        let of = |controller: &str, path: &str| (Some(controller.to_owned()), path.to_owned());
+        assert_eq!(parse(&[]).unwrap(), []);
+        assert_eq!(parse(&["a/b"]).unwrap(), [(None, "a/b".to_owned())]);
+        assert_eq!(
+            parse(&["cpu,pids:a", "memory:b"]).unwrap(),
+            [of("cpu", "a"), of("pids", "a"), of("memory", "b")]
+        );
+        for wrong in [&["a", "b"][..], &["cpu:a", "b"], &["cpu:a", "cpu:b"], &["a:b:c"]] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::container::delete::{Force, delete};
 use crate::container::descriptors::{DescriptorError, Descriptors};
 use crate::container::store::Store;
-use crate::container::{Settings, create, relay, start};
+use crate::container::{Settings, create, notify, relay, start};
 use crate::report;
 
 /// Options of `run`.
@@ -51,8 +51,20 @@ pub fn run(settings: &Settings, args: &Args, descriptors: Descriptors) -> anyhow
         }
         return Err(error);
     }
+    let pid = if args.detach { created.monitor.pid() } else { std::process::id() as i32 };
+    let (waiting, of) = (store.clone(), id.clone());
+    let pass_on = move || {
+        if let Err(error) = notify::pass_on(&waiting, &of, pid) {
+            report::warn(&format!("{error:#}"));
+        }
+    };
     if args.detach {
+        pass_on();
         return Ok(ExitCode::SUCCESS);
+    }
+    if notify::socket().is_some() {
+        // Beside what this command does meanwhile, and gone with it.
+        std::thread::Builder::new().name("notify".to_owned()).spawn(pass_on)?;
     }
     let status = relay::attend(&created.monitor, created.master)?;
     if !args.keep {

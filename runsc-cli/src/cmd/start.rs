@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::container::{Settings, start, store::Store};
+use crate::container::{Settings, notify, start, store::Store};
 
 /// Options of `start`.
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,8 @@ pub struct Args {
 
 /// Starts it.
 pub fn run(settings: &Settings, args: &Args) -> anyhow::Result<ExitCode> {
-    start::start(&Store::new(&settings.root), &args.id)?;
+    let store = Store::new(&settings.root);
+    let monitor = start::start(&store, &args.id)?;
+    notify::pass_on(&store, &args.id, monitor)?;
     Ok(ExitCode::SUCCESS)
 }

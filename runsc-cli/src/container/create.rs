@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use host::process::Child;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+use sentry::vfs::MountFlags;
 
 use super::descriptors::Descriptors;
 use super::monitor::{self, End, Go, Job, MakerEnd, Plan, Word};
@@ -16,10 +17,12 @@ use super::namespaces::{self, Network};
 use super::state_file::{self, HostProcess, Saved, Stage};
 use super::store::{Locked, Store};
 use super::view::View;
-use super::{Settings, ask, clock, console, delete, hooks};
+use super::{Settings, ask, clock, console, delete, hooks, notify};
 use crate::cgroup::Cgroup;
 use crate::cgroup::systemd::{self, Owner, Unit};
-use crate::config::{self, Container, GoferConfig, Limits, MountKind, SentryConfig, StartHook, Text};
+use crate::config::{
+    self, Container, ContainerMount, GoferConfig, Limits, MountKind, SentryConfig, StartHook, Text,
+};
 use crate::report;
 use crate::sandbox::{namespace, streams};
 use crate::spec::{self, Bundle};
@@ -171,6 +174,9 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     container.passed = passed.iter().map(|stream| stream.seen).collect();
     let layers = settings.overlays.open_store(&undo.saved.rootfs)?;
     container.has_store = layers.is_some();
+    if container.notifies {
+        container.process.env.push(Text::Utf8(format!("NOTIFY_SOCKET={}/notify.sock", config::NOTIFY_DIR)));
+    }
     container.process.env.extend(env.into_iter().map(Text::Utf8));
     let in_container = hooks::InContainer {
         hooks: spec.hooks().as_ref().and_then(|all| all.create_container().clone()).unwrap_or_default(),
@@ -358,6 +364,10 @@ fn convert(
             mounts.trees[tree].bound_sockets = settings.host_uds.creates();
         }
     }
+    let notifies = notify::socket().is_some();
+    if notifies {
+        mounts.mounts.push(notify_mount());
+    }
     let rootfs = bundle.rootfs()?;
     let filter = linux.and_then(|linux| linux.seccomp().as_ref());
     let texts = |paths: Option<&Vec<String>>| paths.into_iter().flatten().cloned().map(Text::Utf8).collect();
@@ -383,6 +393,7 @@ fn convert(
         masked_paths: texts(linux.and_then(|linux| linux.masked_paths().as_ref())),
         read_only_paths: texts(linux.and_then(|linux| linux.readonly_paths().as_ref())),
         sysctl: sysctl.into_iter().collect(),
+        notifies,
         limits: Limits::default(),
         streams: Default::default(),
         passed: Vec::new(),
@@ -397,6 +408,20 @@ fn convert(
         id_maps: id_maps(spec),
     };
     Ok((container, gofer))
+}
+
+/// A directory in memory for the socket that it says in that it is ready.
+fn notify_mount() -> ContainerMount {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    ContainerMount {
+        target: Text::Utf8(config::NOTIFY_DIR.to_owned()),
+        what: MountKind::Own {
+            kind: "tmpfs".to_owned(),
+            source: Text::Utf8("notify".to_owned()),
+            options: Text::Utf8("mode=755,size=4k,nr_inodes=8".to_owned()),
+        },
+        flags: flags.bits(),
+    }
 }
 
 fn start_hooks(bundle: &Bundle, id: &str) -> Vec<StartHook> {

@@ -18,7 +18,7 @@ use super::store::Store;
 use super::{Settings, console};
 use crate::config::{self, Text};
 use crate::report;
-use crate::sandbox::control::Exec;
+use crate::sandbox::control::{Exec, SubCgroup};
 use crate::sandbox::{streams, user};
 use crate::spec;
 
@@ -53,6 +53,8 @@ pub struct Wanted {
     pub attached: bool,
     /// What to do in a paused container.
     pub ignore_paused: bool,
+    /// Its cgroups, of those that the container has made.
+    pub cgroups: Vec<SubCgroup>,
     /// What the command was started with besides standard streams.
     pub descriptors: Descriptors,
 }
@@ -131,6 +133,7 @@ pub fn exec(settings: &Settings, wanted: Wanted) -> anyhow::Result<(Child, Optio
             process,
             streams: seen,
             passed: passed.iter().map(|stream| stream.seen).collect(),
+            cgroups: wanted.cgroups,
         }),
         container: wanted.id.clone(),
         ignore_paused: wanted.ignore_paused,

@@ -23,6 +23,7 @@ pub mod monitor;
 mod mount_points;
 pub mod namespaces;
 pub mod notes;
+pub mod notify;
 pub mod relay;
 pub mod start;
 pub mod state_file;

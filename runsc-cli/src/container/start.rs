@@ -1,12 +1,12 @@
 //! Starting a container that was created.
 
 use super::store::Store;
-use super::{ContainerError, ask, delete, hooks, state_file};
+use super::{ContainerError, ask, delete, hooks, notify, state_file};
 use crate::sandbox::control::Request;
 use crate::spec;
 
-/// Starts the process of a container, after the hooks for that, and runs those that come after it.
-pub fn start(store: &Store, id: &str) -> anyhow::Result<()> {
+/// Starts the process of a container, after the hooks for that, and runs those that come after it. The pid of its monitor.
+pub fn start(store: &Store, id: &str) -> anyhow::Result<i32> {
     let locked = store.lock(id)?;
     let (dir, saved) = store.load(id)?;
     match super::status::status(store, &saved) {
@@ -38,10 +38,13 @@ pub fn start(store: &Store, id: &str) -> anyhow::Result<()> {
     }
     let config = dir.join(state_file::CONFIG);
     let (spec, _) = spec::parse(&config, &spec::read(&config)?)?;
-    ask::ask_patiently(&store.dir(&saved.sandbox)?, &Request::Start { container: id.to_owned() })?;
+    ask::ask_patiently(
+        &store.dir(&saved.sandbox)?,
+        &Request::Start { container: id.to_owned(), notified: notify::socket().is_some() },
+    )?;
     drop(locked);
+    let pid = saved.monitor.map_or(0, |monitor| monitor.pid);
     if let Some(all) = spec.hooks() {
-        let pid = saved.monitor.map_or(0, |monitor| monitor.pid);
         let state = hooks::state(&saved, pid, "running");
         let place = hooks::Place::of_runtime(&saved.bundle, &dir);
         let hooks = all.poststart().as_deref().unwrap_or_default();
@@ -53,5 +56,5 @@ pub fn start(store: &Store, id: &str) -> anyhow::Result<()> {
             return Err(error.into());
         }
     }
-    Ok(())
+    Ok(pid)
 }

@@ -111,6 +111,13 @@ pub enum Request {
     Start {
         /// The container.
         container: String,
+        /// Whether somebody will ask when it is ready.
+        notified: bool,
+    },
+    /// Its process is to say that it is ready (sd_notify(3)): answered when it has, or when it has ended.
+    Ready {
+        /// The container.
+        container: String,
     },
     /// What it is doing.
     State {
@@ -181,6 +188,17 @@ pub struct Exec {
     pub streams: [Stream; 3],
     /// The same of the descriptors behind them.
     pub passed: Vec<Stream>,
+    /// Its cgroups in the sandbox, where they are not the roots.
+    pub cgroups: Vec<SubCgroup>,
+}
+
+/// A cgroup that a container has made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubCgroup {
+    /// A controller of version 1; all hierarchies without one.
+    pub controller: Option<String>,
+    /// Its path below the root.
+    pub path: String,
 }
 
 /// Who gets a signal that was asked for.
@@ -201,6 +219,8 @@ pub enum Answer {
     Done,
     /// It can't be done, and why.
     Refused(String),
+    /// The answer to [`Request::Ready`]: whether it is.
+    Ready(bool),
     /// The answer to [`Request::State`].
     State(State),
     /// The answer to [`Request::Processes`].

@@ -126,6 +126,7 @@ pub fn start(
         tty,
         pid: None,
         container: Container::new(""),
+        cgroups: Vec::new(),
         place: Place::Main,
         watcher: watcher(control, table),
     };

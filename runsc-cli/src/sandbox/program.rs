@@ -7,6 +7,7 @@ use abi::open::AtFlags;
 use abi::resource::RLimit;
 use abi::seccomp::SockFilter;
 use abi::signal::{SigSet, Signal};
+use sentry::fs::cgroupfs::Cgroup;
 use sentry::loader::LoadError;
 use sentry::seccomp::Program;
 use sentry::task::{
@@ -69,6 +70,8 @@ pub struct Surroundings {
     pub pid: Option<Arc<Pid>>,
     /// What it belongs to.
     pub container: Arc<Container>,
+    /// Its cgroups in the sandbox, where they are not the roots.
+    pub cgroups: Vec<Arc<Cgroup>>,
     /// What it is to the sandbox.
     pub place: Place,
     /// Is told of its stops and its end.
@@ -111,6 +114,7 @@ pub fn start(
         tty: surroundings.tty,
         pid: surroundings.pid,
         container: surroundings.container,
+        cgroups: surroundings.cgroups,
         oom_score_adj: process.oom_score_adj,
         nice: process.nice,
         seccomp,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{Place, cannot};
+use crate::{Place, cannot, is_foreign};
 
 #[test]
 fn streams_status_and_identity() {
@@ -144,4 +144,53 @@ fn in_a_paused_container() {
     place.ok(&["resume", "web"]);
     let output = waiting.wait_with_output().unwrap();
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(6), &b"on\n"[..]));
+}
+
+/// What runc says of wrong values has to be said here, too.
+#[test]
+fn cgroups_of_further_processes() {
+    if cannot() || is_foreign() {
+        return;
+    }
+    let place = Place::make();
+    let mut bundle = place.bundle(&["sleep", "1000"]);
+    // A sub cgroup is one of those that the container has made itself.
+    bundle.config["mounts"].as_array_mut().unwrap().push(json!({
+        "destination": "/groups", "type": "cgroup", "source": "pids", "options": ["rw"],
+    }));
+    std::fs::create_dir(bundle.dir.join("rootfs/groups")).unwrap();
+    bundle.write();
+    place.start(&bundle, "x");
+    let mounted = place.ok(&["exec", "x", "cat", "/proc/self/cgroup"]);
+    let (dir, prefix) = match mounted.lines().any(|line| line.contains(":pids:")) {
+        true => ("/groups/pids", "pids:"),
+        false => ("/groups", ""),
+    };
+    place.ok(&["exec", "x", "sh", "-c", &format!("busybox mkdir -p {dir}/a/b")]);
+    for path in ["a", "/a/b", "./a//b/"] {
+        let wanted = format!("{prefix}{path}");
+        let own = place.ok(&["exec", "--cgroup", &wanted, "x", "cat", "/proc/self/cgroup"]);
+        let expected = if path == "a" { "/a" } else { "/a/b" };
+        assert!(own.lines().any(|line| line.ends_with(&format!(":{expected}"))), "{wanted}: {own}");
+    }
+    // A group has its limit from the first moment on.
+    place.ok(&["exec", "x", "sh", "-c", &format!("test ! -e {dir}/a/pids.max || echo 1 >{dir}/a/pids.max")]);
+    if !prefix.is_empty() {
+        let (_, text) =
+            place.fails(&["exec", "--cgroup", "pids:a", "x", "sh", "-c", "cat /proc/self/stat; true"]);
+        assert!(text.contains("fork"), "{text}");
+    }
+    for (wanted, expected) in [
+        (&["--cgroup", "nothing:a"][..], "unknown controller nothing"),
+        (&["--cgroup", &format!("{prefix}no")], "no"),
+        (&["--cgroup", &format!("{prefix}a/../..")], "is not a sub cgroup path"),
+        (&["--cgroup", "a:b:c"], "invalid --cgroup argument: a:b:c"),
+        (&["--cgroup", "pids:a", "--cgroup", "b"], "missing <controller>: prefix"),
+        (&["--cgroup", "pids:a", "--cgroup", "pids:b"], "controller pids specified multiple times"),
+    ] {
+        let (status, text) = place.fails(&[&["exec"], wanted, &["x", "true"]].concat());
+        assert_eq!(status, 255, "{text}");
+        assert!(text.contains(expected), "{wanted:?}: {text}");
+    }
+    assert_eq!(place.ok(&["exec", "--cgroup", "/", "x", "echo", "there"]), "there\n");
 }

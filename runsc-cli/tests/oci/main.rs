@@ -11,6 +11,7 @@ mod exec;
 mod files;
 mod hooks;
 mod lifecycle;
+mod notify;
 mod process;
 mod resources;
 mod subreaper;

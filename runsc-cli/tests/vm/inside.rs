@@ -389,6 +389,37 @@ fn without_a_bus() {
     nothing_is_left(&place, "private");
 }
 
+/// As a service of type notify: systemd sees it started when its process says so, and the monitor as its main process.
+#[test]
+#[ignore = "runs in the virtual machine"]
+fn a_service_that_says_when_it_is_ready() {
+    for driver in [Driver::Files, Driver::Systemd] {
+        let runtime = Runtime::new(Program::Ours, driver);
+        let path = cgroups_path(driver, "service");
+        let program = "sleep 3; /bin/systemd-notify --ready; exec sleep 1000";
+        let bind = |dir: &str| json!({"destination": dir, "type": "bind", "source": dir, "options": ["rbind", "ro"]});
+        let mounts = json!([{"destination": "/proc", "type": "proc", "source": "proc"}, bind("/usr"), bind("/lib"), bind("/lib64")]);
+        let linux = [("cgroupsPath", json!(path)), ("/mounts", mounts)];
+        let bundle = runtime.bundle("bundle", &["sh", "-c", program], &linux);
+        std::fs::copy("/bin/systemd-notify", bundle.join("rootfs/bin/systemd-notify")).unwrap();
+        let command = runtime.command(&["run", "--detach", "--bundle", bundle.to_str().unwrap(), "served"]);
+        let mut run_it = Command::new("systemd-run");
+        run_it.args(["--unit", "served", "--service-type=notify", "--property=NotifyAccess=all", "--"]);
+        run_it.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        let began = std::time::Instant::now();
+        succeeded("systemd-run", &run_it.output().unwrap());
+        assert!(began.elapsed().as_secs() >= 3);
+        let shown = |property: &str| {
+            run("systemctl", &["show", "served.service", "--value", "--property", property]).trim().to_owned()
+        };
+        assert_eq!(shown("ActiveState"), "active");
+        assert_eq!(shown("MainPID"), runtime.pid("served").to_string());
+        runtime.ok(&["delete", "--force", "served"]);
+        eventually("the end of the service", || shown("ActiveState") != "active");
+        run("systemctl", &["reset-failed"]);
+    }
+}
+
 /// An ordinary user's containers are units of that user's systemd.
 #[test]
 #[ignore = "runs in the virtual machine"]

@@ -12,6 +12,7 @@ use super::{
     ThreadGroup, new_task,
 };
 use crate::Kernel;
+use crate::fs::cgroupfs::Cgroup;
 use crate::kernel::Watcher;
 use crate::loader::{LoadError, LoadRequest, OpenExec};
 use crate::seccomp::Program;
@@ -50,6 +51,8 @@ pub struct ProcessSpec<'a> {
     pub pid: Option<Arc<Pid>>,
     /// What it belongs to.
     pub container: Arc<Container>,
+    /// Its cgroups, of those hierarchies where it is not to be in the root.
+    pub cgroups: Vec<Arc<Cgroup>>,
     /// /proc/PID/oom_score_adj.
     pub oom_score_adj: i32,
     /// Nice value, -20 to 19.
@@ -93,6 +96,8 @@ impl Kernel {
         let actions = SignalActions::new();
         actions.ignore(spec.ignored);
         let group = ThreadGroup::new(self, &spec.container, Arc::clone(&pid), Arc::new(actions), spec.limits);
+        // One that is taken away before the process runs is left as it is, like one that its last process leaves.
+        spec.cgroups.iter().try_for_each(|cgroup| self.cgroups.enter(&group, cgroup))?;
         group.oom_score_adj.store(spec.oom_score_adj, Ordering::Relaxed);
         group.note_uid(image.creds.uid);
         // A job of an outer shell is not its session's leader.

@@ -154,18 +154,14 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The host tells the other side who this is, from outside of a user namespace: so no id is given.
+    /// The host tells the other side who this is, from outside of a user namespace: so no id is given. All lines go at once,
+    /// as systemd's own clients send them: what it reads together with the last of them, it sees only when more comes.
     fn authenticate(&mut self) -> io::Result<()> {
-        self.send(b"\0AUTH EXTERNAL\r\n")?;
-        let mut line = self.line()?;
-        if line == "DATA" {
-            self.send(b"DATA\r\n")?;
-            line = self.line()?;
-        }
-        if !line.starts_with("OK") {
+        self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
+        if self.line()? != "DATA" || !self.line()?.starts_with("OK") {
             return Err(io::Error::new(ErrorKind::PermissionDenied, "the bus does not let this user in"));
         }
-        self.send(b"BEGIN\r\n")
+        Ok(())
     }
 
     fn line(&mut self) -> io::Result<String> {
@@ -438,7 +434,7 @@ mod tests {
     fn who_does_not_let_this_user_in_is_left() {
         for (says, good) in [
             ("DATA\r\nOK 0123\r\n", true),
-            ("OK 0123\r\n", true),
+            ("DATA\r\nREJECTED EXTERNAL\r\n", false),
             ("REJECTED EXTERNAL\r\n", false),
             ("OK", false),
             ("", false),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use gofer_protocol::Client;
 use sentry::fs::host::HostTty;
-use sentry::task::{Container, Credentials, Namespaces, Pid, PidNamespace};
+use sentry::task::{Container, Namespaces, Pid, PidNamespace};
 use sentry::uts::UtsNamespace;
 use sentry::vfs::{FdTable, FsContext, MountNamespace};
 use sync::Mutex;
@@ -53,6 +53,7 @@ impl Pod {
             tag,
             namespaces,
             progress: Mutex::new(Progress::Created(Box::new(prepared))),
+            ready: Mutex::default(),
         });
         let mut containers = self.containers.lock();
         if containers.contains_key(&id) {
@@ -109,8 +110,7 @@ impl Pod {
         fs: &FsContext,
         files: Vec<(OwnedFd, Stream)>,
     ) -> anyhow::Result<(Arc<FdTable>, Option<Arc<HostTty>>)> {
-        let root = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&self.kernel.user_ns)));
-        kernel::files(&self.kernel, &self.host, fs, &root, files.into_iter())
+        kernel::files(&self.kernel, &self.host, fs, &self.root(), files.into_iter())
     }
 
     /// Shows the container's terminal as its console.

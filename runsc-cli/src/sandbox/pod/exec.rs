@@ -3,14 +3,16 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use abi::Errno;
 use abi::signal::{SI_USER, SigInfo, Signal};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use sentry::fs::cgroupfs::Cgroup;
 use sentry::signal::send_to_group;
 use sentry::task::{Place, ThreadGroup};
 
 use super::{Entry, Of, Pod};
 use crate::config;
-use crate::sandbox::control::{Event, Exec, SentryEnd, State};
+use crate::sandbox::control::{Event, Exec, SentryEnd, State, SubCgroup};
 use crate::sandbox::program::{self, Surroundings};
 
 /// What a paused container means for a further process.
@@ -56,7 +58,7 @@ impl Pod {
     ) -> anyhow::Result<Option<Arc<ThreadGroup>>> {
         let mut fds = fds.into_iter();
         let config = fds.next().context("descriptors are missing; please report this")?;
-        let Exec { process, streams, passed } = config::load(config).context("configuration")?;
+        let Exec { process, streams, passed, cgroups } = config::load(config).context("configuration")?;
         let entry = self.find(container)?;
         if paused == Paused::Refuse && entry.tag.is_frozen() {
             bail!("cannot exec in a paused container (use --ignore-paused to override)");
@@ -64,6 +66,7 @@ impl Pod {
         if entry.state() == State::Stopped {
             bail!("cannot exec in a stopped container");
         }
+        let cgroups = self.cgroups(&cgroups)?;
         let files = super::create::with_what_is_seen(fds.collect(), &streams, &passed)?;
         let prepared = self.prepare(&process, &entry.namespaces, files, line)?;
         let surroundings = Surroundings {
@@ -74,6 +77,7 @@ impl Pod {
             tty: prepared.terminal.map(|tty| tty as _),
             pid: None,
             container: Arc::clone(&entry.tag),
+            cgroups,
             place: Place::Beside,
             watcher: Pod::watcher(&entry, line, Of::Exec),
         };
@@ -84,6 +88,23 @@ impl Pod {
                 Ok(None)
             }
         }
+    }
+
+    /// The cgroups that a further process is to be in, of those that the container has made.
+    fn cgroups(&self, wanted: &[SubCgroup]) -> anyhow::Result<Vec<Arc<Cgroup>>> {
+        let mut all = Vec::new();
+        for SubCgroup { controller, path } in wanted {
+            let found = self.kernel.cgroups.at(controller.as_deref().map(str::as_bytes), path.as_bytes());
+            all.extend(found.map_err(|errno| match errno {
+                Errno::ENODEV => {
+                    anyhow!("unknown controller {} in --cgroup", controller.as_deref().unwrap_or_default())
+                }
+                Errno::EINVAL => anyhow!("{path} is not a sub cgroup path; leave out .."),
+                Errno::ENOENT => anyhow!("there is no cgroup {path} in the container; make it there"),
+                errno => anyhow!("cgroup {path}: {errno}"),
+            })?);
+        }
+        Ok(all)
     }
 
     /// Takes a container out: whatever is left of it is killed.

@@ -41,7 +41,7 @@ impl Pod {
             seccomp: None,
             ..entry.config.process.clone()
         };
-        let creds = Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&self.kernel.user_ns)));
+        let creds = self.root();
         let fs = FsContext::new(entry.namespaces.mount.root(), 0o022);
         kernel::enter_directory(&self.kernel, &fs, &creds, &process.cwd)?;
         let (ended, end) = channel();
@@ -53,6 +53,7 @@ impl Pod {
             tty: None,
             pid: None,
             container: Arc::clone(&entry.tag),
+            cgroups: Vec::new(),
             place: Place::Beside,
             watcher: Box::new(move |event| {
                 if let KernelEvent::Exited(status) = event {

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use abi::capability::CapSet;
 use abi::signal::Signal;
@@ -32,6 +33,7 @@ mod hooks;
 mod limits;
 mod line;
 mod mounts;
+mod notify;
 mod processes;
 mod profile;
 mod serve;
@@ -53,6 +55,8 @@ pub struct Entry {
     tag: Arc<Container>,
     namespaces: Namespaces,
     progress: Mutex<Progress, sync::levels::Leaf>,
+    /// Is told when the process says that it is ready, once somebody listens for that.
+    ready: Mutex<Option<Receiver<()>>, sync::levels::Leaf>,
 }
 
 /// How far a container is.
@@ -126,6 +130,11 @@ impl Pod {
     fn find(&self, id: &str) -> anyhow::Result<Arc<Entry>> {
         let found = self.containers.lock().get(id).cloned();
         found.ok_or_else(|| anyhow!("container {id} is not in this sandbox; give its id"))
+    }
+
+    /// Somebody who may do everything in it.
+    fn root(&self) -> Arc<Credentials> {
+        Arc::new(Credentials::for_user(0, 0, &[], Arc::clone(&self.kernel.user_ns)))
     }
 
     /// What a process is started as.

@@ -12,6 +12,7 @@ use sentry::signal::send_to_group;
 use sentry::task::ThreadGroup;
 
 use super::exec::Paused;
+use super::start::AsksIfReady;
 use super::{Entry, Pod};
 use crate::sandbox::control::{Answer, AnsweringEnd, Ended, Request, State, Whom};
 use crate::sandbox::kernel;
@@ -62,10 +63,12 @@ impl Pod {
     fn act(&self, request: Request) -> anyhow::Result<Answer> {
         match request {
             Request::Create | Request::Exec { .. } | Request::Profile { .. } => bail!("please report this"),
-            Request::Start { container } => {
-                self.start(&self.find(&container)?)?;
+            Request::Start { container, notified } => {
+                let asks = if notified { AsksIfReady::Yes } else { AsksIfReady::No };
+                self.start(&self.find(&container)?, asks)?;
                 Ok(Answer::Done)
             }
+            Request::Ready { container } => Ok(Answer::Ready(self.await_ready(&self.find(&container)?))),
             Request::State { container } => Ok(Answer::State(self.find(&container)?.state())),
             Request::Signal { container, signal, to } => {
                 self.signal(&self.find(&container)?, signal, to)?;

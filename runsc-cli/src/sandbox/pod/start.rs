@@ -9,9 +9,18 @@ use super::{Entry, Of, Pod, Progress};
 use crate::sandbox::control::Event;
 use crate::sandbox::program::{self, Surroundings};
 
+/// Whether somebody will ask when a process is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AsksIfReady {
+    /// Yes.
+    Yes,
+    /// No: what it says of that is refused.
+    No,
+}
+
 impl Pod {
     /// Starts the process of a container, after the hooks that run in the container.
-    pub(super) fn start(&self, entry: &Arc<Entry>) -> anyhow::Result<()> {
+    pub(super) fn start(&self, entry: &Arc<Entry>, asks: AsksIfReady) -> anyhow::Result<()> {
         let prepared = {
             let mut progress = entry.progress.lock();
             match std::mem::replace(&mut *progress, Progress::Starting) {
@@ -28,7 +37,13 @@ impl Pod {
                 }
             }
         };
-        if let Err(error) = self.run_start_hooks(entry) {
+        let listened = match &prepared.pid {
+            Some(pid) if asks == AsksIfReady::Yes && entry.config.notifies => {
+                self.listen_for_ready(entry, pid)
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = listened.and_then(|()| self.run_start_hooks(entry)) {
             entry.set(Progress::Stopped);
             return Err(error);
         }
@@ -42,6 +57,7 @@ impl Pod {
             tty: prepared.terminal.map(|tty| tty as _),
             pid: prepared.pid,
             container: Arc::clone(&entry.tag),
+            cgroups: Vec::new(),
             place: if entry.is_first { Place::Main } else { Place::Beside },
             watcher: Pod::watcher(entry, &line, Of::Container),
         };

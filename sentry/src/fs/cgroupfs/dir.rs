@@ -91,6 +91,20 @@ fn inode(
     Inode::new(sb, &attr, Box::new(ops))
 }
 
+/// The group with this path below that of a directory: ENOENT when there is none, EINVAL for a path that leads up.
+pub(super) fn below(root: &Dentry, path: &[u8]) -> Result<Arc<Cgroup>> {
+    let mut inode = Arc::clone(&root.inode);
+    for name in path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")) {
+        if name == b".." {
+            return Err(Errno::EINVAL);
+        }
+        let dir = inode.downcast::<Dir>().ok_or(Errno::EIO)?;
+        let next = dir.groups.lock().get(name).cloned();
+        inode = next.ok_or(Errno::ENOENT)?;
+    }
+    Ok(Arc::clone(&inode.downcast::<Dir>().ok_or(Errno::EIO)?.cgroup))
+}
+
 impl InodeOps for Dir {
     fn attr(&self, _inode: &Inode) -> Result<Attr> {
         let groups = self.groups.lock().len() as u32;

@@ -279,6 +279,34 @@ impl Cgroups {
         }
     }
 
+    /// The groups with this path in the hierarchy of a controller (by its name; `name=…` for one without). Without one: in all of
+    /// version 1, or where there is none of those in version 2. ENODEV for a controller that no hierarchy of version 1 has,
+    /// ENOENT for a path that leads nowhere, EINVAL for one that leads up.
+    pub fn at(&self, controller: Option<&[u8]>, path: &[u8]) -> Result<Vec<Arc<Cgroup>>> {
+        let mut found = self.all();
+        let unified = found.pop();
+        match controller {
+            Some(name) => {
+                found.retain(|known| match name.strip_prefix(b"name=") {
+                    Some(name) => *known.name == *name,
+                    None => Controllers::named(name).is_some_and(|controller| known.has(controller)),
+                });
+                if found.is_empty() {
+                    return Err(Errno::ENODEV);
+                }
+            }
+            None if found.is_empty() => found.extend(unified),
+            None => {}
+        }
+        let at = |hierarchy: &Arc<Hierarchy>| match hierarchy.root_dir() {
+            Ok(root) => dir::below(&root, path),
+            // It was never mounted: nobody has made a group.
+            Err(_) if path.iter().all(|byte| *byte == b'/') => Ok(Arc::clone(&hierarchy.root)),
+            Err(_) => Err(Errno::ENOENT),
+        };
+        found.iter().map(at).collect()
+    }
+
     /// /proc/PID/cgroup of a process, as members of `seen_from` see it.
     pub fn of(&self, group: &ThreadGroup, seen_from: &CgroupNamespace) -> Vec<u8> {
         let mut text = Vec::new();

@@ -145,7 +145,7 @@ impl Kernel {
 
 impl Cgroups {
     /// Puts a process into a group: ENODEV when that has gone.
-    fn enter(&self, group: &Arc<ThreadGroup>, cgroup: &Arc<Cgroup>) -> Result<()> {
+    pub fn enter(&self, group: &Arc<ThreadGroup>, cgroup: &Arc<Cgroup>) -> Result<()> {
         let _changing = self.changing.lock();
         if cgroup.removed.load(Ordering::Acquire) {
             return Err(Errno::ENODEV);

@@ -18,6 +18,7 @@ mod bind;
 mod connect;
 mod host;
 pub mod inflight;
+mod kernel_end;
 mod ops;
 mod options;
 mod queue;
@@ -34,6 +35,7 @@ use abi::Errno;
 use abi::poll::PollEvents;
 use sync::{Mutex, SleepMutex};
 
+pub use self::kernel_end::KernelEnd;
 use self::queue::ReceiveQueue;
 use super::actor::Actor;
 use super::namespace::NetNamespace;
