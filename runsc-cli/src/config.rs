@@ -223,6 +223,29 @@ pub struct Capabilities {
     pub ambient: u64,
 }
 
+/// A namespace that a further container of a sandbox is in; the first has the sandbox's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PodNamespace {
+    /// That of the first container.
+    #[default]
+    Pod,
+    /// One of its own.
+    New,
+    /// That of the container with this id.
+    Of(String),
+}
+
+/// Namespaces that containers of a sandbox may share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodNamespaces {
+    /// Processes.
+    pub pid: PodNamespace,
+    /// System V objects and POSIX message queues.
+    pub ipc: PodNamespace,
+    /// Interfaces, ports and abstract names.
+    pub net: PodNamespace,
+}
+
 /// A container, as its Sentry has to know it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Container {
@@ -232,8 +255,8 @@ pub struct Container {
     pub hostname: Option<Text>,
     /// NIS domain name.
     pub domainname: Option<Text>,
-    /// Whether its processes see those of the whole sandbox.
-    pub shares_pids: bool,
+    /// Which namespaces of the sandbox it is in.
+    pub namespaces: PodNamespaces,
     /// What is mounted, in this order. The root comes first.
     pub mounts: Vec<ContainerMount>,
     /// Whether the root is read-only once everything is mounted.

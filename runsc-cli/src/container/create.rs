@@ -104,6 +104,8 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
     for note in notes.drain(..) {
         report::warn(&note);
     }
+    let mut container = container;
+    container.namespaces = namespaces::of_pod(spec, &store, &sandbox);
     let network = namespaces::network(spec)?;
     let log = settings.debug_log.as_deref().map(crate::log::open).transpose().context("--debug-log")?;
 
@@ -166,7 +168,6 @@ pub fn create(settings: &Settings, wanted: Wanted) -> anyhow::Result<Created> {
         Some(slave) => (streams::of_terminal(&slave)?, Some(slave)),
         None => (streams::for_sandbox()?, None),
     };
-    let mut container = container;
     if let Some(resources) = resources {
         container.limits = spec::limits::of(resources, undo.saved.cgroup.is_some());
     }
@@ -381,7 +382,7 @@ fn convert(
         id: id.to_owned(),
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()).map(Text::Utf8),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()).map(Text::Utf8),
-        shares_pids: namespaces::shares_pids(spec),
+        namespaces: Default::default(),
         mounts: mounts.mounts,
         read_only_root,
         devices: linux

@@ -7,7 +7,9 @@ use std::path::Path;
 use host::namespace::{MountFlags, Namespaces};
 use oci_spec::runtime::{LinuxNamespaceType as Kind, Spec};
 
+use super::store::Store;
 use super::{ContainerError, disk};
+use crate::config::{PodNamespace, PodNamespaces};
 
 /// Whether this process is the host's root, or as good as that: not root of an ordinary user's namespace.
 pub fn is_hosts_root() -> bool {
@@ -47,12 +49,41 @@ pub fn network(spec: &Spec) -> Result<Network, ContainerError> {
     Ok(network)
 }
 
-/// Whether a container is to see the processes of its whole sandbox: it joins the PID namespace of another, or has none.
-pub fn shares_pids(spec: &Spec) -> bool {
+/// Which namespaces a further container of `sandbox` is in: its own where the bundle says nothing but their kind, another
+/// container's where it names those of that container's process, and the first container's where it names none or what nobody
+/// in the sandbox has, such as a network that an engine has set up for the pod.
+pub fn of_pod(spec: &Spec, store: &Store, sandbox: &str) -> PodNamespaces {
     let namespaces =
         spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
-    let own = namespaces.iter().find(|namespace| namespace.typ() == Kind::Pid);
-    own.is_none_or(|namespace| namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty()))
+    let one = |kind: Kind| {
+        let Some(named) = namespaces.iter().find(|namespace| namespace.typ() == kind) else {
+            return PodNamespace::Pod;
+        };
+        match named.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            None => PodNamespace::New,
+            Some(path) => process_of(path).map_or(PodNamespace::Pod, |pid| container_of(pid, store, sandbox)),
+        }
+    };
+    PodNamespaces { pid: one(Kind::Pid), ipc: one(Kind::Ipc), net: one(Kind::Network) }
+}
+
+/// The process of a path `/proc/PID/ns/KIND`.
+fn process_of(path: &Path) -> Option<i32> {
+    let rest = path.strip_prefix("/proc").ok()?;
+    let mut parts = rest.iter();
+    let pid = parts.next()?.to_str()?.parse().ok()?;
+    (parts.next()? == "ns").then_some(pid)
+}
+
+/// The container of a sandbox that a process of the host stands for.
+fn container_of(pid: i32, store: &Store, sandbox: &str) -> PodNamespace {
+    // Those that can't be read are not there any more, or not yet.
+    let ids = store.ids().unwrap_or_default();
+    let known = ids.into_iter().filter_map(|id| store.load(&id).ok());
+    let mut others =
+        known.map(|(_, saved)| saved).filter(|saved| saved.sandbox == sandbox && !saved.began_sandbox());
+    let found = others.find(|saved| saved.monitor.as_ref().is_some_and(|monitor| monitor.pid == pid));
+    found.map_or(PodNamespace::Pod, |saved| PodNamespace::Of(saved.id))
 }
 
 /// Namespaces besides that of the network which a bundle wants new, and in which createContainer hooks run.
@@ -91,5 +122,18 @@ pub fn enter(network: &Network) -> std::io::Result<()> {
         Network::Host => Ok(()),
         Network::New => host::namespace::unshare(Namespaces::NET),
         Network::At(path) => host::namespace::enter(File::open(path)?, Namespaces::NET),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_paths() {
+        assert_eq!(process_of(Path::new("/proc/4711/ns/ipc")), Some(4711));
+        for other in ["/proc/self/ns/ipc", "/proc/4711/root", "/proc/4711", "/run/netns/pod", "/proc"] {
+            assert_eq!(process_of(Path::new(other)), None, "{other}");
+        }
     }
 }

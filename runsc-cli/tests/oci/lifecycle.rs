@@ -112,6 +112,52 @@ fn a_second_container_joins_the_sandbox() {
     place.ok(&["delete", "pod"]);
 }
 
+/// Containers of a sandbox share namespaces as their bundles say: those of the first, their own, or another's.
+#[test]
+fn containers_of_a_sandbox_share_namespaces_as_asked() {
+    if cannot() || is_foreign() {
+        return;
+    }
+    let place = Place::make();
+    let annotations = |kind: &str| json!({ "io.kubernetes.cri.container-type": kind, "io.kubernetes.cri.sandbox-id": "pod" });
+    let start = |id: &str, namespaces: serde_json::Value, sysctl: serde_json::Value| {
+        let mut bundle = place.bundle(&["sleep", "1000"]);
+        bundle.config["annotations"] = annotations(if id == "pod" { "sandbox" } else { "container" });
+        bundle.config["linux"]["namespaces"] = namespaces;
+        bundle.config["linux"]["sysctl"] = sysctl;
+        bundle.write();
+        place.start(&bundle, id);
+    };
+    let say = |id: &str, what: &[&str]| place.ok(&[&["exec", id], what].concat()).trim().to_owned();
+    let link = |id: &str, kind: &str| say(id, &["readlink", &format!("/proc/self/ns/{kind}")]);
+    let new = json!([{"type": "mount"}, {"type": "pid"}, {"type": "ipc"}, {"type": "network"}]);
+    start("pod", new.clone(), json!({}));
+    start("shares", json!([{"type": "mount"}, {"type": "pid"}]), json!({}));
+    start("own", new, json!({"kernel.msgmax": "5000"}));
+    let path = |kind: &str| format!("/proc/{}/ns/{kind}", place.state("own")["pid"]);
+    let joined = json!([
+        {"type": "mount"},
+        {"type": "pid", "path": path("pid")},
+        {"type": "ipc", "path": path("ipc")},
+        {"type": "network", "path": path("net")},
+    ]);
+    start("joins", joined, json!({}));
+    for kind in ["ipc", "net"] {
+        assert_eq!(link("shares", kind), link("pod", kind));
+        assert_ne!(link("own", kind), link("pod", kind));
+        assert_eq!(link("joins", kind), link("own", kind));
+    }
+    assert_ne!(link("shares", "pid"), link("pod", "pid"));
+    assert_ne!(link("own", "pid"), link("shares", "pid"));
+    assert_eq!(link("joins", "pid"), link("own", "pid"));
+    // A limit is set in the namespace of the container that asks for it.
+    let limit = |id: &str| say(id, &["cat", "/proc/sys/kernel/msgmax"]);
+    assert_eq!(["pod", "shares", "own", "joins"].map(limit), ["8192", "8192", "5000", "5000"]);
+    for id in ["joins", "own", "shares", "pod"] {
+        place.ok(&["delete", "--force", id]);
+    }
+}
+
 #[test]
 fn lists_and_statistics() {
     if cannot() {

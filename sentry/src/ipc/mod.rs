@@ -10,6 +10,7 @@
 //!
 //! Lock levels: `FileState` for a registry, `FileStateInner` for an object.
 
+mod acting;
 mod budget;
 mod limits;
 pub mod msg;
@@ -22,6 +23,8 @@ mod woken;
 
 use std::sync::Arc;
 
+pub(crate) use self::acting::acting;
+pub use self::acting::on_behalf_of;
 pub use self::budget::Budget;
 use self::budget::NamespacePlace;
 pub use self::limits::Limits;

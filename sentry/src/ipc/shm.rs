@@ -182,6 +182,12 @@ impl ShmTable {
         Ok((id, describe(&segment, &state, &asker)))
     }
 
+    /// Bytes of the segment in a place that are in memory.
+    pub(super) fn resident_bytes(&self, place: i32) -> u64 {
+        let found = usize::try_from(place).ok().and_then(|place| self.slots.lock().all.get(place)?.segment());
+        found.map_or(0, |segment| segment.memory.resident_bytes())
+    }
+
     /// IPC_SET: owner and mode.
     pub fn set(&self, id: i32, new: &IpcPerm, asker: Asker<'_>) -> Result<()> {
         let segment = self.find(id)?;
@@ -245,12 +251,14 @@ impl ShmTable {
     pub fn usage(&self) -> (i32, ShmInfo) {
         let segments: Vec<Arc<Segment>> = self.slots.lock().all.iter().filter_map(Slot::segment).collect();
         let pages = segments.iter().map(|segment| segment.memory.size() / PAGE).sum();
+        let resident: u64 =
+            segments.iter().map(|segment| segment.memory.resident_bytes()).sum::<u64>() / PAGE;
         let used_ids = segments.len() as i32;
         let info = ShmInfo {
             used_ids,
             pad: 0,
             shm_tot: pages,
-            shm_rss: pages,
+            shm_rss: resident,
             shm_swp: 0,
             swap_attempts: 0,
             swap_successes: 0,

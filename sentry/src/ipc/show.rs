@@ -86,7 +86,7 @@ impl IpcNamespace {
                 segment.shm_atime,
                 segment.shm_dtime,
                 segment.shm_ctime,
-                segment.shm_segsz.next_multiple_of(crate::mm::PAGE),
+                self.shm.resident_bytes(place),
                 0
             );
         }

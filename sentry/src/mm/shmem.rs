@@ -42,6 +42,11 @@ impl Shmem {
         self.frames.len
     }
 
+    /// Bytes of it that have been touched.
+    pub fn resident_bytes(&self) -> u64 {
+        self.memory.resident_bytes_in(self.frames)
+    }
+
     /// Where it lies in the memory file.
     pub fn frames(&self) -> Frames {
         self.frames

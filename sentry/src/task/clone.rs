@@ -80,6 +80,10 @@ impl CurrentTask {
         check_flags(flags)?;
         let kernel = Arc::clone(self.kernel());
         let is_thread = flags.contains(C::THREAD);
+        // A process is in one PID namespace, whatever its children are to be in.
+        if is_thread && !Arc::ptr_eq(&self.namespaces().pid_for_children, self.pid().namespace()) {
+            return Err(Errno::EINVAL.into());
+        }
         self.check_process_limit(&kernel)?;
 
         let mut creds = Arc::clone(&self.creds);

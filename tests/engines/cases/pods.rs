@@ -116,6 +116,13 @@ fn pod(lab: &mut Lab, handler: &str) -> Result<()> {
     // One kernel, one network, one place for shared memory; but each its own processes.
     let boot = ["cat", "/proc/sys/kernel/random/boot_id"];
     ensure!(pod.exec(&first, &boot)? == pod.exec(&second, &boot)?, "two kernels");
+    for kind in ["ipc", "net"] {
+        let link = format!("/proc/self/ns/{kind}");
+        ensure!(
+            pod.exec(&first, &["readlink", &link])? == pod.exec(&second, &["readlink", &link])?,
+            "two of {kind}"
+        );
+    }
     let ask = format!("nc 127.0.0.1 {port} </dev/null");
     eventually(
         "the other container answers",

@@ -141,6 +141,8 @@ fn pid_namespaces_are_for_children() {
         let fd = open(&path(&format!("/proc/{}/ns/pid", init.pid)), O_RDONLY);
         ok(sys!(setns, fd, CLONE_NEWPID));
         eq(ok(sys!(getpid)), me);
+        // A thread would be in both.
+        fails(sys!(clone, thread::THREAD, 0, 0, 0, 0), EINVAL);
         check(link("self", "pid_for_children") != link("self", "pid"), "children stay here");
         let child = fork(|| {
             check(ok(sys!(getpid)) < 10, "a number of the new namespace");

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use gofer_protocol::Client;
 use sentry::fs::host::HostTty;
+use sentry::ipc::IpcNamespace;
+use sentry::net::{Loopback, NetNamespace};
 use sentry::task::{Container, Namespaces, Pid, PidNamespace};
 use sentry::uts::UtsNamespace;
 use sentry::vfs::{FdTable, FsContext, MountNamespace};
 use sync::Mutex;
 
 use super::{Entry, First, Pod, Prepared, Progress, mounts};
-use crate::config::{self, Process, Stream};
+use crate::config::{self, PodNamespace, Process, Stream};
 use crate::sandbox::control::{Event, SentryEnd};
 use crate::sandbox::kernel;
 use crate::sandbox::program::{self, NotStarted};
@@ -30,11 +32,13 @@ impl Pod {
         let client = Arc::new(Client::connect(gofer).context("gofer")?);
         let store = if config.has_store { fds.pop() } else { None };
         let store = store.map(crate::sandbox::mounts::open_store).transpose()?;
-        let mount = mounts::build(&self.kernel, &config, &client, store.as_ref())?;
+        let ipc = self.ipc_namespace(&config, first)?;
+        let build = || mounts::build(&self.kernel, &config, &client, store.as_ref());
+        let mount = sentry::ipc::on_behalf_of(&ipc, build)?;
         if let Some(death) = client.death() {
             bail!("{death}; see the debug log");
         }
-        let namespaces = self.namespaces(&config, mount, first)?;
+        let namespaces = self.namespaces(&config, (mount, ipc), first)?;
         let process = &config.process;
         mounts::make_directory(&self.kernel, &namespaces.mount, &process.cwd);
         let files = with_what_is_seen(fds, &config.streams, &config.passed)?;
@@ -66,7 +70,7 @@ impl Pod {
     fn namespaces(
         &self,
         config: &config::Container,
-        mount: Arc<MountNamespace>,
+        (mount, ipc): (Arc<MountNamespace>, Arc<IpcNamespace>),
         first: First,
     ) -> anyhow::Result<Namespaces> {
         let kernel = &self.kernel;
@@ -79,14 +83,39 @@ impl Pod {
         if let Some(name) = &config.domainname {
             uts.set_domainname(name.as_bytes().to_vec());
         }
-        let pid_for_children = if first == First::Yes || config.shares_pids {
-            Arc::clone(&kernel.pid_ns)
-        } else {
-            PidNamespace::new(kernel.next_namespace_id(), &kernel.pid_ns, user_ns())?
+        let wanted = &config.namespaces;
+        let pid_for_children = match self.joined(&wanted.pid, first)? {
+            Joined::First => Arc::clone(&kernel.pid_ns),
+            Joined::New => PidNamespace::new(kernel.next_namespace_id(), &kernel.pid_ns, user_ns())?,
+            Joined::Of(other) => Arc::clone(&other.namespaces.pid_for_children),
         };
-        let (ipc, net) = (Arc::clone(&kernel.ipc), Arc::clone(&kernel.net));
+        let net = match self.joined(&wanted.net, first)? {
+            Joined::First => Arc::clone(&kernel.net),
+            // With an interface that is up, as runc leaves it.
+            Joined::New => NetNamespace::new(kernel.next_namespace_id(), user_ns(), Loopback::Up),
+            Joined::Of(other) => Arc::clone(&other.namespaces.net),
+        };
         let cgroup = Arc::clone(&kernel.cgroup_ns);
         Ok(Namespaces { mount, uts, ipc, cgroup, net, pid_for_children })
+    }
+
+    fn ipc_namespace(&self, config: &config::Container, first: First) -> anyhow::Result<Arc<IpcNamespace>> {
+        let kernel = &self.kernel;
+        Ok(match self.joined(&config.namespaces.ipc, first)? {
+            Joined::First => Arc::clone(&kernel.ipc),
+            Joined::New => kernel.ipc.another(kernel.next_namespace_id(), Arc::clone(&kernel.user_ns))?,
+            Joined::Of(other) => Arc::clone(&other.namespaces.ipc),
+        })
+    }
+
+    /// Whose namespace a container is to be in.
+    fn joined(&self, wanted: &PodNamespace, first: First) -> anyhow::Result<Joined> {
+        Ok(match wanted {
+            _ if first == First::Yes => Joined::First,
+            PodNamespace::Pod => Joined::First,
+            PodNamespace::New => Joined::New,
+            PodNamespace::Of(id) => Joined::Of(self.find(id)?),
+        })
     }
 
     /// What a process of a container needs.
@@ -142,6 +171,16 @@ impl Pod {
             }
         }
     }
+}
+
+/// Whose namespace a container gets.
+enum Joined {
+    /// The sandbox's.
+    First,
+    /// One of its own.
+    New,
+    /// Another container's.
+    Of(Arc<Entry>),
 }
 
 /// Descriptors with what the caller knows of them: one for each.

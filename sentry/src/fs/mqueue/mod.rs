@@ -17,6 +17,7 @@ use abi::Errno;
 use abi::capability::CAP_SYS_ADMIN;
 use abi::open::{O_ACCMODE, OpenFlags};
 
+use crate::ipc::acting;
 use crate::vfs::open::Opening;
 use crate::vfs::resolve::{LookupFlags, lookup};
 use crate::vfs::{
@@ -161,8 +162,7 @@ impl FileSystemType for MqueueFs {
             return Err(Errno::EINVAL);
         }
         let kernel = self.kernel.upgrade().ok_or(Errno::ENODEV)?;
-        let resources = caller.task.and_then(|task| task.resources());
-        let ipc = resources.map_or_else(|| Arc::clone(&kernel.ipc), |own| Arc::clone(&own.namespaces.ipc));
+        let ipc = acting(&kernel);
         if !caller.creds.has_cap_in(CAP_SYS_ADMIN, &ipc.user_ns) {
             return Err(Errno::EPERM);
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use abi::Errno;
 
 use crate::fs::pseudo::{PseudoDir, StaticDir, Text, TextFile};
-use crate::ipc::{Asker, IpcNamespace};
+use crate::ipc::{Asker, IpcNamespace, acting};
 use crate::task::{Pid, current_task};
 use crate::vfs::{File, Inode, SuperBlock};
 use crate::{Kernel, Result};
@@ -17,15 +17,9 @@ use crate::{Kernel, Result};
 /// Objects of a kind at most, whatever is set (IPCMNI).
 pub(super) const MOST: u32 = 1 << 15;
 
-/// The namespace of the calling thread's task.
-fn namespace(kernel: &Kernel) -> Arc<IpcNamespace> {
-    let resources = current_task().and_then(|task| task.resources());
-    resources.map_or_else(|| Arc::clone(&kernel.ipc), |own| Arc::clone(&own.namespaces.ipc))
-}
-
 /// A limit is for the root of the user namespace that owns the IPC namespace to change.
 fn owner(kernel: &Kernel) -> (u32, u32, u32) {
-    let owner = &namespace(kernel).user_ns;
+    let owner = &acting(kernel).user_ns;
     (0o644, owner.uid_kernel(0).unwrap_or(0), owner.gid_kernel(0).unwrap_or(0))
 }
 
@@ -42,7 +36,7 @@ struct Number {
 
 impl Text for Number {
     fn read(&self, _file: &File) -> Result<Vec<u8>> {
-        let namespace = namespace(&self.kernel);
+        let namespace = acting(&self.kernel);
         Ok(format!("{}\n", (self.slot)(&namespace).load(Ordering::Relaxed)).into_bytes())
     }
 
@@ -51,7 +45,7 @@ impl Text for Number {
         if !self.range.contains(&value) {
             return Err(Errno::EINVAL);
         }
-        (self.slot)(&namespace(&self.kernel)).store(value, Ordering::Relaxed);
+        (self.slot)(&acting(&self.kernel)).store(value, Ordering::Relaxed);
         Ok(())
     }
 
@@ -77,12 +71,12 @@ struct LongNumber {
 
 impl Text for LongNumber {
     fn read(&self, _file: &File) -> Result<Vec<u8>> {
-        let namespace = namespace(&self.kernel);
+        let namespace = acting(&self.kernel);
         Ok(format!("{}\n", (self.slot)(&namespace).load(Ordering::Relaxed)).into_bytes())
     }
 
     fn write(&self, _file: &File, text: &[u8]) -> Result<()> {
-        (self.slot)(&namespace(&self.kernel)).store(parse(text)?, Ordering::Relaxed);
+        (self.slot)(&acting(&self.kernel)).store(parse(text)?, Ordering::Relaxed);
         Ok(())
     }
 
@@ -112,13 +106,13 @@ impl Semaphores {
 
 impl Text for Semaphores {
     fn read(&self, _file: &File) -> Result<Vec<u8>> {
-        let namespace = namespace(&self.0);
+        let namespace = acting(&self.0);
         let numbers = Self::slots(&namespace).map(|slot| slot.load(Ordering::Relaxed).to_string());
         Ok(format!("{}\n", numbers.join("\t")).into_bytes())
     }
 
     fn write(&self, _file: &File, text: &[u8]) -> Result<()> {
-        let namespace = namespace(&self.0);
+        let namespace = acting(&self.0);
         let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let numbers: Vec<u32> = words.take(4).map(parse).collect::<Result<_>>()?;
         let most = [i32::MAX as u32, i32::MAX as u32, i32::MAX as u32, MOST];
@@ -149,7 +143,7 @@ struct Objects {
 
 impl Text for Objects {
     fn read(&self, file: &File) -> Result<Vec<u8>> {
-        let namespace = namespace(&self.kernel);
+        let namespace = acting(&self.kernel);
         let task = current_task().ok_or(Errno::ESRCH)?;
         let process: &Arc<Pid> = &task.thread_group().pid;
         let asker = Asker { creds: &file.opener, user_ns: &namespace.user_ns, process };
