@@ -4,7 +4,7 @@ use abi::Errno;
 use abi::fcntl::Seals;
 use platform::{Frames, PAGE_SIZE, Prot};
 
-use super::FileData;
+use super::{FileData, Made};
 use crate::Result;
 use crate::mm::{FileMappings, Mappable, Place, Run};
 
@@ -17,7 +17,7 @@ impl Mappable for FileData {
             return Err(Errno::EFAULT);
         }
         let len = len.min(size.next_multiple_of(PAGE_SIZE) - offset);
-        let (at, made) = self.make_pages(offset, len)?;
+        let Made { memory: at, len: made, .. } = self.make_pages(offset, len)?;
         let frames = Frames { offset: at, len: made.next_multiple_of(PAGE_SIZE) };
         self.memory.incref(frames);
         Ok(Run { place: Place::Memory(at), len: frames.len })

@@ -47,6 +47,20 @@ enum Piece {
     Hole(u64),
 }
 
+/// Pages that have been made part of a file.
+struct Made {
+    /// Where the first byte lies in the memory file.
+    memory: u64,
+    /// How many bytes there are.
+    len: u64,
+    /// None of them was part of the file before.
+    fresh: bool,
+}
+
+/// So many bytes of fresh pages the host is asked to write: that saves a fault a page, and the zeros that it would have to fill
+/// the page with first.
+const BY_HOST: u64 = 64 << 10;
+
 /// Contents of a file.
 pub struct FileData {
     memory: Arc<MemoryFile>,
@@ -169,9 +183,15 @@ impl FileData {
         let want = (src.remaining() as u64).min(MAX_SIZE.saturating_sub(offset));
         while done < want {
             let at = offset + done;
-            let copied = self
-                .make_pages(at, want - done)
-                .and_then(|(memory, len)| Ok((src.take_to_memory(&self.memory, memory, len as usize)?, len)));
+            let copied = self.make_pages(at, want - done).and_then(|made| {
+                let Made { memory, len, fresh } = made;
+                let n = if fresh && len >= BY_HOST {
+                    src.take_to_host(self.memory.fd(), Some(memory), len as usize)?
+                } else {
+                    src.take_to_memory(&self.memory, memory, len as usize)?
+                };
+                Ok((n, len))
+            });
             match copied {
                 Ok((n, len)) => {
                     done += n as u64;
@@ -191,13 +211,13 @@ impl FileData {
     }
 
     /// Makes the pages of `[offset, offset + len)` part of the file, as far as they lie in one chunk and there is
-    /// room. Answers where that is in the memory file, and how many bytes of it there are.
-    fn make_pages(&self, offset: u64, len: u64) -> Result<(u64, u64)> {
+    /// room.
+    fn make_pages(&self, offset: u64, len: u64) -> Result<Made> {
         let page = offset / PAGE_SIZE;
         let (first, count) = chunk_of(page);
         let to = (first + count).min((offset + len).div_ceil(PAGE_SIZE));
         let mut pages = self.pages.write();
-        let (made, chunk_offset) = {
+        let (made, chunk_offset, fresh) = {
             let pages = &mut *pages;
             let chunk = match pages.chunks.entry(first) {
                 std::collections::btree_map::Entry::Occupied(there) => there.into_mut(),
@@ -223,7 +243,7 @@ impl FileData {
             }
             chunk.mark(page - first, end - first, true);
             pages.present += missing;
-            (end, chunk.frames.offset)
+            (end, chunk.frames.offset, missing == end - page)
         };
         if made == page {
             // An empty chunk would only be in the way.
@@ -236,7 +256,7 @@ impl FileData {
             return Err(Errno::ENOSPC);
         }
         let bytes = (made * PAGE_SIZE - offset).min(len);
-        Ok((chunk_offset + (offset - first * PAGE_SIZE), bytes))
+        Ok(Made { memory: chunk_offset + (offset - first * PAGE_SIZE), len: bytes, fresh })
     }
 
     /// Gives the file another size. The caller holds the inode's lock.
@@ -343,7 +363,7 @@ impl FileData {
         }
         let mut at = offset;
         while at < offset + len {
-            let (_, made) = self.make_pages(at, offset + len - at)?;
+            let made = self.make_pages(at, offset + len - at)?.len;
             at += made;
         }
         Ok(())
