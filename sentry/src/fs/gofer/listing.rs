@@ -222,6 +222,17 @@ impl Listing {
                 flags = ReaddirFlags::empty();
             }
         }
+        // What found no room is for the next to ask for.
+        if let Some((above, _)) = &beside {
+            let mut looked = above.looked.lock();
+            for at in handles.into_values() {
+                if let At::Beside(index) = at
+                    && let Some(Some(found)) = looked.get_mut(index)
+                {
+                    found.asked = false;
+                }
+            }
+        }
         let made = |part: Reading, changes| {
             Arc::new(Listing {
                 size: part.entries.len() + part.below,
