@@ -78,6 +78,8 @@ wire_flags! {
         ATTR = 1;
         /// A handle for every directory (attributes come with it).
         DIR_HANDLES = 2;
+        /// What symbolic links point to, where that is short and attributes come.
+        TARGETS = 4;
     }
     /// What a tree is like.
     TreeFlags {

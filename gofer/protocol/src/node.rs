@@ -2,7 +2,7 @@
 
 use crate::attr::{Attr, FileType};
 use crate::handle::Handle;
-use crate::name::Name;
+use crate::name::{Name, Target};
 use crate::wire::{Bad, Reader, Wire, Writer};
 
 macro_rules! wire_struct {
@@ -55,6 +55,8 @@ wire_struct! {
         name: Name<'a>,
         /// Handle and attributes, if wanted and still there.
         found: Option<Looked>,
+        /// If these are of a symbolic link: what it points to, if wanted and short.
+        target: Option<Target<'a>>,
     }
     /// A directory that was listed along with another.
     Below {

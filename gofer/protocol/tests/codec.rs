@@ -108,8 +108,11 @@ fn replies(packers: &mut [Packer; 5]) -> Vec<Reply<'_>> {
     assert!(found.push(&Looked { handle: Some(handle(3)), attr: dir }));
     assert!(found.push(&Looked { handle: None, attr: file }));
     assert!(looks.push(&Look(Ok(file))) && looks.push(&Look(Err(Errno::NOENT))));
-    let entry = Entry { ino: 5, cookie: 1 << 62, kind: None, name: name(b"e"), found: None };
+    let entry = Entry { ino: 5, cookie: 1 << 62, kind: None, name: name(b"e"), found: None, target: None };
     assert!(entries.push(&entry));
+    let target = Target::new(b"to").ok();
+    let link = Looked { handle: None, attr: attr(FileType::Symlink) };
+    assert!(entries.push(&Entry { found: Some(link), target, ..entry }));
     let looked = Looked { handle: Some(handle(8)), attr: dir };
     assert!(entries.push(&Entry { kind: Some(FileType::Directory), found: Some(looked), ..entry }));
     assert!(below.push(&Below { dir: handle(8), entries: 1 }));

@@ -1,11 +1,13 @@
 //! Listing directories.
 
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use gofer_protocol::{
-    Below, Entry, Errno, FileType, Handle, Leaf, List, Looked, Name, Packer, ReaddirFlags, Reply,
+    Below, Entry, Errno, FileType, Handle, Leaf, List, Looked, Name, Packer, ReaddirFlags, Reply, Target,
 };
-use rustix::fs::{FileType as HostType, RawDir, SeekFrom, seek};
+use rustix::fs::{FileType as HostType, RawDir, SeekFrom, readlinkat_raw, seek};
 
 use super::walk::find;
 use super::{Answer, Scratch};
@@ -22,6 +24,9 @@ const MOST: usize = 32 * 1024;
 /// An entry in the reply is at most as long as the host's, which is padded; its attributes make it up to six and a half
 /// times as long.
 const GROWTH: usize = 7;
+
+/// Bytes of what a link points to that come along with a listing, and one.
+const SHORT_TARGET: usize = 128;
 
 /// The most directories that are listed along with one.
 const AHEAD_MAX: usize = 256;
@@ -157,6 +162,7 @@ fn read_some(
     let mut entries = RawDir::new(&listing.fd, &mut spare[..room]);
     let mut any = false;
     let mut position = listing.position.take();
+    let mut link_text = [MaybeUninit::uninit(); SHORT_TARGET];
     // The iterator would call the host again when it comes to the end of what that brought.
     while !any || !entries.is_buffer_empty() {
         let entry = match entries.next() {
@@ -169,16 +175,20 @@ fn read_some(
         // Leaves out `.` and `..`, and names that no guest could use (longer than 255 bytes).
         let Ok(name) = Name::new(entry.file_name().to_bytes()) else { continue };
         let told = file_type(entry.file_type());
-        let looked = if flags.is_empty() { None } else { look(server, dir, name, told, flags) };
-        let (looked, node) = looked.unzip();
+        let (looked, held) =
+            if flags.is_empty() { (None, Held::Nothing) } else { look(server, dir, name, told, flags) };
         let kind = looked.map(|looked| looked.attr.kind).or(told);
-        let entry = Entry { ino: entry.ino(), cookie, kind, name, found: looked };
+        let target = match &held {
+            Held::Link(link) => read_short_target(link, &mut link_text),
+            _ => None,
+        };
+        let entry = Entry { ino: entry.ino(), cookie, kind, name, found: looked, target };
         if !packer.push(&entry) {
             server.table.remove(looked.and_then(|looked| looked.handle).into_iter());
             // Not even one more has room, though it was reckoned that all have: go on here the next time.
             return Err(Errno::OVERFLOW);
         }
-        if let (Some(Looked { handle: Some(handle), .. }), Some(Some(node))) = (looked, node) {
+        if let (Some(Looked { handle: Some(handle), .. }), Held::Directory(node)) = (looked, held) {
             found.push((handle, node));
         }
     }
@@ -186,27 +196,54 @@ fn read_some(
     Ok(any)
 }
 
-/// Attributes (and a handle, and what it is of) of an entry that the directory `told` the type of; `None` when it has gone again, or
-/// can't be looked at.
+/// What is held of an entry.
+enum Held {
+    Nothing,
+    Directory(Arc<Node>),
+    Link(OwnedFd),
+}
+
+/// Attributes (and a handle) of an entry that the directory `told` the type of, and what is held of it; no attributes when it has gone
+/// again, or can't be looked at.
 fn look(
     server: &Server,
     dir: &Node,
     name: Name<'_>,
     told: Option<FileType>,
     flags: ReaddirFlags,
-) -> Option<(Looked, Option<Arc<Node>>)> {
-    if !flags.contains(ReaddirFlags::DIR_HANDLES) || told.is_some_and(|kind| kind != FileType::Directory) {
-        let attr = server.ids.attr_at(&dir.fd, name).ok()?;
+) -> (Option<Looked>, Held) {
+    let holds = match told {
+        None | Some(FileType::Directory) => flags.contains(ReaddirFlags::DIR_HANDLES),
+        Some(FileType::Symlink) => flags.contains(ReaddirFlags::TARGETS),
+        Some(_) => false,
+    };
+    if !holds {
         // What has become a directory meanwhile is looked up when somebody wants it.
-        return Some((Looked { handle: None, attr }, None));
+        let attr = server.ids.attr_at(&dir.fd, name).ok();
+        return (attr.map(|attr| Looked { handle: None, attr }), Held::Nothing);
     }
     let leaf = if told.is_none() { Some(Leaf::Attr) } else { None };
-    let (attr, fd) = find(server, dir, name, leaf).ok()?;
-    let node = fd
-        .filter(|_| attr.kind == FileType::Directory)
-        .map(|fd| Arc::new(Node::new(fd, attr.kind, dir.options)));
-    let handle = node.as_ref().and_then(|node| server.table.insert(Arc::clone(node)).ok());
-    Some((Looked { handle, attr }, node))
+    let Ok((attr, fd)) = find(server, dir, name, leaf) else { return (None, Held::Nothing) };
+    let looked = Looked { handle: None, attr };
+    match (attr.kind, fd) {
+        (FileType::Directory, Some(fd)) if flags.contains(ReaddirFlags::DIR_HANDLES) => {
+            let node = Arc::new(Node::new(fd, attr.kind, dir.options));
+            let handle = server.table.insert(Arc::clone(&node)).ok();
+            (Some(Looked { handle, ..looked }), Held::Directory(node))
+        }
+        (FileType::Symlink, Some(fd)) => (Some(looked), Held::Link(fd)),
+        _ => (Some(looked), Held::Nothing),
+    }
+}
+
+/// What a link that is held points to, if that is legal and short.
+fn read_short_target<'t>(
+    link: &OwnedFd,
+    room: &'t mut [MaybeUninit<u8>; SHORT_TARGET],
+) -> Option<Target<'t>> {
+    let (target, rest) = readlinkat_raw(link, c"", room).ok()?;
+    // Without room left it may be longer.
+    if rest.is_empty() { None } else { Target::new(target).ok() }
 }
 
 fn file_type(host: HostType) -> Option<FileType> {

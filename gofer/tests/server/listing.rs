@@ -211,3 +211,28 @@ fn directories_ahead_have_to_fit() {
     assert!(open < 1000, "{open} descriptors");
     t.end();
 }
+
+#[test]
+fn what_links_point_to() {
+    let t = Fixture::new();
+    fs::write(t.path("file"), "").unwrap();
+    symlink("file", t.path("short")).unwrap();
+    symlink("x".repeat(1000), t.path("long")).unwrap();
+    for (flags, wanted) in [(ReaddirFlags::TARGETS, Some(&b"file"[..])), (ReaddirFlags::ATTR, None)] {
+        let flags = flags | ReaddirFlags::DIR_HANDLES;
+        let mut seen = 0;
+        let end = t.client().readdir(t.root(), 0, flags, |entry| {
+            let target = entry.target.map(|target| target.as_bytes());
+            match entry.name.as_bytes() {
+                b"short" => assert_eq!(target, wanted),
+                // Too long to come along with each listing.
+                _ => assert_eq!(target, None),
+            }
+            assert!(entry.found.is_some());
+            seen += 1;
+        });
+        assert!(end.unwrap());
+        assert_eq!(seen, 3);
+    }
+    t.end();
+}

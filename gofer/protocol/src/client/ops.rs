@@ -48,7 +48,7 @@ pub struct Ahead<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Listed<'a> {
     /// An entry.
-    Entry(Entry<'a>),
+    Entry(&'a Entry<'a>),
     /// The entries behind this are all those of the directory with this handle.
     Below(Handle),
 }
@@ -348,7 +348,7 @@ impl Client {
     ) -> Result<bool, Errno> {
         self.readdir_ahead(handle, cookie, flags, Ahead::default(), |listed| {
             if let Listed::Entry(entry) = listed {
-                each(entry);
+                each(*entry);
             }
             true
         })
@@ -373,10 +373,10 @@ impl Client {
                 return Err(Wrong);
             }
             let mut rest = entries.iter();
-            let makes_sense = rest.by_ref().take(own).all(|entry| each(Listed::Entry(entry)))
+            let makes_sense = rest.by_ref().take(own).all(|entry| each(Listed::Entry(&entry)))
                 && below.iter().all(|Below { dir, entries }| {
                     each(Listed::Below(dir))
-                        && rest.by_ref().take(entries.into()).all(|entry| each(Listed::Entry(entry)))
+                        && rest.by_ref().take(entries.into()).all(|entry| each(Listed::Entry(&entry)))
                 });
             if makes_sense { Ok(Ok(end || entries.is_empty())) } else { Err(Wrong) }
         };

@@ -172,7 +172,7 @@ impl GoferInode {
             return Err(Errno::ESTALE);
         }
         if let Some(target) = walked.target {
-            self.store_target(&target);
+            self.store_target(target.into());
         }
         if let Some(handle) = looked.handle {
             if self.handle.set(handle).is_err() {
@@ -184,9 +184,9 @@ impl GoferInode {
         Ok(walked.opened)
     }
 
-    fn store_target(&self, target: &[u8]) {
+    pub fn store_target(&self, target: Arc<[u8]>) {
         // A symbolic link never changes: another target is another file.
-        self.more.get_or_init(|| Box::new(More::Link(target.into())));
+        self.more.get_or_init(|| Box::new(More::Link(target)));
     }
 
     /// What belongs to the contents of a regular file.
@@ -380,7 +380,7 @@ impl GoferInode {
             let handle = looked.handle.ok_or(Errno::EIO)?;
             let inode = fs.inode(&dir.sb, Node { handle, attr: looked.attr })?;
             if let (true, Some(target)) = (index == last, &walked.target) {
-                ops(&inode)?.store_target(target);
+                ops(&inode)?.store_target(target.as_slice().into());
             }
             run.found.push(inode);
         }
@@ -621,7 +621,7 @@ impl InodeOps for GoferInode {
         Ok(())
     }
 
-    fn read_link(&self, _inode: &Inode, _caller: &Caller<'_>) -> Result<Arc<[u8]>> {
+    fn read_link(&self, inode: &Inode, _caller: &Caller<'_>) -> Result<Arc<[u8]>> {
         let known = || match self.more.get().map(|more| &**more) {
             Some(More::Link(target)) => Some(Arc::clone(target)),
             _ => None,
@@ -631,12 +631,13 @@ impl InodeOps for GoferInode {
         }
         // Its name in the listing leads to the target, without a handle.
         if self.handle.get().is_none() {
+            fs(inode)?.pace.link_is_read();
             self.walk_to(Leaf::Attr)?;
         }
         if let Some(target) = known() {
             return Ok(target);
         }
-        self.store_target(&self.client.readlink(self.handle()?).map_err(errno)?);
+        self.store_target(self.client.readlink(self.handle()?).map_err(errno)?.into());
         known().ok_or(Errno::EIO)
     }
 

@@ -54,6 +54,10 @@ pub(super) struct Found {
     pub looked: Looked,
     /// Of a directory: its listing, if that came along.
     pub below: Option<Arc<Listing>>,
+    /// Of a directory: somebody asks for its listing.
+    asked: bool,
+    /// Of a symbolic link: what it points to, if that came along.
+    pub target: Option<Arc<[u8]>>,
 }
 
 /// A name, the file's number here, its `DT_*`.
@@ -153,7 +157,8 @@ impl Reading {
         let ino = entry.found.map_or(entry.ino, |found| fs.number(found.attr.id));
         self.entries.push(Entry { name: entry.name.as_bytes().into(), ino, kind });
         if wanted {
-            self.looked.push(entry.found.map(|looked| Found { looked, below: None }));
+            let target = entry.target.map(|target| target.as_bytes().into());
+            self.looked.push(entry.found.map(|looked| Found { looked, below: None, asked: false, target }));
         }
     }
 }
@@ -170,6 +175,9 @@ impl Listing {
         let (changes, tree) = (dir.changes(), fs.changed());
         let handle = ops.handle()?;
         let mut flags = match fs.sharing {
+            Sharing::Exclusive if fs.pace.reads_links() => {
+                ReaddirFlags::ATTR | ReaddirFlags::DIR_HANDLES | ReaddirFlags::TARGETS
+            }
             Sharing::Exclusive => ReaddirFlags::ATTR | ReaddirFlags::DIR_HANDLES,
             Sharing::Shared => ReaddirFlags::empty(),
         };
@@ -197,7 +205,7 @@ impl Listing {
                         {
                             handles.insert(handle, At::Read(last, parts[last].entries.len()));
                         }
-                        parts[last].push(fs, &entry, wanted);
+                        parts[last].push(fs, entry, wanted);
                     }
                     Listed::Below(dir) => {
                         // Each comes once, and before what is in it.
@@ -212,6 +220,17 @@ impl Listing {
             }
             if parts[0].entries.len() >= LOOKED_AT {
                 flags = ReaddirFlags::empty();
+            }
+        }
+        // What found no room is for the next to ask for.
+        if let Some((above, _)) = &beside {
+            let mut looked = above.looked.lock();
+            for at in handles.into_values() {
+                if let At::Beside(index) = at
+                    && let Some(Some(found)) = looked.get_mut(index)
+                {
+                    found.asked = false;
+                }
             }
         }
         let made = |part: Reading, changes| {
@@ -259,12 +278,14 @@ impl Listing {
         Ok(made(parts.swap_remove(0), changes))
     }
 
-    /// Tells of up to `most` directories, from entry `from` on, which have not been looked up and whose listings are not here.
+    /// Tells of up to `most` directories, from entry `from` on, which have not been looked up and whose listings nobody has asked for.
     fn not_listed_from(&self, from: usize, most: usize, mut tell: impl FnMut(usize, Handle)) {
-        let looked = self.looked.lock();
-        let waiting = looked.iter().enumerate().skip(from).filter_map(|(index, found)| {
-            let found = found.as_ref().filter(|found| found.below.is_none())?;
-            Some((index, found.looked.handle?))
+        let mut looked = self.looked.lock();
+        let waiting = looked.iter_mut().enumerate().skip(from).filter_map(|(index, found)| {
+            let found = found.as_mut().filter(|found| found.below.is_none() && !found.asked)?;
+            let handle = found.looked.handle?;
+            found.asked = true;
+            Some((index, handle))
         });
         waiting.take(most).for_each(|(index, handle)| tell(index, handle));
     }

@@ -152,7 +152,7 @@ impl GoferFs {
         found: Found,
         (listing, index): (&Arc<Listing>, usize),
     ) -> Result<Option<Arc<Inode>>> {
-        let Found { looked: Looked { handle, attr: found }, below } = found;
+        let Found { looked: Looked { handle, attr: found }, below, target, .. } = found;
         if let Some(handle) = handle {
             let inode = self.inode(&dir.sb, Node { handle, attr: found })?;
             if let Some(state) = inode.downcast::<GoferInode>().and_then(GoferInode::dir_state) {
@@ -174,6 +174,9 @@ impl GoferFs {
             return Ok(Some(known));
         }
         let ops = GoferInode::listed(Arc::clone(&self.client), dir, name, found.id, &attr);
+        if let Some(target) = target {
+            ops.store_target(target);
+        }
         let inode = Inode::new(&dir.sb, &attr, Box::new(ops));
         Ok(Some(self.register(found.id, inode)))
     }

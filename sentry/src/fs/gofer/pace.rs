@@ -5,7 +5,7 @@
 //! of which most were used are looked up in one directory after the other, the Gofer is asked for those ahead as well, and
 //! a directory is listed at the first name that is looked up in it. What was listed in vain takes that back.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// So many names are asked for one by one before a directory is listed, by who does not go over a tree.
 const SINGLY: u64 = 8;
@@ -17,6 +17,8 @@ const AHEAD: [u16; 6] = [0, 0, 4, 16, 64, 128];
 #[derive(Default)]
 pub(super) struct Pace {
     level: AtomicU32,
+    /// Links that were listed were read.
+    reads_links: AtomicBool,
 }
 
 impl Pace {
@@ -44,6 +46,16 @@ impl Pace {
     /// The same for one that has: one more change, and the listing is of no use.
     pub const fn singly_of_changed() -> u64 {
         SINGLY
+    }
+
+    /// Whether to ask what symbolic links point to when they are listed: somebody has read such a one.
+    pub fn reads_links(&self) -> bool {
+        self.reads_links.load(Ordering::Relaxed)
+    }
+
+    /// A link is read that was listed without what it points to.
+    pub fn link_is_read(&self) {
+        self.reads_links.store(true, Ordering::Relaxed);
     }
 
     /// Whether a listing was worth it of which so many names were used.

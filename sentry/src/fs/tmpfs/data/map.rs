@@ -6,7 +6,7 @@ use abi::Errno;
 use abi::fcntl::Seals;
 use platform::{Frames, PAGE_SIZE, Prot};
 
-use super::FileData;
+use super::{FileData, Made};
 use crate::Result;
 use crate::mm::{FileMappings, Mappable, Place, Run};
 
@@ -19,7 +19,7 @@ impl Mappable for FileData {
             return Err(Errno::EFAULT);
         }
         let len = len.min(size.next_multiple_of(PAGE_SIZE) - offset);
-        let (at, made) = self.make_pages(offset, len)?;
+        let Made { memory: at, len: made, .. } = self.make_pages(offset, len)?;
         let frames = Frames { offset: at, len: made.next_multiple_of(PAGE_SIZE) };
         self.memory.incref(frames);
         let place = match self.memory.mapped_as() {

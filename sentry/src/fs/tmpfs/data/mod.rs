@@ -66,6 +66,20 @@ enum Piece {
     Hole(u64),
 }
 
+/// Pages that have been made part of a file.
+struct Made {
+    /// Where the first byte lies in the memory file.
+    memory: u64,
+    /// How many bytes there are.
+    len: u64,
+    /// None of them was part of the file before.
+    fresh: bool,
+}
+
+/// So many bytes of fresh pages the host is asked to write: that saves a fault a page, and the zeros that it would have to fill
+/// the page with first.
+const BY_HOST: u64 = 64 << 10;
+
 /// Contents of a file.
 pub struct FileData {
     memory: Arc<MemoryFile>,
@@ -192,15 +206,15 @@ impl FileData {
         let want = (src.remaining() as u64).min(MAX_SIZE.saturating_sub(offset));
         while done < want {
             let at = offset + done;
-            let copied = self.make_pages(at, want - done).and_then(|(place, len)| {
-                let taken = match self.is_on_disk() {
-                    true => {
-                        let (fd, at) = self.memory.host_place(place);
-                        src.take_to_host(fd, Some(at), len as usize)
-                    }
-                    false => src.take_to_memory(&self.memory, place, len as usize),
+            let copied = self.make_pages(at, want - done).and_then(|made| {
+                let Made { memory, len, fresh } = made;
+                let n = if self.is_on_disk() || (fresh && len >= BY_HOST) {
+                    let (fd, place) = self.memory.host_place(memory);
+                    src.take_to_host(fd, Some(place), len as usize)?
+                } else {
+                    src.take_to_memory(&self.memory, memory, len as usize)?
                 };
-                Ok((taken?, len))
+                Ok((n, len))
             });
             match copied {
                 Ok((n, len)) => {
@@ -225,10 +239,10 @@ impl FileData {
     }
 
     /// Makes the pages of `[offset, offset + len)` part of the file, as far as they lie in one chunk and there is
-    /// room. Answers where that is in the memory file, and how many bytes of it there are.
+    /// room.
     ///
     /// Whoever calls it keeps pages from being taken away meanwhile: holds the inode's lock, or `stable`.
-    fn make_pages(&self, offset: u64, len: u64) -> Result<(u64, u64)> {
+    fn make_pages(&self, offset: u64, len: u64) -> Result<Made> {
         let page = offset / PAGE_SIZE;
         let (first, count) = chunk_of(page);
         let mut to = (first + count).min((offset + len).div_ceil(PAGE_SIZE));
@@ -253,7 +267,7 @@ impl FileData {
                     Some(run) => run,
                     None => {
                         let chunk_offset = chunk.frames.offset;
-                        let made = self.mark_pages(&mut pages, first, page, to);
+                        let (made, fresh) = self.mark_pages(&mut pages, first, page, to);
                         drop(pages);
                         if made == page {
                             self.forget_empty(first);
@@ -263,7 +277,8 @@ impl FileData {
                             self.memory.provide(frames, false);
                         }
                         let bytes = (made * PAGE_SIZE - offset).min(len);
-                        return Ok((chunk_offset + (offset - first * PAGE_SIZE), bytes));
+                        let memory = chunk_offset + (offset - first * PAGE_SIZE);
+                        return Ok(Made { memory, len: bytes, fresh });
                     }
                 }
             };
@@ -288,9 +303,9 @@ impl FileData {
     }
 
     /// Makes the pages `[page, to)` of the chunk at `first` part of the file, as far as the file system may have so many:
-    /// where that ends.
-    fn mark_pages(&self, pages: &mut Pages, first: u64, page: u64, to: u64) -> u64 {
-        let Some(chunk) = pages.chunks.get_mut(&first) else { return page };
+    /// where that ends, and whether none of them was part of it before.
+    fn mark_pages(&self, pages: &mut Pages, first: u64, page: u64, to: u64) -> (u64, bool) {
+        let Some(chunk) = pages.chunks.get_mut(&first) else { return (page, false) };
         let mut end = to;
         let mut missing = 0;
         let mut at = page;
@@ -308,7 +323,7 @@ impl FileData {
         }
         chunk.mark(page - first, end - first, true);
         pages.present += missing;
-        end
+        (end, missing == end - page)
     }
 
     /// Takes the chunk at `first` away if no page of it is part of the file: it would only be in the way.
@@ -429,7 +444,7 @@ impl FileData {
         }
         let mut at = offset;
         while at < offset + len {
-            let (_, made) = self.make_pages(at, offset + len - at)?;
+            let made = self.make_pages(at, offset + len - at)?.len;
             at += made;
         }
         Ok(())

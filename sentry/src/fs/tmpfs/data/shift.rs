@@ -5,7 +5,7 @@
 use abi::Errno;
 use platform::PAGE_SIZE;
 
-use super::{FileData, Piece};
+use super::{FileData, Made, Piece};
 use crate::Result;
 
 /// Bytes that are copied at once.
@@ -104,7 +104,7 @@ impl FileData {
         }
         let mut done = 0;
         while done < len {
-            let (at, count) = self.make_pages(to + done, len - done)?;
+            let Made { memory: at, len: count, .. } = self.make_pages(to + done, len - done)?;
             let part = &buffer[done as usize..(done + count) as usize];
             self.memory.write(at, part).map_err(|_| Errno::EIO)?;
             done += count;
