@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use host::io::{Pieces, ReadOnlyPieces};
 use host::memory::SharedMapping;
 use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom};
-use sync::Mutex;
+use sync::{Mutex, MutexGuard};
 
 pub use self::disk::{DiskFull, DiskRoom};
 use self::free_list::FreeList;
@@ -167,10 +167,7 @@ impl MemoryFile {
         let align = if len >= HUGE_PAGE_SIZE { HUGE_PAGE_SIZE } else { PAGE_SIZE };
         let mut state = self.state.lock();
         let offset = state.free.take(len, align, 0).ok_or(OutOfMemory)?;
-        state.references.insert(offset, len);
-        drop(state);
-        self.allocated.fetch_add(len, Ordering::Relaxed);
-        Ok(Frames { offset, len })
+        Ok(self.give_out(state, Frames { offset, len }))
     }
 
     /// As [`allocate`](Self::allocate), of the offsets whose pages [`provide`](Self::provide) can make many at once. The run starts
@@ -184,10 +181,7 @@ impl MemoryFile {
         let phase = address & (HUGE_PAGE_SIZE - 1) & !(PAGE_SIZE - 1);
         let mut state = self.state.lock();
         let offset = state.free_large.take(len, HUGE_PAGE_SIZE, phase)?;
-        state.references.insert(offset, len);
-        drop(state);
-        self.allocated.fetch_add(len, Ordering::Relaxed);
-        Some(Frames { offset, len })
+        Some(self.give_out(state, Frames { offset, len }))
     }
 
     /// Has the host make the pages of a run of [`allocate_large`](Self::allocate_large) that are not there yet, in pieces as large
@@ -213,10 +207,15 @@ impl MemoryFile {
     pub fn allocate_used(&self, len: u64) -> Option<Frames> {
         let mut state = self.state.lock();
         let frames = state.recycled.take(len)?;
-        state.references.insert(frames.offset, frames.len);
+        Some(self.give_out(state, frames))
+    }
+
+    /// Books a run that was free: one reference on each page.
+    fn give_out(&self, mut state: MutexGuard<'_, State, sync::levels::MemoryFile>, run: Frames) -> Frames {
+        state.references.insert(run.offset, run.len);
         drop(state);
-        self.allocated.fetch_add(len, Ordering::Relaxed);
-        Some(frames)
+        self.allocated.fetch_add(run.len, Ordering::Relaxed);
+        run
     }
 
     /// Gives what is kept for [`allocate_used`](Self::allocate_used) back to the host.

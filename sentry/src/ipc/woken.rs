@@ -6,6 +6,7 @@ use abi::poll::PollEvents;
 use smallvec::SmallVec;
 use sync::Mutex;
 
+use crate::task::CurrentTask;
 use crate::wait::Wake;
 
 /// Where whoever serves a waiting task leaves what came of it.
@@ -22,6 +23,17 @@ impl<T> Slot<T> {
     /// What came of it, once.
     pub fn take(&self) -> Option<T> {
         self.outcome.lock().take()
+    }
+
+    /// Parks the calling task until it is served, or `None` until a signal comes for it.
+    pub fn wait(&self, task: &mut CurrentTask) -> Option<T> {
+        loop {
+            let parked = task.park(None);
+            match self.take() {
+                None if parked.is_ok() => {}
+                outcome => return outcome,
+            }
+        }
     }
 }
 

@@ -132,13 +132,7 @@ impl CurrentTask {
                 inner.receivers.push_back(Receiver { key, wanted, process, slot: Arc::clone(&slot), waker });
                 (slot, key)
             };
-            let outcome = loop {
-                let parked = self.park(None);
-                match slot.take() {
-                    None if parked.is_ok() => {}
-                    outcome => break outcome,
-                }
-            };
+            let outcome = slot.wait(self);
             {
                 let mut inner = queue.inner.lock();
                 let at = inner.receivers.iter().position(|receiver| receiver.key == key);

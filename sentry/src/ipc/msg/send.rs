@@ -79,13 +79,7 @@ impl CurrentTask {
                 inner.senders.push_back(Sender { key, message, process, slot: Arc::clone(&slot), waker });
                 (slot, key)
             };
-            let outcome = loop {
-                let parked = self.park(None);
-                match slot.take() {
-                    None if parked.is_ok() => {}
-                    outcome => break outcome,
-                }
-            };
+            let outcome = slot.wait(self);
             let withdrawn = {
                 let mut inner = queue.inner.lock();
                 let at = inner.senders.iter().position(|sender| sender.key == key);
