@@ -82,6 +82,16 @@ pub enum ContainerError {
         /// The host's error.
         error: std::io::Error,
     },
+    /// One of its processes was killed, and is still there.
+    #[error(
+        "process {pid} was killed and has not ended in {seconds} s; see /proc/{pid}/stack for what it waits for, and delete again"
+    )]
+    Lingers {
+        /// Of the process.
+        pid: i32,
+        /// Since it was killed.
+        seconds: u64,
+    },
     /// Its sandbox does not answer.
     #[error("the sandbox does not answer: {0}; 'runsc delete --force' removes it")]
     Silent(std::io::Error),

@@ -388,6 +388,8 @@ fn check(site: &Site, after: &[&str]) {
         let rank = after.iter().position(|known| *known == status);
         rank.unwrap_or_else(|| panic!("{status} is none of {after:?}"))
     };
+    // Its maker was killed, and its monitor has not been given a processor yet to see that.
+    eventually(|| site.status() != "creating", || "is still being created".to_owned());
     let status = site.status();
     let first = rank(&status);
     // What the command was killed over may still be under way, in the Sentry for example: then it comes to its end, and nothing
