@@ -258,8 +258,30 @@ pub trait Context {
     /// Puts all extended state back to the initial state (exec).
     fn reset_fpu(&mut self) -> Result<(), PlatformError>;
     /// Lets the platform answer these calls of the guest thread from now on, instead of those told before. It may, and need
-    /// not: as many as it likes, from whatever place it likes.
+    /// not: as many as it likes, from whatever place it likes. Without any, every call is to be a trap.
     fn set_answers(&mut self, _answers: &[Answer]) {}
+    /// The thread's signal mask, if the platform can let the guest change it by rt_sigprocmask(2) without a trap.
+    fn signal_mask(&self) -> Option<Arc<dyn SignalMask>> {
+        None
+    }
+}
+
+/// A guest thread's signal mask, where guest code can change it by rt_sigprocmask(2) without a trap: see [`Context::signal_mask`]. Bit
+/// n - 1 is signal n. The guest may put anything there at any time, SIGKILL and SIGSTOP included.
+///
+/// It is *closed* at first. While it is [open](Self::open), and the context has [answers](Context::set_answers), calls that change or
+/// ask for it need not be traps.
+pub trait SignalMask: Send + Sync {
+    /// The mask.
+    fn get(&self) -> u64;
+    /// Changes it. The context runs no guest code.
+    fn set(&self, mask: u64);
+    /// Lets guest code change it. The context runs no guest code.
+    fn open(&self);
+    /// Guest code shall not change it any more, from any thread. When this has returned, a [`get`](Self::get) sees each change that was
+    /// made without a trap, except for one that was under way: for such a one the context's `run` returns
+    /// [`Trap::Interrupted`] once it is made.
+    fn close(&self);
 }
 
 /// See [`Context::interrupter`].

@@ -1,4 +1,4 @@
-//! What the stub answers by itself: calls that only tell a guest thread about itself.
+//! What the stub answers by itself: calls that only tell a guest thread about itself, and rt_sigprocmask(2).
 //!
 //! The kernel gives a context a list of call numbers and values ([`Context::set_answers`](crate::Context::set_answers)). It lies
 //! in memory that all guests can read and none can write, at a place of the context's thread, where the stub looks before
@@ -7,14 +7,20 @@
 //! [`silence`](Answers::silence) takes the list away from another thread, at once: from its return on no call is answered
 //! that is made later. It never waits for the guest.
 //!
+//! The signal mask lies in the thread's area, where the stub changes it and the guest can write it, while the context has a thread;
+//! before and after that it is kept here. A word beside the list says whether the stub may change it: it is *open*, and there is a list.
+//! The stub changes the mask by an atomic exchange and looks at the word afterwards; [`open_mask`](Answers::open_mask) clears the word
+//! by one and the mask is read afterwards. So either the new mask is seen, or the stub sees that it has to stop.
+//!
 //! Lock level: `Leaf`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sync::Mutex;
 use sync::levels::Leaf;
 
-use super::layout::MAX_KNOWN;
+use super::layout::{MASK_IS_OPEN, MAX_KNOWN};
 use super::shm::Shm;
 use crate::api::Answer;
 
@@ -33,8 +39,18 @@ pub(super) struct Answers(Mutex<State, Leaf>);
 #[derive(Default)]
 struct State {
     given: Vec<Answer>,
-    /// Where the context's thread has its own: the file, and the place there.
-    place: Option<(Arc<Shm>, u64)>,
+    /// Where the context's thread has its own.
+    place: Option<Shown>,
+    /// The signal mask, while there is no such place.
+    mask: u64,
+    mask_is_open: bool,
+}
+
+/// The file, and the places there.
+struct Shown {
+    shm: Arc<Shm>,
+    known: u64,
+    mask: u64,
 }
 
 /// The slot of a call.
@@ -45,9 +61,9 @@ fn slot(number: u32) -> usize {
 impl State {
     /// The thread is in the Sentry's hands, or the list becomes empty.
     fn write(&self) {
-        let Some((shm, at)) = &self.place else { return };
+        let Some(Shown { shm, known, .. }) = &self.place else { return };
         for place in 0..MAX_KNOWN {
-            let at = at + place as u64 * 8;
+            let at = known + place as u64 * 8;
             match self.given.iter().find(|answer| slot(answer.number) == place) {
                 Some(answer) => {
                     shm.store(at + 4, answer.value);
@@ -55,6 +71,28 @@ impl State {
                 }
                 None => shm.store(at, no_call(place)),
             }
+        }
+        self.write_whether_open();
+    }
+
+    fn write_whether_open(&self) {
+        if let Some(Shown { shm, known, .. }) = &self.place {
+            let open = self.mask_is_open && !self.given.is_empty();
+            shm.swap(known + MASK_IS_OPEN, open.into());
+        }
+    }
+
+    fn mask(&self) -> u64 {
+        match &self.place {
+            Some(Shown { shm, mask, .. }) => shm.wide_word(*mask).load(Ordering::SeqCst),
+            None => self.mask,
+        }
+    }
+
+    fn set_mask(&mut self, new: u64) {
+        match &self.place {
+            Some(Shown { shm, mask, .. }) => shm.wide_word(*mask).store(new, Ordering::SeqCst),
+            None => self.mask = new,
         }
     }
 }
@@ -75,16 +113,38 @@ impl Answers {
     }
 
     /// The context has a thread, which waits, and is shown what is there.
-    pub(super) fn attach(&self, shm: &Arc<Shm>, at: u64) {
+    /// (`known`; its mask goes to `mask`.)
+    pub(super) fn attach(&self, shm: &Arc<Shm>, known: u64, mask: u64) {
         let mut state = self.0.lock();
-        state.place = Some((Arc::clone(shm), at));
+        let value = state.mask;
+        state.place = Some(Shown { shm: Arc::clone(shm), known, mask });
+        state.set_mask(value);
         state.write();
     }
 
     /// The context has no thread any more.
     pub(super) fn detach(&self) {
-        let old = self.0.lock().place.take();
+        let mut state = self.0.lock();
+        state.mask = state.mask();
+        let old = state.place.take();
+        drop(state);
         drop(old);
+    }
+
+    pub(super) fn mask(&self) -> u64 {
+        self.0.lock().mask()
+    }
+
+    /// The context's thread runs no guest code.
+    pub(super) fn set_mask(&self, mask: u64) {
+        self.0.lock().set_mask(mask);
+    }
+
+    /// Whether the stub may change the mask. Once it is closed [`mask`](Self::mask) sees each change that the stub has gone on from.
+    pub(super) fn open_mask(&self, open: bool) {
+        let mut state = self.0.lock();
+        state.mask_is_open = open;
+        state.write_whether_open();
     }
 
     /// No more answers until some are given again.

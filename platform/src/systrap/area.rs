@@ -45,6 +45,8 @@ pub(super) mod control {
     pub(in crate::systrap) const ANSWERED: u64 = 60;
     /// Registers of a thread that came through the gate: in the order of a signal frame, up to the flags.
     pub(in crate::systrap) const REGISTERS: u64 = 64;
+    /// The guest's signal mask.
+    pub(in crate::systrap) const MASK: u64 = 208;
     /// One past the last.
     pub(super) const END: u64 = 256;
 }
@@ -489,7 +491,7 @@ impl Area {
 
     /// Shows its thread what `answers` holds. The thread waits.
     pub(super) fn show(&self, answers: &Answers) {
-        answers.attach(self.part.shm(), known_offset(self.slot()));
+        answers.attach(self.part.shm(), known_offset(self.slot()), self.at(control::MASK));
     }
 
     /// Where it is in a process, and in the file.

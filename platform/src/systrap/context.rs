@@ -11,7 +11,9 @@ use super::area::Stopped;
 use super::pool::{KICK, Shared, Thread};
 use super::stub::{self, Place};
 use super::text::Call;
-use crate::api::{Access, AddressSpace, Answer, Context, Interrupter, PlatformError, Registers, Trap};
+use crate::api::{
+    Access, AddressSpace, Answer, Context, Interrupter, PlatformError, Registers, SignalMask, Trap,
+};
 use crate::guest_process::bpf::AUDIT_ARCH_X86_64;
 use crate::guest_process::placement::Seat;
 
@@ -108,6 +110,24 @@ impl Interrupter for Remote {
 
     fn silence(&self) {
         self.answers.silence();
+    }
+}
+
+impl SignalMask for Remote {
+    fn get(&self) -> u64 {
+        self.answers.mask()
+    }
+
+    fn set(&self, mask: u64) {
+        self.answers.set_mask(mask);
+    }
+
+    fn open(&self) {
+        self.answers.open_mask(true);
+    }
+
+    fn close(&self) {
+        self.answers.open_mask(false);
     }
 }
 
@@ -287,6 +307,17 @@ impl SystrapContext {
                     None
                 }
                 Some(Place::Over) => trap(&stopped, regs),
+                Some(Place::MaskSet) => {
+                    mask_set(&thread.area, regs).map_err(|error| lost(space, error))?;
+                    if stopped.code > 0 && stopped.signal == libc::SIGSEGV {
+                        // It found the mask closed.
+                        if interrupted {
+                            self.remote.take_interrupt();
+                        }
+                        return Ok(Trap::Interrupted);
+                    }
+                    trap(&stopped, regs)
+                }
                 Some(place) => {
                     let call = on_the_way(place, &thread.area, regs).map_err(|error| lost(space, error))?;
                     before_call(&stopped, call, regs)
@@ -327,6 +358,15 @@ fn lost(space: &SystrapSpace, error: PlatformError) -> PlatformError {
     if let PlatformError::Tampered(_) = error { error } else { gone }
 }
 
+/// The call that a thread in the gate has made by itself is done: the registers that it leaves.
+fn mask_set(area: &super::area::Area, regs: &mut Registers) -> Result<(), PlatformError> {
+    let bases = (regs.fs_base, regs.gs_base);
+    area.stored(regs)?;
+    (regs.fs_base, regs.gs_base) = bases;
+    regs.rax = 0;
+    Ok(())
+}
+
 /// The call that a thread in the gate is about to make; its other registers are the guest's again.
 fn on_the_way(place: Place, area: &super::area::Area, regs: &mut Registers) -> Result<Call, PlatformError> {
     let (told, start, bases) = (regs.rax as u32, regs.r11, (regs.fs_base, regs.gs_base));
@@ -339,7 +379,7 @@ fn on_the_way(place: Place, area: &super::area::Area, regs: &mut Registers) -> R
         }
         Place::Taken => {}
         Place::Switched => regs.rsp = area.stored_rsp()?,
-        Place::Stored | Place::Saved | Place::Over => area.stored(regs)?,
+        Place::Stored | Place::Saved | Place::MaskSet | Place::Over => area.stored(regs)?,
     }
     (regs.fs_base, regs.gs_base) = bases;
     if place == Place::Saved {
@@ -516,6 +556,10 @@ impl Context for SystrapContext {
 
     fn set_answers(&mut self, answers: &[Answer]) {
         self.remote.answers.give(answers);
+    }
+
+    fn signal_mask(&self) -> Option<Arc<dyn SignalMask>> {
+        Some(Arc::clone(&self.remote) as Arc<dyn SignalMask>)
     }
 }
 

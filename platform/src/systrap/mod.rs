@@ -80,6 +80,8 @@ impl Platform for SystrapPlatform {
 }
 
 #[cfg(test)]
+mod mask_tests;
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use host::memory::SharedMapping;
 use sync::Mutex;
@@ -25,6 +25,11 @@ pub(super) struct Shm {
     areas: Mutex<Slots, Leaf>,
     orders: Mutex<Slots, Leaf>,
 }
+
+/// Atomic words, whose alignment is their size.
+trait Atomic {}
+impl Atomic for AtomicU32 {}
+impl Atomic for AtomicU64 {}
 
 /// Numbers that are given out, the lowest first.
 struct Slots {
@@ -93,10 +98,20 @@ impl Shm {
 
     /// A word that both sides change.
     pub(super) fn word(&self, offset: u64) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4), "aligned");
+        self.atomic(offset)
+    }
+
+    /// The same of 64 bits.
+    pub(super) fn wide_word(&self, offset: u64) -> &AtomicU64 {
+        self.atomic(offset)
+    }
+
+    fn atomic<A: Atomic>(&self, offset: u64) -> &A {
+        let len = size_of::<A>();
+        assert!(offset.is_multiple_of(len as u64), "aligned");
         // SAFETY: the word lies in the mapping, which lives as long as `self`, and is aligned; in this process it is
-        // accessed atomically or by `usercopy` only.
-        unsafe { AtomicU32::from_ptr(self.at(offset, 4).cast()) }
+        // accessed atomically or by `usercopy` only, and any bytes are a value of it.
+        unsafe { &*self.at(offset, len).cast::<A>() }
     }
 
     pub(super) fn load(&self, offset: u64) -> u32 {

@@ -322,7 +322,71 @@ global_asm!(
     "    mov r11, [rcx + {g_flags}]",
     "    mov rcx, [rcx + {g_rip}]",
     "    jmp rcx",
-    "81: rdfsbase rax",
+    // rt_sigprocmask(2), while the mask is open. Up to the exchange nothing is done that can't be done once more, so a signal or a
+    // fault makes a call of it that is handed over: `set` and `oldset` must not be the same, nor overlap.
+    "81: cmp rdx, {rt_sigprocmask}",
+    "    jne runsc_systrap_hand_over",
+    "    cmp dword ptr [rcx + {mask_is_open}], 0",
+    "    je runsc_systrap_hand_over",
+    "    cmp r10, 8",
+    "    jne runsc_systrap_hand_over",
+    "    mov r8, [rbx + {g_rdi} + 32]",
+    "    mov eax, esi",
+    "    or eax, r8d",
+    "    test al, 7",
+    "    jnz runsc_systrap_hand_over",
+    "    mov rdx, [rbx + {mask}]",
+    "    test rsi, rsi",
+    "    jz 86f",
+    "    cmp rsi, r8",
+    "    je runsc_systrap_hand_over",
+    "    mov rax, [rsi]",
+    "    and rax, {blockable}",
+    "    cmp edi, {block}",
+    "    je 84f",
+    "    cmp edi, {set_mask}",
+    "    je 85f",
+    "    cmp edi, {unblock}",
+    "    jne runsc_systrap_hand_over",
+    "    not rax",
+    "    and rax, rdx",
+    "    jmp 85f",
+    "84: or rax, rdx",
+    "85: test r8, r8",
+    "    jz 83f",
+    "    mov [r8], rdx",
+    // A full barrier, between the new mask and the look whether it is still open.
+    "83: xchg [rbx + {mask}], rax",
+    // Done, wherever it is stopped from here on.
+    ".hidden runsc_systrap_mask_set",
+    ".globl runsc_systrap_mask_set",
+    "runsc_systrap_mask_set:",
+    "    cmp dword ptr [rcx + {mask_is_open}], 0",
+    "    je 89f",
+    "88: xor eax, eax",
+    "    mov rcx, rbx",
+    "    mov r8, [rcx + {g_r8}]",
+    "    mov rbx, [rcx + {g_rdi} + 24]",
+    "    mov rdx, [rcx + {g_rdi} + 32]",
+    "    popfq",
+    "    mov rsp, [rcx + {g_rsp}]",
+    "    mov r11, [rcx + {g_flags}]",
+    "    mov rcx, [rcx + {g_rip}]",
+    "    jmp rcx",
+    // The Sentry may have looked at the old mask: to it, with a frame.
+    "89: hlt",
+    // Only asks.
+    ".hidden runsc_systrap_mask_asked",
+    ".globl runsc_systrap_mask_asked",
+    "runsc_systrap_mask_asked:",
+    "86: test r8, r8",
+    "    jz 88b",
+    "    mov [r8], rdx",
+    "    jmp 88b",
+    ".hidden runsc_systrap_hand_over",
+    ".globl runsc_systrap_hand_over",
+    "runsc_systrap_hand_over:",
+    "    rdfsbase rax",
     "    mov [rbx + {fs_base}], rax",
     "    mov [rbx + {gs_base}], rbx",
     "    mov dword ptr [rbx + {signal}], 0",
@@ -456,6 +520,13 @@ global_asm!(
     frame = const control::FRAME,
     fs_base = const control::FS_BASE,
     gs_base = const control::GS_BASE,
+    mask = const control::MASK,
+    mask_is_open = const super::layout::MASK_IS_OPEN,
+    rt_sigprocmask = const libc::SYS_rt_sigprocmask,
+    blockable = const !(1i64 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1)),
+    block = const libc::SIG_BLOCK,
+    unblock = const libc::SIG_UNBLOCK,
+    set_mask = const libc::SIG_SETMASK,
     kicked = const control::KICKED,
     answered = const control::ANSWERED,
     seldom = const super::answers::SELDOM,
@@ -504,6 +575,8 @@ unsafe extern "C" {
     static runsc_systrap_gate_switched: u8;
     static runsc_systrap_gate_stored: u8;
     static runsc_systrap_gate_saved: u8;
+    static runsc_systrap_mask_set: u8;
+    static runsc_systrap_mask_asked: u8;
     static runsc_systrap_over: u8;
     static runsc_systrap_over_end: u8;
     static runsc_systrap_stop: u8;
@@ -554,6 +627,8 @@ pub(super) enum Place {
     Stored,
     /// In the area.
     Saved,
+    /// In the area, and the call is made: it has changed the signal mask.
+    MaskSet,
     /// The Sentry has had its turn.
     Over,
 }
@@ -573,6 +648,8 @@ pub(super) fn place(layout: Layout, rip: u64) -> Option<Place> {
         _ if rip < address(layout, &raw const runsc_systrap_gate_switched) => Place::Taken,
         _ if rip < address(layout, &raw const runsc_systrap_gate_stored) => Place::Switched,
         _ if rip < address(layout, &raw const runsc_systrap_gate_saved) => Place::Stored,
+        _ if rip < address(layout, &raw const runsc_systrap_mask_set) => Place::Saved,
+        _ if rip < address(layout, &raw const runsc_systrap_mask_asked) => Place::MaskSet,
         _ if rip < address(layout, &raw const runsc_systrap_over) => Place::Saved,
         _ => Place::Over,
     })

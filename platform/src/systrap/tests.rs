@@ -272,6 +272,9 @@ fn any_place_of_the_stub_can_be_jumped_to() {
     for rbx in (code..code + len).step_by(7) {
         let guest = Guest::new(&platform, call_at());
         let mut context = guest.context();
+        context.set_answers(&[Answer { number: 39, value: 1 }]);
+        let mask = context.signal_mask().expect("a mask");
+        mask.open();
         let interrupter = context.interrupter();
         std::thread::scope(|scope| {
             let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -322,6 +325,9 @@ fn areas_may_hold_anything() {
             .expect("map");
         platform.memory().write(guest.data.offset, scribble()).expect("write");
         let mut context = guest.context();
+        context.set_answers(&[Answer { number: 39, value: 1 }]);
+        let mask = context.signal_mask().expect("a mask");
+        mask.open();
         run_to_call(&mut *context, &guest.space, &mut start());
         std::thread::scope(|scope| {
             let (sender, receiver) = std::sync::mpsc::channel();
@@ -340,6 +346,8 @@ fn areas_may_hold_anything() {
             while began.elapsed() < Duration::from_millis(300) {
                 let done = context.run(&space, &mut regs);
                 regs = start();
+                // Whatever is there by now.
+                mask.set(mask.get() ^ 1);
                 if let Err(error) = done {
                     assert!(
                         matches!(error, PlatformError::Tampered(_) | PlatformError::Gone),

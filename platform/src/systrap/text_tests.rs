@@ -76,16 +76,16 @@ fn program(code: &[u8]) -> Arc<HostFile> {
     Arc::new(file)
 }
 
-struct Program {
-    platform: SystrapPlatform,
-    space: Arc<dyn AddressSpace>,
+pub(super) struct Program {
+    pub(super) platform: SystrapPlatform,
+    pub(super) space: Arc<dyn AddressSpace>,
     file: Arc<HostFile>,
     /// Frames at `DATA`.
-    data: crate::Frames,
+    pub(super) data: crate::Frames,
 }
 
 impl Program {
-    fn new(rewriting: Rewriting, code: &[u8]) -> Program {
+    pub(super) fn new(rewriting: Rewriting, code: &[u8]) -> Program {
         let memory = MemoryFile::new(None).expect("memory file");
         let platform = SystrapPlatform::with(memory, rewriting).expect("platform");
         let space = platform.new_address_space().expect("space");
@@ -105,7 +105,7 @@ impl Program {
         SystrapSpace::of(&self.space).expect("systrap")
     }
 
-    fn context(&self) -> SystrapContext {
+    pub(super) fn context(&self) -> SystrapContext {
         SystrapContext::new(Arc::clone(&self.platform.shared))
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use abi::Errno;
 use abi::signal::{SI_TIMER, SIG_DFL, SIG_IGN, SaFlags, SigAction, SigInfo, SigSet, Signal};
 
-use super::{DefaultAction, default_action, flags, force};
+use super::{DefaultAction, GroupSignals, default_action, flags, force};
 use crate::error::Restart;
 use crate::task::{CurrentTask, Task, WaitEnd, work};
 
@@ -115,7 +115,7 @@ impl CurrentTask {
         let group = Arc::clone(self.thread_group());
         let mut shared = group.signals.lock();
         let mut own = self.task().signals.lock();
-        let mask = own.mask;
+        let mask = own.mask.get();
         let urgent = |set: SigSet| !set.difference(mask).intersection(SigSet::SYNCHRONOUS).is_empty();
         let taken = if urgent(own.pending.set()) || !urgent(shared.pending.set()) {
             own.pending.pop(mask).or_else(|| shared.pending.pop(mask))
@@ -124,6 +124,11 @@ impl CurrentTask {
         };
         if taken.is_none() {
             self.clear_work(work::SIGNAL);
+            if self.work() & work::RECALLED != 0 {
+                // It may have been chosen for what it blocks by now.
+                self.clear_work(work::RECALLED);
+                self.offer(&shared, shared.pending.set().intersection(mask));
+            }
         }
         drop(own);
         drop(shared);
@@ -149,7 +154,7 @@ impl CurrentTask {
 
     /// Blocked signals.
     pub fn mask(&self) -> SigSet {
-        self.task().signals.lock().mask
+        self.task().signals.lock().mask.get()
     }
 
     /// Blocks exactly these (never SIGKILL and SIGSTOP) and looks whether one that was blocked is pending now.
@@ -158,26 +163,43 @@ impl CurrentTask {
         let group = Arc::clone(self.thread_group());
         let newly_blocked;
         {
-            let shared = group.signals.lock();
+            let mut shared = group.signals.lock();
             let mut own = self.task().signals.lock();
-            newly_blocked = mask.difference(own.mask);
-            own.mask = mask;
+            newly_blocked = mask.difference(own.mask.get());
+            own.mask.set(mask);
             let pending = own.pending.set().union(shared.pending.set());
             if pending.difference(mask).is_empty() {
                 self.clear_work(work::SIGNAL);
             } else {
                 self.set_work(work::SIGNAL);
             }
-            // A process signal that this thread was woken for and now blocks is another thread's.
-            let handed_over = shared.pending.set().intersection(newly_blocked);
-            if !handed_over.is_empty() {
-                for thread in shared.threads.iter().filter(|t| t.id != self.id) {
-                    let blocked = thread.signals.lock_nested().mask;
-                    if !handed_over.difference(blocked).is_empty() {
-                        thread.kick(work::SIGNAL);
-                    }
-                }
+            if pending.is_empty() {
+                shared.masks_lent |= own.mask.lend();
             }
+            // A process signal that this thread was woken for and now blocks is another thread's.
+            self.offer(&shared, shared.pending.set().intersection(newly_blocked));
+        }
+    }
+
+    /// Signals of the process that this thread does not take: wakes others that do. The caller has the lock of this thread's signals.
+    fn offer(&self, shared: &GroupSignals, signals: SigSet) {
+        if signals.is_empty() {
+            return;
+        }
+        for thread in shared.threads.iter().filter(|t| t.id != self.id) {
+            let blocked = thread.signals.lock_nested().mask.get();
+            if !signals.difference(blocked).is_empty() {
+                thread.kick(work::SIGNAL);
+            }
+        }
+    }
+
+    /// Lets guest code change the mask, if nothing is pending.
+    pub(crate) fn lend_mask(&self) {
+        let mut shared = self.thread_group().signals.lock();
+        let mut own = self.task().signals.lock();
+        if own.pending.is_empty() && shared.pending.is_empty() {
+            shared.masks_lent |= own.mask.lend();
         }
     }
 
@@ -212,7 +234,7 @@ impl CurrentTask {
     pub fn pending_signals(&self) -> SigSet {
         let shared = self.thread_group().signals.lock();
         let own = self.task().signals.lock();
-        own.pending.set().union(shared.pending.set()).intersection(own.mask)
+        own.pending.set().union(shared.pending.set()).intersection(own.mask.get())
     }
 
     /// Waits for one of the signals in `set`, which may be blocked, and takes it (sigtimedwait).

@@ -2,11 +2,13 @@
 //!
 //! Pending signals are in two kinds of queue: a process's ([`GroupSignals`], level `Signal`) and a thread's
 //! ([`TaskSignals`], level `SignalTask`, taken second). Dispositions ([`SignalActions`]) are a leaf.
-//! `send` puts signals in and chooses who is woken; `deliver` takes them out on the way back to guest code;
+//! `send` puts signals in and chooses who is woken; `deliver` takes them out on the way back to guest code; `mask` is where a thread's mask
+//! is kept, which guest code may change without the kernel;
 //! `stop` is job control; `frame` is what a handler finds on its stack.
 
 mod deliver;
 mod frame;
+mod mask;
 mod queue;
 mod send;
 pub mod signalfd;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use abi::signal::{SIG_DFL, SIG_IGN, SaFlags, SigAction, SigSet, SigStack, Signal, SsFlags};
 use sync::Mutex;
 
+pub use mask::BlockedSignals;
 pub use queue::PendingQueue;
 pub use send::{External, SignalOrigin, send_to_group, send_to_process_group, send_to_task};
 pub(crate) use send::{discard_timer_signals, force, kill_group, send_timer_signal, timer_signal_is_queued};
@@ -31,6 +34,8 @@ pub struct GroupSignals {
     pub threads: Vec<Arc<Task>>,
     /// Signals for any thread.
     pub pending: PendingQueue,
+    /// A thread's mask may be lent to its guest code.
+    pub masks_lent: bool,
     /// Job control.
     pub stop: StopState,
     /// The signal that stopped it, until wait4 has reported that.
@@ -47,7 +52,7 @@ pub struct GroupSignals {
 #[derive(Default)]
 pub struct TaskSignals {
     /// Blocked signals.
-    pub mask: SigSet,
+    pub mask: BlockedSignals,
     /// What sigtimedwait waits for, though blocked: a sender wakes this thread.
     pub waiting_for: SigSet,
     /// Signals for this thread only.

@@ -71,12 +71,15 @@ pub(crate) fn discard_timer_signals(group: &ThreadGroup, id: i32) {
 pub(crate) fn force(task: &Arc<Task>, signal: Signal, info: SigInfo) {
     let actions = task.thread_group().actions();
     let mut action = actions.get(signal);
-    let blocked = task.signals.lock().mask.contains(signal);
+    let blocked = task.signals.lock().mask.get().contains(signal);
     if blocked || action.sa_handler == SIG_IGN {
         action.sa_handler = SIG_DFL;
         actions.set(signal, action);
         if blocked {
-            task.signals.lock().mask.remove(signal);
+            let mut signals = task.signals.lock();
+            let mut mask = signals.mask.get();
+            mask.remove(signal);
+            signals.mask.set(mask);
         }
     }
     // The queue takes faults whatever its limit is.
@@ -128,6 +131,7 @@ fn send(
                 Some(thread) => thread.signals.lock().pending.push(signal, info),
                 None => state.pending.push(signal, info),
             }
+            recall_masks(&mut state, thread);
             wake_one(group, &mut state, thread, signal);
         }
     }
@@ -136,6 +140,16 @@ fn send(
         super::stop::notify_parent_continued(group, report);
     }
     Ok(queued)
+}
+
+/// A signal is pending for the process, or for a thread: who may take it has its mask from now on as the kernel sees it.
+fn recall_masks(state: &mut GroupSignals, thread: Option<&Arc<Task>>) {
+    let recall = |task: &Arc<Task>| task.signals.lock().mask.recall(|bits| task.set_work(bits));
+    match thread {
+        Some(thread) => recall(thread),
+        None if std::mem::take(&mut state.masks_lent) => state.threads.iter().for_each(recall),
+        None => {}
+    }
 }
 
 /// Whether the signal is dropped at once: ignored, not blocked, and nobody waits for it with sigtimedwait.
@@ -153,7 +167,7 @@ fn drops(
     // What is blocked waits for sigtimedwait, signalfd or another action, also in the init of a PID namespace.
     let blocked = |task: &Arc<Task>| {
         let signals = task.signals.lock();
-        signals.mask.contains(signal) || signals.waiting_for.contains(signal)
+        signals.mask.get().contains(signal) || signals.waiting_for.contains(signal)
     };
     match thread {
         Some(thread) => !blocked(thread),
@@ -174,7 +188,9 @@ fn is_kept_from_init(group: &ThreadGroup, action: &SigAction, signal: Signal, in
 fn wake_one(group: &Arc<ThreadGroup>, state: &mut GroupSignals, thread: Option<&Arc<Task>>, signal: Signal) {
     let wants = |task: &Arc<Task>| {
         let signals = task.signals.lock();
-        signal == Signal::SIGKILL || !signals.mask.contains(signal) || signals.waiting_for.contains(signal)
+        signal == Signal::SIGKILL
+            || !signals.mask.get().contains(signal)
+            || signals.waiting_for.contains(signal)
     };
     if signal == Signal::SIGKILL && state.group_exit.is_none() {
         // Nothing may come between: the process ends now, whatever its threads are doing.

@@ -120,7 +120,7 @@ impl CurrentTask {
         } else {
             self.task().signals.lock().alt_stack
         };
-        let signals = TaskSignals { mask: self.mask(), alt_stack, ..TaskSignals::default() };
+        let signals = TaskSignals { mask: self.mask().into(), alt_stack, ..TaskSignals::default() };
         let task = new_task(&kernel, &group, Arc::clone(&pid), Arc::clone(&creds), signals, &self.comm());
         let sched = self.sched.lock().for_child();
         *task.sched.lock() = sched;
@@ -399,6 +399,7 @@ fn become_task(kernel: &Arc<Kernel>, start: Start) {
     let parker = Parker::for_current_thread();
     let _ = task.parker.set(Arc::clone(&parker));
     let _ = task.interrupter.set(context.interrupter());
+    task.signals.lock().mask.keep_in(context.signal_mask());
     let space = Arc::clone(resources.mm.space());
     let current = CurrentTask {
         task,

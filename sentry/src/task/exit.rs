@@ -102,7 +102,7 @@ fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, stat
         // Signals meant for the whole process that this thread was woken for find another one.
         let pending = state.pending.set();
         for thread in &state.threads {
-            if !pending.difference(thread.signals.lock().mask).is_empty() {
+            if !pending.difference(thread.signals.lock().mask.get()).is_empty() {
                 thread.kick(super::work::SIGNAL);
             }
         }

@@ -110,7 +110,7 @@ impl Task {
         let pending = {
             let shared = self.thread_group().signals.lock();
             let own = self.signals.lock();
-            let blocked: SigSet = own.mask;
+            let blocked: SigSet = own.mask.get();
             own.pending.set().union(shared.pending.set()).intersection(blocked.complement())
         };
         let actions = self.thread_group().actions();

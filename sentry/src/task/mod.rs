@@ -95,6 +95,8 @@ pub mod work {
     pub const FREEZE: u32 = 16;
     /// What the platform answers by itself has to be told anew.
     pub const ANSWERS: u32 = 32;
+    /// The thread's signal mask was taken back from the guest: see [`BlockedSignals`](crate::signal::BlockedSignals).
+    pub const RECALLED: u32 = 64;
     /// Those that end a wait.
     pub const INTERRUPTS: u32 = SIGNAL | STOP | EXIT | FREEZE;
 }

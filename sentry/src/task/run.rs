@@ -120,6 +120,7 @@ impl CurrentTask {
             let answers = table.answers(self);
             self.context.set_answers(&answers);
         }
+        self.lend_mask();
     }
 
     fn system_call(&mut self) {

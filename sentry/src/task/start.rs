@@ -110,8 +110,7 @@ impl Kernel {
             tty.session_begins(&session, &process_group);
             session.set_tty(Some(tty));
         }
-        let signals =
-            TaskSignals { mask: spec.mask.difference(SigSet::UNBLOCKABLE), ..TaskSignals::default() };
+        let signals = TaskSignals { mask: spec.mask.into(), ..TaskSignals::default() };
         let task = new_task(self, &group, pid, Arc::new(image.creds), signals, &image.comm);
         let resources =
             Resources { mm: image.mm, files: spec.files, fs: spec.fs, namespaces: Arc::new(spec.namespaces) };

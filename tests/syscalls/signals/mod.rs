@@ -5,6 +5,7 @@ mod altstack;
 mod frame;
 mod itimer;
 mod mask;
+mod mask_often;
 mod posix_timer;
 mod realtime_queue;
 mod restart;

@@ -96,7 +96,7 @@ fn signals(task: &Task) -> Signals {
     Signals {
         pending: own.pending.set(),
         shared: shared.pending.set(),
-        blocked: own.mask,
+        blocked: own.mask.get(),
         ignored,
         caught,
         queued: own.pending.len() + shared.pending.len(),
