@@ -4,6 +4,7 @@ use rustix::io::Errno;
 
 use crate::attr::Attr;
 use crate::flags::TreeFlags;
+use crate::handle::Handle;
 use crate::list::List;
 use crate::message::messages;
 use crate::name::{Bytes, Target};
@@ -113,6 +114,20 @@ messages! {
     16 Value {
         /// The bytes.
         value: Bytes<'a>,
+    }
+}
+
+impl Reply<'_> {
+    /// Tells of every new handle in it.
+    pub fn each_handle(&self, mut tell: impl FnMut(Handle)) {
+        match self {
+            Reply::Attached { node } | Reply::Found { node } | Reply::Made { node, .. } => tell(node.handle),
+            Reply::Walked { found, .. } => found.iter().filter_map(|looked| looked.handle).for_each(tell),
+            Reply::Entries { entries, .. } => {
+                entries.iter().filter_map(|entry| entry.found?.handle).for_each(tell);
+            }
+            _ => {}
+        }
     }
 }
 

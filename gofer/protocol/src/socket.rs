@@ -54,7 +54,7 @@ pub fn inbox() -> Box<[u8]> {
 
 /// Receives one message, without fds: what the other side tries to send of them the host closes. For the Gofer.
 pub fn receive(socket: impl AsFd, bytes: &mut [u8]) -> Result<&[u8], NoMessage> {
-    let len = receive_with(socket, bytes, &mut RecvAncillaryBuffer::default())?.0;
+    let len = receive_with(socket, bytes, &mut RecvAncillaryBuffer::default(), RecvFlags::empty())?.0;
     Ok(&bytes[..len])
 }
 
@@ -65,9 +65,27 @@ pub fn receive_fds<'b>(
     bytes: &'b mut [u8],
     fds: &mut Vec<OwnedFd>,
 ) -> Result<(&'b [u8], bool), NoMessage> {
+    receive_fds_with(socket, bytes, fds, RecvFlags::empty())
+}
+
+/// As [`receive_fds`]; EAGAIN when no message is there.
+pub fn try_receive_fds<'b>(
+    socket: impl AsFd,
+    bytes: &'b mut [u8],
+    fds: &mut Vec<OwnedFd>,
+) -> Result<(&'b [u8], bool), NoMessage> {
+    receive_fds_with(socket, bytes, fds, RecvFlags::DONTWAIT)
+}
+
+fn receive_fds_with<'b>(
+    socket: impl AsFd,
+    bytes: &'b mut [u8],
+    fds: &mut Vec<OwnedFd>,
+    flags: RecvFlags,
+) -> Result<(&'b [u8], bool), NoMessage> {
     let mut space = [MaybeUninit::uninit(); CONTROL];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let (len, lost) = receive_with(socket, bytes, &mut control)?;
+    let (len, lost) = receive_with(socket, bytes, &mut control, flags)?;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {
             fds.extend(received);
@@ -80,9 +98,11 @@ fn receive_with(
     socket: impl AsFd,
     bytes: &mut [u8],
     control: &mut RecvAncillaryBuffer<'_>,
+    flags: RecvFlags,
 ) -> Result<(usize, bool), NoMessage> {
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
     loop {
-        match recvmsg(&socket, &mut [IoSliceMut::new(bytes)], control, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(&socket, &mut [IoSliceMut::new(bytes)], control, flags) {
             Ok(received) if received.flags.contains(ReturnFlags::TRUNC) => return Err(NoMessage::Long),
             // An empty message looks like the end, and is no message of this protocol either.
             Ok(received) if received.bytes == 0 => return Err(NoMessage::End),

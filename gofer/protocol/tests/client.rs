@@ -3,7 +3,10 @@
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use gofer_protocol::client::{ConnectError, Death};
 use gofer_protocol::socket::{receive, send};
@@ -261,6 +264,119 @@ fn a_long_way_is_walked_in_parts() {
     let numbers: Vec<u64> = walked.found.iter().map(|looked| looked.handle.unwrap().number()).collect();
     assert_eq!(numbers, (2..=10).collect::<Vec<_>>());
     assert_eq!(walked.error, Some(Errno::NOENT));
+}
+
+/// A Gofer with one channel that answers once it is let, and tells what it was asked.
+fn slow_gofer() -> (Client, Sender<()>, Receiver<String>) {
+    let (let_it, may) = channel();
+    let (tell, told) = channel();
+    let shared = std::sync::Mutex::new((may, tell));
+    let client = gofer(0, move |id, request, socket| {
+        let (may, tell) = &*shared.lock().unwrap();
+        tell.send(format!("{request:?}")).unwrap();
+        if matches!(request, Request::Close { .. }) {
+            return Some(());
+        }
+        may.recv().ok()?;
+        let mut packer = Packer::new();
+        assert!(packer.push(&Looked { handle: Some(handle(77)), attr: attr(FileType::Regular) }));
+        let file = tempfile();
+        let mut out = Vec::new();
+        let opened = matches!(request, Request::Walk { leaf: Leaf::Open, .. });
+        Reply::Walked { found: packer.list(), error: None, target: None, opened }
+            .encode(id, &mut out)
+            .unwrap();
+        let fds = [file.as_fd()];
+        send(socket, &out, if opened { &fds } else { &[] }).ok()
+    });
+    (client, let_it, told)
+}
+
+#[test]
+fn who_gives_up_leaves_the_reply_to_nobody() {
+    let (client, let_it, told) = slow_gofer();
+    let walk = |leaf| client.walk(handle(1), &[Name::new(b"a").unwrap()], leaf).map(drop);
+    // It is asked now and then, not at once; who has to wait waits.
+    static DYING: AtomicBool = AtomicBool::new(false);
+    client.give_up_when(|| DYING.load(Ordering::SeqCst));
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| walk(Leaf::Handle));
+        thread::sleep(Duration::from_millis(350));
+        assert!(!waits.is_finished());
+        DYING.store(true, Ordering::SeqCst);
+        assert_eq!(waits.join().unwrap(), Err(Errno::INTR));
+    });
+    // The only channel is still in use: who waits for it gives up as well.
+    assert_eq!(walk(Leaf::Handle), Err(Errno::INTR));
+    client.release(handle(5));
+    client.flush();
+    assert_eq!(client.death(), None);
+    DYING.store(false, Ordering::SeqCst);
+    // The late reply is read by nobody, and the next one belongs to the next request.
+    let_it.send(()).unwrap();
+    let_it.send(()).unwrap();
+    assert_eq!(walk(Leaf::Open), Ok(()));
+    // What was to be closed meanwhile, and the handle in the late reply, are given back.
+    client.flush();
+    let_it.send(()).unwrap();
+    assert_eq!(walk(Leaf::Handle), Ok(()));
+    let told: Vec<String> = told.try_iter().collect();
+    assert_eq!(told.iter().filter(|told| told.starts_with("Walk")).count(), 3, "{told:?}");
+    let closed: Vec<&String> = told.iter().filter(|told| told.starts_with("Close")).collect();
+    assert_eq!(closed.len(), 1, "{told:?}");
+    assert_eq!(client.death(), None);
+}
+
+#[test]
+fn a_gofer_that_reads_nothing_holds_nobody_who_closes() {
+    let (ours, theirs) = pair();
+    let mut out = Vec::new();
+    let (version, trees) = (VERSION, List::empty());
+    Reply::Hello { version, max_handles: 0, trees }.encode(1, &mut out).unwrap();
+    send(&theirs, &out, &[]).unwrap();
+    let client = Client::connect(ours).unwrap();
+    // Until its queue is full, and some more.
+    let begun = std::time::Instant::now();
+    for number in 1..=100_000 {
+        client.release(handle(number));
+        if begun.elapsed() > Duration::from_secs(1) {
+            break;
+        }
+    }
+    client.flush();
+    assert_eq!(client.death(), None);
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_late_reply_that_is_none_ends_the_connection() {
+    static DYING: AtomicBool = AtomicBool::new(true);
+    let (let_it, may) = channel::<()>();
+    let may = std::sync::Mutex::new(may);
+    let client = gofer(0, move |id, _, socket| {
+        may.lock().unwrap().recv().ok()?;
+        reply(socket, id + 1, Reply::Done {})
+    });
+    client.give_up_when(|| DYING.load(Ordering::SeqCst));
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::INTR));
+    DYING.store(false, Ordering::SeqCst);
+    let_it.send(()).unwrap();
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::IO));
+    assert_dead(&client, Death::WrongReply);
+}
+
+#[test]
+fn sockets_that_never_wait_end_the_connection() {
+    let (ours, theirs) = pair();
+    let mut out = Vec::new();
+    let (version, trees) = (VERSION, List::empty());
+    Reply::Hello { version, max_handles: 0, trees }.encode(1, &mut out).unwrap();
+    send(&theirs, &out, &[]).unwrap();
+    // As who has sent this end could do it.
+    rustix::io::ioctl_fionbio(&ours, true).unwrap();
+    let client = Client::connect(ours).unwrap();
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::IO));
+    assert_dead(&client, Death::Host(Errno::AGAIN));
 }
 
 #[test]

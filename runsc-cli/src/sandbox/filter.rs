@@ -96,6 +96,9 @@ const PRCTL: &[u32] = &[
     libc::PR_SET_TIMERSLACK as u32,
 ];
 
+/// Options of setsockopt(2), of whatever level: `SO_RCVTIMEO_NEW` and `SO_SNDTIMEO_NEW`.
+const SOCKET_TIMEOUTS: &[u32] = &[66, 67];
+
 /// Whether the Sentry is asked for things over a socket of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -234,6 +237,7 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     (libc::SYS_sendmsg,           Allow, "messages with descriptors to the Gofer"),
     (libc::SYS_recvmsg,           Allow, "messages with donated descriptors"),
     (libc::SYS_shutdown,          Allow, "ends a connection"),
+    (libc::SYS_setsockopt,        Only(2, SOCKET_TIMEOUTS), "who waits for the Gofer looks now and then whether it is to end"),
     (libc::SYS_getsockopt,        Allow, "sizes and errors of a standard stream that is a socket"),
 
     // Paths: nothing is there; libraries that look for a file are told so instead of killed.

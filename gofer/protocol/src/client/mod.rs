@@ -3,6 +3,9 @@
 //! A caller takes a free channel, sends its request and waits for the reply on it: one host call each, and no thread in
 //! between that would have to be woken. When all channels are taken, callers wait for one.
 //!
+//! Who need not wait any longer ([`Client::give_up_when`]) gives up: EINTR. The channel is free again when the reply has come, which
+//! nobody reads then.
+//!
 //! The Gofer is not trusted: a reply that is not what was asked for, as well as a connection that ends, makes the
 //! connection *dead*. From then on every call answers EIO, and [`Client::death`] says why.
 
@@ -21,7 +24,7 @@ use crate::reply::Reply;
 use crate::request::Request;
 use crate::wire::Bad;
 use crate::{MAX_CHANNELS, VERSION};
-use channel::{Channel, Failure};
+use channel::{Channel, Failure, TURN};
 pub use ops::{Ahead, Listed, Walked};
 
 /// Handles that wait to be given back before they are sent in one message.
@@ -63,28 +66,38 @@ pub enum ConnectError {
 /// A connection to a Gofer.
 #[derive(Debug)]
 pub struct Client {
-    /// Channels that nobody is using, the warmest last.
-    idle: Mutex<Vec<Channel>>,
+    channels: Mutex<Channels>,
     returned: Condvar,
     /// The sockets of all channels.
     sockets: Vec<Arc<OwnedFd>>,
     closing: Mutex<Vec<Handle>>,
     death: OnceLock<Death>,
     mourner: OnceLock<Mourner>,
+    gives_up: OnceLock<fn() -> bool>,
     trees: Vec<TreeFlags>,
     max_handles: u32,
+}
+
+/// Channels that nobody is using.
+#[derive(Debug)]
+struct Channels {
+    /// Those for the next request, the warmest last.
+    idle: Vec<Channel>,
+    /// Those whose reply is still to come, and is waited for by nobody.
+    owed: Vec<Channel>,
 }
 
 impl Client {
     /// Greets the Gofer at the other end of `socket`. Waits until it has set itself up.
     pub fn connect(socket: OwnedFd) -> Result<Client, ConnectError> {
         let first = Arc::new(socket);
-        let mut channel = Channel::new(Arc::clone(&first));
-        let answer =
-            channel.line.exchange(&Request::Hello { version: VERSION }).map_err(|failure| match failure {
-                Failure::Refused(errno) | Failure::Local(errno) => ConnectError::Refused(errno),
-                Failure::Dead(death) => ConnectError::Dead(death),
-            })?;
+        let mut channel = Channel::new(Arc::clone(&first)).map_err(ConnectError::Dead)?;
+        let hello = Request::Hello { version: VERSION };
+        let answer = channel.line.exchange(&hello, &|| false).map_err(|failure| match failure {
+            Failure::Refused(errno) | Failure::Local(errno) => ConnectError::Refused(errno),
+            Failure::GivenUp => ConnectError::Refused(Errno::INTR),
+            Failure::Dead(death) => ConnectError::Dead(death),
+        })?;
         let Reply::Hello { version, max_handles, trees } = answer.reply else {
             return Err(ConnectError::Dead(Death::WrongReply));
         };
@@ -93,16 +106,18 @@ impl Client {
         }
         let trees = trees.iter().collect();
         let more: Vec<Arc<OwnedFd>> = answer.fds.drain(..).take(MAX_CHANNELS).map(Arc::new).collect();
-        let mut idle: Vec<Channel> = more.iter().map(|socket| Channel::new(Arc::clone(socket))).collect();
+        let made = more.iter().map(|socket| Channel::new(Arc::clone(socket)));
+        let mut idle = made.collect::<Result<Vec<Channel>, Death>>().map_err(ConnectError::Dead)?;
         idle.push(channel);
         let sockets = [first].into_iter().chain(more).collect();
         Ok(Client {
-            idle: Mutex::new(idle),
+            channels: Mutex::new(Channels { idle, owed: Vec::new() }),
             returned: Condvar::new(),
             sockets,
             closing: Mutex::new(Vec::new()),
             death: OnceLock::new(),
             mourner: OnceLock::new(),
+            gives_up: OnceLock::new(),
             trees,
             max_handles,
         })
@@ -131,6 +146,16 @@ impl Client {
     /// `tell` is called once if the connection dies after this, by whoever meets it; it takes no lock and does not wait.
     pub fn on_death(&self, tell: impl Fn(Death) + Send + Sync + 'static) {
         let _ = self.mourner.set(Mourner(Box::new(tell)));
+    }
+
+    /// `gives_up` says whether the calling thread need not wait for the Gofer any longer; it is asked now and then while it
+    /// waits. The first one counts.
+    pub fn give_up_when(&self, gives_up: fn() -> bool) {
+        let _ = self.gives_up.set(gives_up);
+    }
+
+    fn gives_up(&self) -> bool {
+        self.gives_up.get().is_some_and(|gives_up| gives_up())
     }
 
     /// The socket of the first channel: readable (with nothing to read) when the Gofer has ended.
@@ -163,9 +188,11 @@ impl Client {
     }
 
     fn close(&self, handles: &[Handle]) {
-        // What can't be sent can't be given back, and nobody would know what to do with an error: if the connection is
-        // dead, the Gofer's table is gone with it.
-        let _ = self.send_close(handles);
+        // If the connection is dead, the Gofer's table is gone with it.
+        if let Err(Errno::INTR) = self.send_close(handles) {
+            // The Gofer does not read, which is no reason to wait: the next time.
+            lock(&self.closing).extend(handles);
+        }
     }
 
     /// Marks the connection as dead and ends it, which also ends a Gofer that is still there.
@@ -176,7 +203,7 @@ impl Client {
                 let _ = rustix::net::shutdown(&**socket, Shutdown::Both);
             }
             // Whoever looks at `death` under this lock and then waits, does so before or sees it.
-            drop(lock(&self.idle));
+            drop(lock(&self.channels));
             self.returned.notify_all();
             if let Some(Mourner(tell)) = self.mourner.get() {
                 tell(death);
@@ -185,17 +212,39 @@ impl Client {
         Errno::IO
     }
 
-    /// A channel for one request.
-    fn take(&self) -> Result<Taken<'_>, Errno> {
-        let mut idle = lock(&self.idle);
+    /// A channel for one request. Waits until there is one, or `gives_up` says that none is needed any more: EINTR then.
+    fn take(&self, gives_up: &dyn Fn() -> bool) -> Result<Taken<'_>, Errno> {
+        let mut channels = lock(&self.channels);
         loop {
             if self.death.get().is_some() {
                 return Err(Errno::IO);
             }
-            if let Some(channel) = idle.pop() {
+            if let Some(channel) = channels.idle.pop() {
                 return Ok(Taken { client: self, channel: Some(channel) });
             }
-            idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
+            if !channels.owed.is_empty() {
+                let mut handles = Vec::new();
+                let taken = channels.take_owed(&mut handles);
+                drop(channels);
+                lock(&self.closing).extend(handles);
+                match taken {
+                    Ok(()) => channels = lock(&self.channels),
+                    Err(death) => return Err(self.die(death)),
+                }
+                if !channels.idle.is_empty() {
+                    continue;
+                }
+            }
+            let (still, waited) =
+                self.returned.wait_timeout(channels, TURN).unwrap_or_else(PoisonError::into_inner);
+            channels = still;
+            if waited.timed_out() {
+                drop(channels);
+                if gives_up() {
+                    return Err(Errno::INTR);
+                }
+                channels = lock(&self.channels);
+            }
         }
     }
 }
@@ -206,6 +255,19 @@ struct Mourner(Box<dyn Fn(Death) + Send + Sync>);
 impl std::fmt::Debug for Mourner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Mourner")
+    }
+}
+
+impl Channels {
+    /// Takes the replies that have come to channels on which nobody waits, which are idle then.
+    fn take_owed(&mut self, handles: &mut Vec<Handle>) -> Result<(), Death> {
+        for mut channel in std::mem::take(&mut self.owed) {
+            match channel.line.take_owed(handles)? {
+                true => self.idle.push(channel),
+                false => self.owed.push(channel),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -227,7 +289,13 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         if let Some(mut channel) = self.channel.take() {
             channel.line.close_fds();
-            lock(&self.client.idle).push(channel);
+            let mut channels = lock(&self.client.channels);
+            if channel.line.is_owed() {
+                channels.owed.push(channel)
+            } else {
+                channels.idle.push(channel)
+            }
+            drop(channels);
             self.client.returned.notify_one();
         }
     }

@@ -67,10 +67,10 @@ impl Client {
         build: impl for<'a> FnOnce(&'a mut Packer) -> Result<Request<'a>, Errno>,
         turn: impl FnOnce(&mut Answer<'_>) -> Turned<R>,
     ) -> Result<R, Errno> {
-        let mut taken = self.take()?;
+        let mut taken = self.take(&|| self.gives_up())?;
         let channel = taken.channel()?;
         let request = build(&mut channel.packer)?;
-        self.conclude(channel.line.exchange(&request), turn)
+        self.conclude(channel.line.exchange(&request, &|| self.gives_up()), turn)
     }
 
     /// [`ask`](Self::ask) for a request without lists.
@@ -79,8 +79,8 @@ impl Client {
         request: Request<'_>,
         turn: impl FnOnce(&mut Answer<'_>) -> Turned<R>,
     ) -> Result<R, Errno> {
-        let mut taken = self.take()?;
-        self.conclude(taken.channel()?.line.exchange(&request), turn)
+        let mut taken = self.take(&|| self.gives_up())?;
+        self.conclude(taken.channel()?.line.exchange(&request, &|| self.gives_up()), turn)
     }
 
     fn conclude<R>(
@@ -91,40 +91,47 @@ impl Client {
         match answer {
             Ok(mut answer) => turn(&mut answer).unwrap_or_else(|Wrong| Err(self.die(Death::WrongReply))),
             Err(Failure::Refused(errno) | Failure::Local(errno)) => Err(errno),
+            Err(Failure::GivenUp) => Err(Errno::INTR),
             Err(Failure::Dead(death)) => Err(self.die(death)),
         }
     }
 
-    /// Gives handles back at once.
+    /// Gives handles back at once; EINTR when the Gofer does not read.
     pub(super) fn send_close(&self, handles: &[Handle]) -> Result<(), Errno> {
         if handles.is_empty() {
             return Ok(());
         }
-        self.send_close_on(self.take()?.channel()?, handles)
+        self.send_close_on(self.take(&|| true)?.channel()?, handles, &|| true)
     }
 
     /// Gives handles back, and asks for nothing on the same channel: the answer comes when they are closed.
     pub(super) fn close_and_wait(&self, handles: &[Handle]) -> Result<(), Errno> {
-        let mut taken = self.take()?;
+        let mut taken = self.take(&|| self.gives_up())?;
         let channel = taken.channel()?;
-        self.send_close_on(channel, handles)?;
+        self.send_close_on(channel, handles, &|| self.gives_up())?;
         let nothing = Request::Look { places: List::empty() };
-        self.conclude(channel.line.exchange(&nothing), |answer| match answer.reply {
+        self.conclude(channel.line.exchange(&nothing, &|| self.gives_up()), |answer| match answer.reply {
             Reply::Looks { looks } if looks.is_empty() => Ok(Ok(())),
             _ => Err(Wrong),
         })
     }
 
-    fn send_close_on(&self, channel: &mut Channel, handles: &[Handle]) -> Result<(), Errno> {
+    fn send_close_on(
+        &self,
+        channel: &mut Channel,
+        handles: &[Handle],
+        gives_up: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
         let mut rest = handles;
         while !rest.is_empty() {
             channel.packer.clear(usize::MAX);
             let fit = rest.iter().take_while(|&handle| channel.packer.push(handle)).count();
             rest = &rest[fit..];
             let request = Request::Close { handles: channel.packer.list() };
-            match channel.line.send(&request) {
+            match channel.line.send(&request, gives_up) {
                 Ok(()) => {}
                 Err(Failure::Refused(errno) | Failure::Local(errno)) => return Err(errno),
+                Err(Failure::GivenUp) => return Err(Errno::INTR),
                 Err(Failure::Dead(death)) => return Err(self.die(death)),
             }
         }

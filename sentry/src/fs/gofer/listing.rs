@@ -11,7 +11,7 @@
 //! ([`GoferFs::changed`](super::GoferFs)).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
@@ -31,6 +31,38 @@ const LOOKED_AT: usize = 16 * 1024;
 /// Entries in all kept listings of a tree together.
 pub(super) const KEPT_ENTRIES: usize = 64 * 1024;
 
+/// The most bytes of memory that all listings may take at a time, those of open directories included: a directory of a
+/// million names takes less than a tenth.
+const MOST_BYTES: usize = 1 << 30;
+
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Room for a listing within [`MOST_BYTES`].
+#[derive(Default)]
+struct Room(usize);
+
+impl Room {
+    /// Takes room for `bytes` in all, no fewer than before; ENOMEM when there is none.
+    fn grow(&mut self, bytes: usize) -> Result<()> {
+        let more = bytes - self.0;
+        self.0 = bytes;
+        let before = BYTES.fetch_add(more, Ordering::Relaxed);
+        if before.saturating_add(more) > MOST_BYTES { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    /// Hands a part of it on.
+    fn part(&mut self, bytes: usize) -> Room {
+        self.0 -= bytes;
+        Room(bytes)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        BYTES.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
 /// Entries of a directory in the order that the host gives them.
 pub(super) struct Listing {
     pub entries: Box<[Entry]>,
@@ -47,6 +79,7 @@ pub(super) struct Listing {
     /// It came along with another listing: whom to tell when that was in vain.
     ahead: Option<Arc<Pace>>,
     client: Arc<Client>,
+    _room: Room,
 }
 
 /// What is known of an entry.
@@ -145,22 +178,32 @@ struct Reading {
     place: Option<At>,
     /// Listings, and entries in them, that came along with it.
     below: usize,
+    /// What the entries take of memory.
+    bytes: usize,
 }
 
 impl Reading {
     fn new(place: Option<At>) -> Reading {
-        Reading { entries: Vec::new(), looked: Vec::new(), place, below: 0 }
+        Reading { entries: Vec::new(), looked: Vec::new(), place, below: 0, bytes: 0 }
     }
 
     fn push(&mut self, fs: &GoferFs, entry: &wire::Entry<'_>, wanted: bool) {
         let kind = entry.kind.map_or(0, |kind| kind as u8);
         let ino = entry.found.map_or(entry.ino, |found| fs.number(found.attr.id));
+        self.bytes += entry_bytes(entry, wanted);
         self.entries.push(Entry { name: entry.name.as_bytes().into(), ino, kind });
         if wanted {
             let target = entry.target.map(|target| target.as_bytes().into());
             self.looked.push(entry.found.map(|looked| Found { looked, below: None, asked: false, target }));
         }
     }
+}
+
+/// What an entry takes of memory: itself, its name with what the allocator adds, its place in the order by name, and what came with it.
+fn entry_bytes(entry: &wire::Entry<'_>, wanted: bool) -> usize {
+    let found = if wanted { size_of::<Option<Found>>() } else { 0 };
+    let target = entry.target.map_or(0, |target| target.as_bytes().len());
+    size_of::<Entry>() + entry.name.as_bytes().len() + 16 + size_of::<u32>() + found + target
 }
 
 impl Listing {
@@ -193,6 +236,7 @@ impl Listing {
         }
         let ahead = Ahead { most: ahead, next: &next };
         let mut cookie = 0;
+        let mut room = Room::default();
         loop {
             let wanted = !flags.is_empty();
             let end = ops.client.readdir_ahead(handle, cookie, flags, ahead, |listed| {
@@ -215,7 +259,9 @@ impl Listing {
                 }
                 true
             });
-            if end.map_err(errno)? {
+            let end = end.map_err(errno)?;
+            room.grow(parts.iter().map(|part| part.bytes).sum())?;
+            if end {
                 break;
             }
             if parts[0].entries.len() >= LOOKED_AT {
@@ -233,8 +279,9 @@ impl Listing {
                 }
             }
         }
-        let made = |part: Reading, changes| {
+        let mut made = |part: Reading, changes| {
             Arc::new(Listing {
+                _room: room.part(part.bytes),
                 size: part.entries.len() + part.below,
                 entries: part.entries.into(),
                 looked: Mutex::new(part.looked),

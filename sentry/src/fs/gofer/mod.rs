@@ -55,8 +55,8 @@ pub struct GoferFs {
     client: Arc<Client>,
     sharing: Sharing,
     root: Handle,
-    /// Host device numbers in the tree; the place of one tells its inode numbers apart from the others'.
-    devices: Mutex<Vec<u64>, sync::levels::Leaf>,
+    /// Host device numbers in the tree, each with its place, which tells its inode numbers apart from the others'.
+    devices: Mutex<HashMap<u64, u16>, sync::levels::Leaf>,
     /// The one inode of each file that is known.
     inodes: Mutex<HashMap<FileId, Weak<Inode>>, sync::levels::Leaf>,
     /// Files kept open for reading, oldest first.
@@ -87,6 +87,7 @@ struct Listings {
 
 /// Mounts tree number `tree` of a Gofer: its root.
 pub fn mount(client: &Arc<Client>, tree: u16, sharing: Sharing) -> Result<Arc<Dentry>> {
+    client.give_up_when(caller_is_dying);
     let node = client.attach(tree).map_err(errno)?;
     let flags = client.trees().get(usize::from(tree)).copied().ok_or(Errno::EINVAL)?;
     let ops = GoferFs {
@@ -267,11 +268,13 @@ impl GoferFs {
     /// The inode number here: the host's, with the place of its device in the upper bits.
     fn number(&self, id: FileId) -> u64 {
         let mut devices = self.devices.lock();
-        let place = devices.iter().position(|d| *d == id.dev).unwrap_or_else(|| {
-            devices.push(id.dev);
-            devices.len() - 1
-        });
-        id.ino ^ ((place as u64) << 48)
+        let place = match (devices.get(&id.dev), u16::try_from(devices.len())) {
+            (Some(&known), _) => known,
+            (None, Ok(next)) => *devices.entry(id.dev).or_insert(next),
+            // No host has so many: these can't be told apart.
+            (None, Err(_)) => u16::MAX,
+        };
+        id.ino ^ (u64::from(place) << 48)
     }
 
     /// Keeps the inode's descriptor; the oldest kept one goes.
@@ -328,6 +331,11 @@ fn forget_listing(dir: &Weak<Inode>) {
         let state = dir.downcast::<GoferInode>().and_then(GoferInode::dir_state);
         drop(state.and_then(|state| state.replace(None)));
     }
+}
+
+/// Whether the calling thread runs a guest's that is to end: it need not wait for the Gofer.
+fn caller_is_dying() -> bool {
+    crate::task::current_task().is_some_and(|task| task.is_dying())
 }
 
 /// The guest's error number for one of the Gofer's.
