@@ -204,6 +204,11 @@ struct AttrWire {
     mode: U16,
 }
 
+impl Attr {
+    /// Bytes that attributes take on the wire.
+    pub const SIZE: usize = size_of::<AttrWire>();
+}
+
 impl Wire<'_> for Attr {
     fn put(&self, to: &mut Writer<'_>) {
         let none = TimeWire { seconds: 0.into(), nanoseconds: NO_TIME.into() };

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use gofer_protocol::{
-    Below, Entry, Errno, FileType, Handle, Leaf, List, Looked, Name, Packer, ReaddirFlags, Reply, Target,
+    Attr, Below, Entry, Errno, FileType, Handle, Leaf, List, Looked, Name, Packer, ReaddirFlags, Reply, Target,
 };
 use rustix::fs::{FileType as HostType, RawDir, SeekFrom, readlinkat_raw, seek};
 
@@ -69,7 +69,7 @@ pub fn readdir<'s>(
         seek(&listing.fd, SeekFrom::Start(cookie))?;
         listing.position = Some(cookie);
     }
-    let Scratch { packer, below, bytes: buffer } = scratch;
+    let Scratch { packer, below, names, bytes: buffer } = scratch;
     packer.clear((bytes as usize).max(GROWTH * LEAST));
     below.clear(usize::MAX);
     let mut found = Found::new();
@@ -83,7 +83,7 @@ pub fn readdir<'s>(
         let next = next.iter().take(ahead).filter_map(|next| Some((next, server.table.get(next).ok()?)));
         found.extend(next.filter(|(_, node)| node.kind == FileType::Directory));
         found.reverse();
-        read_below(server, packer, buffer, flags, found, ahead, below);
+        read_below(server, (packer, names), buffer, flags, found, ahead, below);
     }
     Ok(Reply::Entries { entries: packer.list(), end, below: below.list() }.into())
 }
@@ -116,10 +116,70 @@ fn read_all(
     }
 }
 
-/// Lists `found`, the last first, and what is found there, in the order in which a walk comes there, as far as there is room. What can't be listed, or does not fit as a whole, is left out.
+/// Names of a directory that has not been looked at yet.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    entries: Vec<NameOf>,
+    bytes: Vec<u8>,
+    /// The most that the entries take in a reply.
+    size: usize,
+}
+
+/// One of them: what getdents64(2) says, the name as so many bytes behind those before.
+#[derive(Debug)]
+struct NameOf {
+    ino: u64,
+    cookie: u64,
+    kind: Option<FileType>,
+    len: u8,
+}
+
+impl Names {
+    /// Reads all of a directory that has just been opened; false when it would not fit into `room` bytes. Host calls: getdents64.
+    fn read(
+        &mut self,
+        dir: &OwnedFd,
+        room: usize,
+        buffer: &mut Vec<u8>,
+        flags: ReaddirFlags,
+    ) -> Result<bool, Errno> {
+        self.size = 0;
+        self.entries.clear();
+        self.bytes.clear();
+        buffer.clear();
+        let mut listed = RawDir::new(dir, &mut buffer.spare_capacity_mut()[..MOST]);
+        while let Some(entry) = listed.next() {
+            let entry = entry?;
+            let Ok(name) = Name::new(entry.file_name().to_bytes()) else { continue };
+            let (kind, name) = (file_type(entry.file_type()), name.as_bytes());
+            self.size += size_of_entry(name.len(), kind, flags);
+            if self.size > room {
+                return Ok(false);
+            }
+            let (ino, cookie) = (entry.ino(), entry.next_entry_cookie());
+            self.entries.push(NameOf { ino, cookie, kind, len: name.len() as u8 });
+            self.bytes.extend_from_slice(name);
+        }
+        Ok(true)
+    }
+}
+
+/// The most bytes that an entry takes in a reply.
+fn size_of_entry(name: usize, kind: Option<FileType>, flags: ReaddirFlags) -> usize {
+    let bare = 8 + 8 + 2 + (1 + name) + 1 + 1;
+    let looked = if flags.is_empty() { 0 } else { 9 + Attr::SIZE };
+    let target = match kind {
+        None | Some(FileType::Symlink) if flags.contains(ReaddirFlags::TARGETS) => 2 + SHORT_TARGET,
+        _ => 0,
+    };
+    bare + looked + target
+}
+
+/// Lists `found`, the last first, and what is found there, in the order in which a walk comes there, as far as there is room. Nothing is looked at
+/// of a directory that does not fit as a whole. What can't be listed is left out, and so is what would not even fit alone.
 fn read_below(
     server: &Server,
-    packer: &mut Packer,
+    (packer, names): (&mut Packer, &mut Names),
     buffer: &mut Vec<u8>,
     flags: ReaddirFlags,
     mut found: Found,
@@ -127,18 +187,26 @@ fn read_below(
     below: &mut Packer,
 ) {
     while let Some((handle, dir)) = found.pop() {
-        if below.len() == ahead || packer.room() / GROWTH < LEAST {
+        if below.len() == ahead || packer.room() < LEAST {
             return;
         }
         let Ok(fd) = open_dir(&dir.fd) else { continue };
-        let mut listing = Listing { fd, position: Some(0) };
-        let (mark, before, first) = (packer.mark(), packer.len(), found.len());
-        let end = read_all(server, &dir, &mut listing, packer, buffer, flags, &mut found);
-        let entries = u16::try_from(packer.len() - before);
-        match (end, entries) {
-            (Ok(true), Ok(entries)) if below.push(&Below { dir: handle, entries }) => {
-                found[first..].reverse();
-            }
+        match names.read(&fd, packer.room(), buffer, flags) {
+            Ok(true) => {}
+            Ok(false) if names.size > MOST => continue,
+            Ok(false) => return,
+            Err(_) => continue,
+        }
+        let (mark, first) = (packer.mark(), found.len());
+        let mut bytes = &names.bytes[..];
+        let all = names.entries.iter().all(|entry| {
+            let (name, rest) = bytes.split_at(entry.len.into());
+            bytes = rest;
+            Name::new(name).is_ok_and(|name| pack(server, &dir, packer, entry, name, flags, &mut found).is_ok())
+        });
+        let entries = u16::try_from(names.entries.len());
+        match entries {
+            Ok(entries) if all && below.push(&Below { dir: handle, entries }) => found[first..].reverse(),
             _ => {
                 packer.back_to(mark);
                 server.table.remove(found.drain(first..).map(|(handle, _)| handle));
@@ -162,7 +230,6 @@ fn read_some(
     let mut entries = RawDir::new(&listing.fd, &mut spare[..room]);
     let mut any = false;
     let mut position = listing.position.take();
-    let mut link_text = [MaybeUninit::uninit(); SHORT_TARGET];
     // The iterator would call the host again when it comes to the end of what that brought.
     while !any || !entries.is_buffer_empty() {
         let entry = match entries.next() {
@@ -174,26 +241,42 @@ fn read_some(
         position = Some(cookie);
         // Leaves out `.` and `..`, and names that no guest could use (longer than 255 bytes).
         let Ok(name) = Name::new(entry.file_name().to_bytes()) else { continue };
-        let told = file_type(entry.file_type());
-        let (looked, held) =
-            if flags.is_empty() { (None, Held::Nothing) } else { look(server, dir, name, told, flags) };
-        let kind = looked.map(|looked| looked.attr.kind).or(told);
-        let target = match &held {
-            Held::Link(link) => read_short_target(link, &mut link_text),
-            _ => None,
-        };
-        let entry = Entry { ino: entry.ino(), cookie, kind, name, found: looked, target };
-        if !packer.push(&entry) {
-            server.table.remove(looked.and_then(|looked| looked.handle).into_iter());
-            // Not even one more has room, though it was reckoned that all have: go on here the next time.
-            return Err(Errno::OVERFLOW);
-        }
-        if let (Some(Looked { handle: Some(handle), .. }), Held::Directory(node)) = (looked, held) {
-            found.push((handle, node));
-        }
+        let kind = file_type(entry.file_type());
+        let entry = NameOf { ino: entry.ino(), cookie, kind, len: 0 };
+        pack(server, dir, packer, &entry, name, flags, found)?;
     }
     listing.position = position;
     Ok(any)
+}
+
+/// Looks at an entry as far as that is wanted, and packs it. An error when it has no room.
+fn pack(
+    server: &Server,
+    dir: &Node,
+    packer: &mut Packer,
+    entry: &NameOf,
+    name: Name<'_>,
+    flags: ReaddirFlags,
+    found: &mut Found,
+) -> Result<(), Errno> {
+    let (looked, held) =
+        if flags.is_empty() { (None, Held::Nothing) } else { look(server, dir, name, entry.kind, flags) };
+    let kind = looked.map(|looked| looked.attr.kind).or(entry.kind);
+    let mut link_text = [MaybeUninit::uninit(); SHORT_TARGET];
+    let target = match &held {
+        Held::Link(link) => read_short_target(link, &mut link_text),
+        _ => None,
+    };
+    let entry = Entry { ino: entry.ino, cookie: entry.cookie, kind, name, found: looked, target };
+    if !packer.push(&entry) {
+        server.table.remove(looked.and_then(|looked| looked.handle).into_iter());
+        // Not even one more has room, though it was reckoned that all have: go on here the next time.
+        return Err(Errno::OVERFLOW);
+    }
+    if let (Some(Looked { handle: Some(handle), .. }), Held::Directory(node)) = (looked, held) {
+        found.push((handle, node));
+    }
+    Ok(())
 }
 
 /// What is held of an entry.

@@ -26,13 +26,20 @@ pub(crate) struct Scratch {
     pub packer: Packer,
     /// For the list of directories that were listed along with another.
     pub below: Packer,
+    /// For the names of one of those, before it is looked at.
+    pub names: listing::Names,
     /// For strings; never grows.
     pub bytes: Vec<u8>,
 }
 
 impl Scratch {
     pub fn new() -> Scratch {
-        Scratch { packer: Packer::new(), below: Packer::new(), bytes: Vec::with_capacity(SCRATCH) }
+        Scratch {
+            packer: Packer::new(),
+            below: Packer::new(),
+            names: listing::Names::default(),
+            bytes: Vec::with_capacity(SCRATCH),
+        }
     }
 }
 
