@@ -60,7 +60,7 @@ syscall_table! {
     53  socketpair => socket::socketpair, Full, "";
     54  setsockopt => socket::setsockopt, Partial, "no packet filters";
     55  getsockopt => socket::getsockopt, Partial, "no packet filters";
-    56  clone => process::clone, Partial, "no IPC, network, cgroup and time namespaces, no CLONE_INTO_CGROUP yet";
+    56  clone => process::clone, Partial, "no time namespaces; network namespaces have the loopback interface alone";
     57  fork => process::fork, Full, "";
     58  vfork => process::vfork, Full, "";
     59  execve => exec::execve, Full, "";
@@ -352,7 +352,7 @@ syscall_table! {
     432 fsmount => mount_api::fsmount, Full, "";
     433 fspick => mount_api::fspick, Full, "";
     434 pidfd_open => pidfd::pidfd_open, Full, "";
-    435 clone3 => process::clone3, Partial, "no IPC, network, cgroup and time namespaces, no CLONE_INTO_CGROUP yet";
+    435 clone3 => process::clone3, Partial, "no time namespaces and no CLONE_INTO_CGROUP; network namespaces have the loopback interface alone";
     436 close_range => open::close_range, Full, "";
     437 openat2 => open::openat2, Full, "";
     438 pidfd_getfd => pidfd::pidfd_getfd, Full, "";
