@@ -10,6 +10,7 @@ use abi::signal::{SigInfo, Signal};
 use platform::{Answer, Platform};
 use sync::Mutex;
 
+use crate::aio::AioTotal;
 use crate::error::SysResult;
 use crate::fs::cgroupfs::{CgroupNamespace, Cgroups};
 use crate::fs::nsfs::NsFs;
@@ -101,6 +102,8 @@ pub struct Kernel {
     pub net: Arc<NetNamespace>,
     /// Who waits for which futex.
     pub futexes: FutexTable,
+    /// What contexts of io_setup(2) were asked for.
+    pub aio: AioTotal,
     /// Where memfds live.
     pub memfds: MemfdFs,
     /// Groups of processes.
@@ -158,6 +161,7 @@ impl Kernel {
             namespaces: NsFs::new(),
             vfs,
             futexes: FutexTable::default(),
+            aio: AioTotal::default(),
             clocks: Clocks::new(),
             timers: TimerService::new(),
             host_threads: Arc::default(),

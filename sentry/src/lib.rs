@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![recursion_limit = "256"]
 
+pub mod aio;
 pub mod dev;
 pub mod error;
 pub mod fs;

@@ -23,6 +23,7 @@ pub mod show;
 pub mod strace;
 pub mod table;
 
+mod aio;
 mod attr;
 mod clock;
 mod control;

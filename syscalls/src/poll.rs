@@ -177,6 +177,13 @@ pub struct MaskAndSize {
     size: u64,
 }
 
+impl MaskAndSize {
+    /// Where the mask is, and how long it is said to be.
+    pub(crate) fn parts(self) -> (UserRef<SigSet>, u64) {
+        (UserRef::new(UserAddr(self.mask)), self.size)
+    }
+}
+
 /// pselect6(2)
 pub fn pselect6(
     task: &mut CurrentTask,
@@ -195,9 +202,9 @@ pub fn pselect6(
         None => Timeout::Never,
         Some(timeout) => after(&task.read_obj(timeout)?)?,
     };
-    let result = with_mask(task, UserRef::new(UserAddr(mask.mask)), mask.size, |task| {
-        select_fds(task, count, [read.0, write.0, except.0], until)
-    });
+    let (mask, size) = mask.parts();
+    let result =
+        with_mask(task, mask, size, |task| select_fds(task, count, [read.0, write.0, except.0], until));
     give_rest(task, result, until, |task, left| match timeout.non_null() {
         Some(timeout) => task.write_obj(timeout, &ns_to_timespec(left)).is_ok(),
         None => false,

@@ -20,7 +20,7 @@ use crate::iovec;
 const MAX_RW_COUNT: u64 = 0x7fff_f000;
 
 /// Opened for reading, and of a kind that can be read. That a directory can't is seen only after the buffers.
-fn readable(file: &File) -> Result<(), Errno> {
+pub(crate) fn readable(file: &File) -> Result<(), Errno> {
     match (file.access().read, file.ops().has_read()) {
         (false, _) => Err(Errno::EBADF),
         (_, false) => Err(Errno::EINVAL),
@@ -32,7 +32,7 @@ fn no_directory(file: &File) -> Result<(), Errno> {
     if file.path.inode().is_dir() { Err(Errno::EISDIR) } else { Ok(()) }
 }
 
-fn writable(file: &File) -> Result<(), Errno> {
+pub(crate) fn writable(file: &File) -> Result<(), Errno> {
     match (file.access().write, file.ops().has_write()) {
         (false, _) => Err(Errno::EBADF),
         (_, false) => Err(Errno::EINVAL),
@@ -40,7 +40,7 @@ fn writable(file: &File) -> Result<(), Errno> {
     }
 }
 
-fn one(addr: UserAddr, len: usize) -> Result<UserSlice, Errno> {
+pub(crate) fn one(addr: UserAddr, len: usize) -> Result<UserSlice, Errno> {
     let len = len as u64;
     if !addr.access_ok(len) {
         return Err(Errno::EFAULT);
@@ -178,16 +178,21 @@ fn read_vector(
         return Ok(0);
     }
     no_directory(file)?;
-    // What is only about writes is accepted.
-    let of_writes = RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND | RwFlags::NOAPPEND;
-    if !(HINTS | RwFlags::NOWAIT | of_writes).contains(flags) {
-        return Err(Errno::EOPNOTSUPP.into());
+    task.read_file(file, &slices, at, patience(flags)?)
+}
+
+/// What flags say about waiting; an error where they can't be done. What is only about writes is accepted for reads. No file here writes
+/// all or nothing: RWF_ATOMIC is refused as by a file system that can't.
+pub(crate) fn patience(flags: RwFlags) -> Result<Patience, Errno> {
+    let known =
+        HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND | RwFlags::NOAPPEND;
+    if !known.contains(flags) {
+        return Err(Errno::EOPNOTSUPP);
     }
     if flags.contains(RwFlags::APPEND | RwFlags::NOAPPEND) {
-        return Err(Errno::EINVAL.into());
+        return Err(Errno::EINVAL);
     }
-    let patience = if flags.contains(RwFlags::NOWAIT) { Patience::None } else { Patience::AsFile };
-    task.read_file(file, &slices, at, patience)
+    Ok(if flags.contains(RwFlags::NOWAIT) { Patience::None } else { Patience::AsFile })
 }
 
 fn write_vector(
@@ -203,18 +208,20 @@ fn write_vector(
     if is_empty(&slices) {
         return Ok(0);
     }
-    // No file here writes all or nothing: RWF_ATOMIC is refused as by a file system that can't.
-    let known =
-        HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND | RwFlags::NOAPPEND;
-    if !known.contains(flags) {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
-    if flags.contains(RwFlags::APPEND | RwFlags::NOAPPEND) {
-        return Err(Errno::EINVAL.into());
-    }
-    let patience = if flags.contains(RwFlags::NOWAIT) { Patience::None } else { Patience::AsFile };
+    write_slices(task, file, &slices, at, flags)
+}
+
+/// Writes buffers that have been checked to a file that can be written.
+pub(crate) fn write_slices(
+    task: &mut CurrentTask,
+    file: &Arc<File>,
+    slices: &[UserSlice],
+    at: At,
+    flags: RwFlags,
+) -> SysResult<usize> {
+    let patience = patience(flags)?;
     let done = if flags.contains(RwFlags::APPEND) && file.ops().seekable() {
-        let done = task.write_file(file, &slices, At::Offset(AT_END), patience)?;
+        let done = task.write_file(file, slices, At::Offset(AT_END), patience)?;
         if at == At::Position {
             // As if it had been opened for appending.
             let mut position = file.position();
@@ -227,7 +234,7 @@ fn write_vector(
             At::Offset(offset) => At::NotAtEnd(Some(offset)),
             _ => At::NotAtEnd(None),
         };
-        task.write_file(file, &slices, at, patience)?
+        task.write_file(file, slices, at, patience)?
     };
     if flags.intersects(RwFlags::DSYNC | RwFlags::SYNC) && file.path.inode().is_regular() {
         file.ops().sync(file, !flags.contains(RwFlags::SYNC))?;

@@ -317,18 +317,25 @@ pub fn ioprio_get(task: &mut CurrentTask, which: IoprioWhich, who: i32) -> SysRe
     Ok(u32::from(priorities.min_by_key(rank).ok_or(Errno::ESRCH)?))
 }
 
-/// ioprio_set(2)
-pub fn ioprio_set(task: &mut CurrentTask, which: IoprioWhich, who: i32, priority: u32) -> SysResult<()> {
+/// Whether the caller may have this I/O priority.
+pub(crate) fn check_io_priority(task: &CurrentTask, priority: u32) -> Result<(), Errno> {
     let (class, level) = (priority >> IOPRIO_CLASS_SHIFT & 7, priority & 7);
     let creds = task.own_creds();
     let user_ns = &task.kernel().user_ns;
     let capable = creds.has_cap_in(CAP_SYS_ADMIN, user_ns) || creds.has_cap_in(CAP_SYS_NICE, user_ns);
     match class {
-        IOPRIO_CLASS_RT if !capable => return Err(Errno::EPERM.into()),
-        IOPRIO_CLASS_RT | IOPRIO_CLASS_BE | IOPRIO_CLASS_IDLE => {}
-        IOPRIO_CLASS_NONE if level == 0 => {}
-        _ => return Err(Errno::EINVAL.into()),
+        IOPRIO_CLASS_RT if !capable => Err(Errno::EPERM),
+        IOPRIO_CLASS_RT | IOPRIO_CLASS_BE | IOPRIO_CLASS_IDLE => Ok(()),
+        IOPRIO_CLASS_NONE if level == 0 => Ok(()),
+        _ => Err(Errno::EINVAL),
     }
+}
+
+/// ioprio_set(2)
+pub fn ioprio_set(task: &mut CurrentTask, which: IoprioWhich, who: i32, priority: u32) -> SysResult<()> {
+    check_io_priority(task, priority)?;
+    let creds = task.own_creds();
+    let user_ns = &task.kernel().user_ns;
     let tasks = tasks_named(task, which.0, [IOPRIO_WHO_PROCESS, IOPRIO_WHO_PGRP, IOPRIO_WHO_USER], who)?;
     if tasks.is_empty() {
         return Err(Errno::ESRCH.into());

@@ -84,6 +84,7 @@ use placement::HolesHint;
 use ranges::Ranges;
 use vma::Vma;
 
+use crate::aio::AioContexts;
 use crate::task::cpu_slots::CpuSlots;
 
 /// Bytes in a page.
@@ -119,6 +120,8 @@ pub struct MemoryManager {
     membarrier: AtomicU32,
     /// The highest resident size that was seen, in bytes.
     peak_rss: AtomicU64,
+    /// Contexts of io_setup(2).
+    pub aio: AioContexts,
     /// The file that was executed.
     exe: Mutex<Option<Arc<dyn Any + Send + Sync>>, sync::levels::Leaf>,
 }
@@ -188,6 +191,7 @@ impl MemoryManager {
             cpu_slots: OnceLock::new(),
             membarrier: AtomicU32::new(0),
             peak_rss: AtomicU64::new(0),
+            aio: AioContexts::default(),
             exe: Mutex::new(None),
         })
     }

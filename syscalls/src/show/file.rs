@@ -1,5 +1,6 @@
 //! What files tell about themselves, and vectors of buffers.
 
+use abi::aio::{IOCB_COMMANDS, Iocb};
 use abi::dirent::DIRENT_RECLEN_OFFSET;
 use abi::fcntl::{FOwnerEx, Flock, LOCK_TYPES, OWNER_TYPES};
 use abi::inotify::{InotifyEvent, InotifyMask};
@@ -12,6 +13,16 @@ use abi::uio::IoVec;
 use abi::xattr::{XattrArgs, XattrFlags};
 
 use super::{Show, ShowCx, bits};
+
+impl Show for Iocb {
+    fn show(&self, cx: &mut ShowCx<'_>) {
+        cx.text("{aio_lio_opcode=");
+        bits::name(&mut cx.out, IOCB_COMMANDS, self.aio_lio_opcode);
+        cx.write(format_args!(", aio_fildes={}, aio_buf=", self.aio_fildes as i32));
+        cx.address(self.aio_buf);
+        cx.write(format_args!(", aio_nbytes={}, aio_offset={}}}", self.aio_nbytes, self.aio_offset));
+    }
+}
 
 impl Show for Stat {
     fn show(&self, cx: &mut ShowCx<'_>) {

@@ -210,11 +210,11 @@ syscall_table! {
     203 sched_setaffinity => sched::sched_setaffinity, Partial, "kept and answered, the host places threads";
     204 sched_getaffinity => sched::sched_getaffinity, Full, "";
     205 set_thread_area => none, None, "32-bit only: ENOSYS on Linux x86-64 too";
-    206 io_setup => none, None, "";
-    207 io_destroy => none, None, "";
-    208 io_getevents => none, None, "";
-    209 io_submit => none, None, "";
-    210 io_cancel => none, None, "";
+    206 io_setup => aio::io_setup, Partial, "the ring can't be moved by mremap";
+    207 io_destroy => aio::io_destroy, Full, "";
+    208 io_getevents => aio::io_getevents, Full, "";
+    209 io_submit => aio::io_submit, Partial, "all but IOCB_CMD_POLL is done when it is submitted, O_DIRECT too";
+    210 io_cancel => aio::io_cancel, Full, "";
     211 get_thread_area => none, None, "32-bit only: ENOSYS on Linux x86-64 too";
     212 lookup_dcookie => none, None, "";
     213 epoll_create => epoll::epoll_create, Full, "";
@@ -337,7 +337,7 @@ syscall_table! {
     330 pkey_alloc => mmap::pkey_alloc, Partial, "as on a processor without protection keys";
     331 pkey_free => mmap::pkey_free, Partial, "as on a processor without protection keys";
     332 statx => stat::statx, Full, "";
-    333 io_pgetevents => none, None, "";
+    333 io_pgetevents => aio::io_pgetevents, Full, "";
     334 rseq => rseq::rseq, Partial, "CPU numbers are those of a machine of its own for the threads that share memory: a sequence over memory shared with other processes is not protected";
     335 uretprobe => none, None, "for uprobes, which there are none of";
     336 uprobe => none, None, "for uprobes, which there are none of";

@@ -1,6 +1,7 @@
 //! Files, directories, pipes, and waiting for them.
 
 mod acl;
+mod aio;
 mod appending;
 mod attributes;
 mod crowd;

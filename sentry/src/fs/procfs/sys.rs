@@ -114,11 +114,13 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("queues_max", setting(0..=i32::MAX as u32, |ipc| &ipc.mqueues.limits.queues_max)),
         ],
     );
+    let aio = kernel.aio.clone();
+    let aio_nr = TextFile::fixed(sb, 0o444, move || Ok(format!("{}\n", aio.requests()).into_bytes()));
     let fs = dir(
         sb,
         vec![
-            ("aio-max-nr", number(65_536)),
-            ("aio-nr", number(0)),
+            ("aio-max-nr", number(crate::aio::MAX_REQUESTS as i64)),
+            ("aio-nr", aio_nr),
             ("epoll", epoll),
             ("fanotify", fanotify),
             ("file-max", text("9223372036854775807")),
