@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use gofer_protocol::{
-    Attr, Below, Entry, Errno, FileType, Handle, Leaf, List, Looked, Name, Packer, ReaddirFlags, Reply, Target,
+    Attr, Below, Entry, Errno, FileType, Handle, Leaf, List, Looked, Name, Packer, ReaddirFlags, Reply,
+    Target,
 };
 use rustix::fs::{FileType as HostType, RawDir, SeekFrom, readlinkat_raw, seek};
 
@@ -202,7 +203,8 @@ fn read_below(
         let all = names.entries.iter().all(|entry| {
             let (name, rest) = bytes.split_at(entry.len.into());
             bytes = rest;
-            Name::new(name).is_ok_and(|name| pack(server, &dir, packer, entry, name, flags, &mut found).is_ok())
+            Name::new(name)
+                .is_ok_and(|name| pack(server, &dir, packer, entry, name, flags, &mut found).is_ok())
         });
         let entries = u16::try_from(names.entries.len());
         match entries {
