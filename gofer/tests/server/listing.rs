@@ -213,6 +213,31 @@ fn directories_ahead_have_to_fit() {
 }
 
 #[test]
+fn as_many_directories_ahead_as_fit() {
+    let t = Fixture::new();
+    for dir in 0..12 {
+        fs::create_dir(t.path(&format!("{dir}"))).unwrap();
+        for i in 0..100 {
+            fs::write(t.path(&format!("{dir}/file {i}")), "").unwrap();
+        }
+    }
+    let handles: Vec<Handle> = (0..12).map(|dir| t.handle(&format!("{dir}"))).collect();
+    let (mut at, mut requests) = (0, 0);
+    while at < handles.len() {
+        let all = list_ahead(&t, handles[at], Ahead { most: 50, next: &handles[at + 1..] });
+        // Each as a whole, in their order, and no room for another one is left over.
+        let told: Vec<Handle> = all.iter().map(|(handle, _)| *handle).collect();
+        assert_eq!(told, handles[at..at + told.len()]);
+        assert!(all.iter().all(|(_, names)| names.len() == 100));
+        at += told.len();
+        requests += 1;
+    }
+    // An entry takes some 150 bytes, a message has 64 KiB for them.
+    assert_eq!(requests, 3);
+    t.end();
+}
+
+#[test]
 fn what_links_point_to() {
     let t = Fixture::new();
     fs::write(t.path("file"), "").unwrap();

@@ -109,6 +109,15 @@ impl Drop for SharedMapping {
     }
 }
 
+/// To be called before some hundred small allocations: makes room for them where this thread allocates. The C library makes the heaps of
+/// threads longer by one page at a time, with a host call for each, and keeps what it has been given back at their end.
+pub fn widen_heap() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(HEAP_STEP)));
+}
+
+/// Less than what the C library takes a mapping for, or gives back to the host (128 KiB).
+const HEAP_STEP: usize = 96 * 1024;
+
 /// Forgets which of this program's code it has used so far: pages of the file that are needed again come back by cheap faults. For
 /// processes that are about to do the same few things for a long time, after a start that took much code.
 pub fn forget_code() {

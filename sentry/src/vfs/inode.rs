@@ -568,12 +568,12 @@ pub trait InodeOps: Send + Sync + Any {
     }
 
     /// The last open file, name and cache entry are gone. No lock is held.
-    fn evict(&self) {}
+    fn evict(&self, _inode: &Inode) {}
 }
 
 impl Drop for Inode {
     fn drop(&mut self) {
-        self.ops.evict();
+        self.ops.evict(self);
     }
 }
 

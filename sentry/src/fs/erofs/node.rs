@@ -120,7 +120,7 @@ impl InodeOps for ErofsNode {
         Ok(names)
     }
 
-    fn evict(&self) {
+    fn evict(&self, _inode: &Inode) {
         let Some(sb) = self.sb.upgrade() else { return };
         let Ok(erofs) = erofs_of(&sb) else { return };
         let mut inodes = erofs.inodes.lock();

@@ -775,7 +775,7 @@ impl InodeOps for FuseNode {
         if names.iter().any(Vec::is_empty) { Err(Errno::EIO) } else { Ok(names) }
     }
 
-    fn evict(&self) {
+    fn evict(&self, _inode: &Inode) {
         if self.nodeid == FUSE_ROOT_ID {
             return;
         }

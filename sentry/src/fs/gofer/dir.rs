@@ -67,8 +67,8 @@ impl FileOps for Directory {
             }
             at += 1;
         }
-        while let Some(entry) = listing.entries.get((at - DOTS) as usize) {
-            if !emit(&entry.name, entry.ino, at + 1, entry.kind) {
+        while let Some((name, ino, kind)) = listing.entries.get((at - DOTS) as usize) {
+            if !emit(name, ino, at + 1, kind) {
                 break;
             }
             at += 1;
@@ -78,7 +78,8 @@ impl FileOps for Directory {
 
     fn sync(&self, _file: &File, _data_only: bool) -> Result<()> {
         let ops = self.inode.downcast::<GoferInode>().ok_or(Errno::EIO)?;
-        ops.client.sync(ops.handle()?, gofer_protocol::SyncKind::All).map_err(errno)
+        let fs = self.inode.sb.downcast::<GoferFs>().ok_or(Errno::EIO)?;
+        fs.client.sync(ops.handle()?, gofer_protocol::SyncKind::All).map_err(errno)
     }
 
     fn as_any(&self) -> &dyn Any {

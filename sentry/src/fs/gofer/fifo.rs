@@ -77,7 +77,7 @@ fn open_now(inode: &Arc<Inode>, access: AccessMode) -> Result<HostStream> {
     let mut how = wire::OpenFlags::empty();
     how.set(wire::OpenFlags::READ, access.read);
     how.set(wire::OpenFlags::WRITE, access.write);
-    let (fd, attr) = own.client.open(own.handle()?, how).map_err(errno)?;
+    let (fd, attr) = fs.client.open(own.handle()?, how).map_err(errno)?;
     if attr.id != own.id {
         return Err(Errno::ESTALE);
     }

@@ -58,7 +58,7 @@ impl GoferFile {
         if let Some(there) = self.appender.get() {
             return Ok(Some(there));
         }
-        let made = ops.open_to_append()?;
+        let made = ops.open_to_append(&self.inode)?;
         Ok(Some(self.appender.get_or_init(|| made)))
     }
 

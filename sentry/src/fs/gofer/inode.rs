@@ -1,20 +1,19 @@
 //! Inodes of a Gofer's tree.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use abi::open::{O_ACCMODE, O_RDONLY, OpenFlags, RenameFlags};
 use abi::stat::{FileType, S_IALLUGO, S_ISGID};
 use gofer_protocol as wire;
-use gofer_protocol::{
-    Client, FileId, Handle, Leaf, Name, Node, NodeKind, Owner, Perm, Place, Target, UnlinkKind,
-};
+use gofer_protocol::{FileId, Handle, Leaf, Name, Node, NodeKind, Owner, Perm, Place, Target, UnlinkKind};
 use platform::HostFile;
 use smallvec::SmallVec;
 use sync::Mutex;
 
+use super::attr::{Kept, Seen};
 use super::dir::Directory;
 use super::file::GoferFile;
 use super::listing::{DirState, Known};
@@ -25,22 +24,41 @@ use crate::mm::FileMappings;
 use crate::net::SocketKind;
 use crate::vfs::{
     Acl, AclChange, AclKind, Attr, Caller, Created, FileOps, Inode, InodeOps, LookupRun, NewKind, NewNode,
-    OpenedOps, RenameEnd, SetAttr, Timestamp, XattrSet,
+    OpenedOps, RenameEnd, SetAttr, XattrSet,
 };
 
 /// A file of the host.
 pub(super) struct GoferInode {
-    pub client: Arc<Client>,
     pub id: FileId,
     /// What the Gofer knows it by, once it was asked for.
-    handle: OnceLock<Handle>,
-    /// As long as there is no handle: where the file was listed. No directory is without a handle.
-    origin: Mutex<Option<Box<Origin>>, sync::levels::Leaf>,
-    attr: Mutex<Kept, sync::levels::Inode>,
+    handle: HandleSlot,
+    known: Mutex<Facts, sync::levels::Inode>,
     more: OnceLock<Box<More>>,
     sharing: Sharing,
     /// The file was written through a descriptor: size and times are to be asked for again.
     stale: AtomicBool,
+}
+
+/// What is known of a file; one structure under one lock, since a cached tree has very many of them.
+struct Facts {
+    attr: Kept,
+    /// As long as there is no handle: where the file was listed. No directory is without a handle.
+    origin: Option<Box<Origin>>,
+}
+
+/// A handle, once there is one.
+#[derive(Default)]
+struct HandleSlot(AtomicU64);
+
+impl HandleSlot {
+    fn get(&self) -> Option<Handle> {
+        Handle::new(self.0.load(Ordering::Acquire))
+    }
+
+    /// Sets it, unless there is one already.
+    fn set(&self, handle: Handle) -> bool {
+        self.0.compare_exchange(0, handle.number(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
 }
 
 /// The directory that a file was listed in, and its name there.
@@ -48,20 +66,6 @@ struct Origin {
     dir: Arc<Inode>,
     name: crate::vfs::Name,
 }
-
-/// Attributes that the inode does not have itself.
-struct Kept {
-    size: u64,
-    blocks: u64,
-    /// Seconds of access, change of contents, change of attributes, birth.
-    seconds: [i64; 4],
-    nanoseconds: [u32; 4],
-    nlink: u32,
-    block_size: u32,
-}
-
-/// In place of the nanoseconds of a time that is not known.
-const NO_TIME: u32 = u32::MAX;
 
 /// What only some files need.
 enum More {
@@ -85,48 +89,12 @@ struct Descriptors {
     write: Option<std::sync::Weak<HostFile>>,
 }
 
-impl Kept {
-    fn new(attr: &Attr) -> Kept {
-        let times = [Some(attr.atime), Some(attr.mtime), Some(attr.ctime), attr.btime];
-        Kept {
-            size: attr.size,
-            blocks: attr.blocks,
-            seconds: times.map(|time| time.map_or(0, |time| time.secs)),
-            nanoseconds: times.map(|time| time.map_or(NO_TIME, |time| time.nanos)),
-            nlink: attr.nlink,
-            block_size: attr.block_size,
-        }
-    }
-
-    fn attr(&self, inode: &Inode) -> Attr {
-        let time = |at: usize| Timestamp { secs: self.seconds[at], nanos: self.nanoseconds[at] };
-        let (mode, uid, gid) = inode.owner();
-        Attr {
-            ino: inode.ino,
-            mode,
-            nlink: self.nlink,
-            uid,
-            gid,
-            rdev: inode.rdev,
-            size: self.size,
-            blocks: self.blocks,
-            block_size: self.block_size,
-            atime: time(0),
-            mtime: time(1),
-            ctime: time(2),
-            btime: Some(time(3)).filter(|time| time.nanos != NO_TIME),
-        }
-    }
-}
-
 impl GoferInode {
-    fn with(client: Arc<Client>, id: FileId, attr: &Attr, sharing: Sharing) -> GoferInode {
+    fn with(id: FileId, attr: Kept, origin: Option<Box<Origin>>, sharing: Sharing) -> GoferInode {
         GoferInode {
-            client,
             id,
-            handle: OnceLock::new(),
-            origin: Mutex::new(None),
-            attr: Mutex::new(Kept::new(attr)),
+            handle: HandleSlot::default(),
+            known: Mutex::new(Facts { attr, origin }),
             more: OnceLock::new(),
             sharing,
             stale: AtomicBool::new(false),
@@ -134,51 +102,50 @@ impl GoferInode {
     }
 
     /// With a handle.
-    pub fn new(client: Arc<Client>, handle: Handle, id: FileId, attr: &Attr, sharing: Sharing) -> GoferInode {
-        let new = GoferInode::with(client, id, attr, sharing);
-        let _ = new.handle.set(handle);
+    pub fn new(handle: Handle, id: FileId, attr: Kept, sharing: Sharing) -> GoferInode {
+        let new = GoferInode::with(id, attr, None, sharing);
+        new.handle.set(handle);
         new
     }
 
     /// One that was listed in `dir` as `name`. It is no directory.
-    pub fn listed(client: Arc<Client>, dir: &Arc<Inode>, name: &[u8], id: FileId, attr: &Attr) -> GoferInode {
-        let new = GoferInode::with(client, id, attr, Sharing::Exclusive);
+    pub fn listed(dir: &Arc<Inode>, name: &[u8], id: FileId, attr: Kept) -> GoferInode {
         let origin = Origin { dir: Arc::clone(dir), name: crate::vfs::Name::new(name) };
-        *new.origin.lock() = Some(Box::new(origin));
-        new
+        GoferInode::with(id, attr, Some(Box::new(origin)), Sharing::Exclusive)
     }
 
     /// The handle; asked for where it was not needed so far.
     pub fn handle(&self) -> Result<Handle> {
         if let Some(handle) = self.handle.get() {
-            return Ok(*handle);
+            return Ok(handle);
         }
         self.walk_to(Leaf::Handle)?;
-        self.handle.get().copied().ok_or(Errno::EIO)
+        self.handle.get().ok_or(Errno::EIO)
     }
 
     /// Asks for what has no handle so far: with [`Leaf::Handle`] for that, with [`Leaf::Open`] for a descriptor for reading
     /// as well, with [`Leaf::Attr`] only for the target of a symbolic link. Answers the descriptor.
     fn walk_to(&self, leaf: Leaf) -> Result<Option<OwnedFd>> {
-        let origin = self.origin.lock().as_ref().map(|at| (Arc::clone(&at.dir), at.name.clone()));
+        let origin = self.known.lock().origin.as_ref().map(|at| (Arc::clone(&at.dir), at.name.clone()));
         // Without one somebody else was faster.
         let Some((dir, at)) = origin else { return Ok(None) };
         // A directory: this goes no further.
-        let parent = *ops(&dir)?.handle.get().ok_or(Errno::EIO)?;
-        let walked = fs(&dir)?.walk(parent, &[name(at.as_bytes())?], leaf)?;
+        let parent = ops(&dir)?.handle.get().ok_or(Errno::EIO)?;
+        let fs = fs(&dir)?;
+        let walked = fs.walk(parent, &[name(at.as_bytes())?], leaf)?;
         let looked = walked.found.first().copied().ok_or(walked.error.map_or(Errno::EIO, errno))?;
         if looked.attr.id != self.id {
-            looked.handle.into_iter().for_each(|handle| self.client.release(handle));
+            looked.handle.into_iter().for_each(|handle| fs.client.release(handle));
             return Err(Errno::ESTALE);
         }
         if let Some(target) = walked.target {
             self.store_target(target.into());
         }
         if let Some(handle) = looked.handle {
-            if self.handle.set(handle).is_err() {
-                self.client.release(handle);
+            if !self.handle.set(handle) {
+                fs.client.release(handle);
             }
-            let origin = self.origin.lock().take();
+            let origin = self.known.lock().origin.take();
             drop(origin);
         }
         Ok(walked.opened)
@@ -225,15 +192,13 @@ impl GoferInode {
     }
 
     /// New attributes from the Gofer.
-    pub fn store_attr(&self, inode: &Inode, attr: &Attr) {
-        *self.attr.lock() = Kept::new(attr);
-        inode.set_owner(attr.mode, attr.uid, attr.gid);
+    pub fn store(&self, inode: &Inode, seen: Seen) {
+        inode.set_owner(seen.mode, seen.uid, seen.gid);
+        self.known.lock().attr = seen.kept;
     }
 
-    fn store_wire(&self, inode: &Inode, from: &wire::Attr) -> Result<()> {
-        let attr = attr::from_wire(from, inode.ino)?;
-        self.store_attr(inode, &attr);
-        Ok(())
+    fn store_wire(&self, inode: &Inode, from: &wire::Attr) {
+        self.store(inode, Seen::new(from));
     }
 
     /// The contents have changed through a descriptor.
@@ -249,9 +214,9 @@ impl GoferInode {
     }
 
     /// A descriptor that appends.
-    pub fn open_to_append(&self) -> Result<HostFile> {
+    pub fn open_to_append(&self, inode: &Inode) -> Result<HostFile> {
         let how = wire::OpenFlags::WRITE | wire::OpenFlags::APPEND;
-        let (fd, attr) = self.client.open(self.handle()?, how).map_err(errno)?;
+        let (fd, attr) = fs(inode)?.client.open(self.handle()?, how).map_err(errno)?;
         if attr.id != self.id { Err(Errno::ESTALE) } else { Ok(HostFile::new(fd, true)) }
     }
 
@@ -271,7 +236,8 @@ impl GoferInode {
         });
         if let (Some(file), Sharing::Exclusive) = (descriptor, self.sharing) {
             let stat = host::file::stat(file.fd()).map_err(crate::vfs::io::host_errno)?;
-            let mut kept = self.attr.lock();
+            let mut known = self.known.lock();
+            let kept = &mut known.attr;
             kept.size = stat.size;
             kept.blocks = stat.blocks;
             for (at, (seconds, nanoseconds)) in [stat.atime, stat.mtime, stat.ctime].into_iter().enumerate() {
@@ -279,8 +245,9 @@ impl GoferInode {
             }
             return Ok(());
         }
-        let attr = self.client.stat(self.handle()?).map_err(errno)?;
-        self.store_wire(inode, &attr)
+        let attr = fs(inode)?.client.stat(self.handle()?).map_err(errno)?;
+        self.store_wire(inode, &attr);
+        Ok(())
     }
 
     /// A descriptor for the file's contents.
@@ -328,9 +295,10 @@ impl GoferInode {
         let handle = self.handle()?;
         let mut how = wire::OpenFlags::READ;
         how.set(wire::OpenFlags::WRITE, writes);
-        let (fd, attr) = fs(inode)?.with_room(|| match self.client.open(handle, how) {
+        let fs = fs(inode)?;
+        let (fd, attr) = fs.with_room(|| match fs.client.open(handle, how) {
             // A file that may be written but not read.
-            Err(wire::Errno::ACCESS) if writes => self.client.open(handle, wire::OpenFlags::WRITE),
+            Err(wire::Errno::ACCESS) if writes => fs.client.open(handle, wire::OpenFlags::WRITE),
             other => other,
         })?;
         if attr.id != self.id { Err(Errno::ESTALE) } else { Ok(fd) }
@@ -346,8 +314,8 @@ impl GoferInode {
 
     fn made(&self, dir: &Arc<Inode>, node: Node, parent: &wire::Attr) -> Result<Arc<Inode>> {
         changed(dir);
-        self.store_wire(dir, parent)?;
-        fs(dir)?.inode(&dir.sb, node)
+        self.store_wire(dir, parent);
+        Ok(fs(dir)?.inode(&dir.sb, &node))
     }
 
     /// Keeps the caller's answer fresh: link counts and times of a file that lost or got a name.
@@ -356,10 +324,11 @@ impl GoferInode {
         changed(inode);
         // Without a descriptor for writing this asks the Gofer; a file that is gone keeps what was known.
         if let Ok(handle) = self.handle()
-            && let Ok(attr) = self.client.stat(handle)
+            && let Ok(fs) = fs(inode)
+            && let Ok(attr) = fs.client.stat(handle)
         {
             self.stale.store(false, Ordering::Release);
-            let _ = self.store_wire(inode, &attr);
+            self.store_wire(inode, &attr);
         }
     }
 
@@ -378,7 +347,7 @@ impl GoferInode {
         let last = walked.found.len().wrapping_sub(1);
         for (index, looked) in walked.found.iter().enumerate() {
             let handle = looked.handle.ok_or(Errno::EIO)?;
-            let inode = fs.inode(&dir.sb, Node { handle, attr: looked.attr })?;
+            let inode = fs.inode(&dir.sb, &Node { handle, attr: looked.attr });
             if let (true, Some(target)) = (index == last, &walked.target) {
                 ops(&inode)?.store_target(target.as_slice().into());
             }
@@ -408,7 +377,7 @@ impl GoferInode {
                 Known::Unknown => break,
                 Known::There(found, index) => {
                     let place = (&listing, index);
-                    let Some(inode) = fs.listed_inode(&at, name, found, place)? else { break };
+                    let Some(inode) = fs.listed_inode(&at, name, found, place) else { break };
                     run.found.push(Arc::clone(&inode));
                     *names = if inode.is_dir() { rest } else { &[] };
                     at = inode;
@@ -445,17 +414,18 @@ fn owner(node: &NewNode<'_>) -> Result<Owner> {
 impl InodeOps for GoferInode {
     fn attr(&self, inode: &Inode) -> Result<Attr> {
         self.refresh(inode)?;
-        Ok(self.attr.lock().attr(inode))
+        Ok(self.known.lock().attr.attr(inode.ino, inode.rdev, inode.owner()))
     }
 
     fn set_attr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<()> {
         let changes = attr::to_changes(change)?;
-        let new = self.client.set_attr(self.handle()?, changes).map_err(errno)?;
+        let new = fs(inode)?.client.set_attr(self.handle()?, changes).map_err(errno)?;
         changed(inode);
         if let Some(size) = change.size {
             self.truncated(size);
         }
-        self.store_wire(inode, &new)
+        self.store_wire(inode, &new);
+        Ok(())
     }
 
     fn lookup(&self, dir: &Arc<Inode>, wanted: &[u8], caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
@@ -488,18 +458,19 @@ impl InodeOps for GoferInode {
     }
 
     fn create(&self, dir: &Arc<Inode>, at: &[u8], node: &NewNode<'_>) -> Result<Arc<Inode>> {
+        let fs = fs(dir)?;
         let (at, perm, owner) = (name(at)?, self.perm_in(dir, node)?, owner(node)?);
         let handle = self.handle()?;
         let kind = match node.kind {
             NewKind::Directory => {
-                let mkdir = || self.client.mkdir(handle, at, perm, owner);
-                let (node, parent) = fs(dir)?.with_room(mkdir)?;
+                let mkdir = || fs.client.mkdir(handle, at, perm, owner);
+                let (node, parent) = fs.with_room(mkdir)?;
                 return self.made(dir, node, &parent);
             }
             NewKind::Symlink(target) => {
                 let target = Target::new(target).map_err(errno)?;
-                let symlink = || self.client.symlink(handle, at, owner, target);
-                let (node, parent) = fs(dir)?.with_room(symlink)?;
+                let symlink = || fs.client.symlink(handle, at, owner, target);
+                let (node, parent) = fs.with_room(symlink)?;
                 return self.made(dir, node, &parent);
             }
             NewKind::Regular => NodeKind::Regular,
@@ -508,8 +479,8 @@ impl InodeOps for GoferInode {
             NewKind::CharDevice(0) => NodeKind::Whiteout,
             NewKind::CharDevice(_) | NewKind::BlockDevice(_) => return Err(Errno::EPERM),
         };
-        let mknod = || self.client.mknod(handle, at, kind, perm, owner);
-        let (node, parent) = fs(dir)?.with_room(mknod)?;
+        let mknod = || fs.client.mknod(handle, at, kind, perm, owner);
+        let (node, parent) = fs.with_room(mknod)?;
         self.made(dir, node, &parent)
     }
 
@@ -534,7 +505,7 @@ impl InodeOps for GoferInode {
         }
         let (at, perm, owner) = (name(at)?, self.perm_in(dir, node)?, owner(node)?);
         let (handle, kind) = (self.handle()?, super::socket::on_wire(kind));
-        let bind = || self.client.bind_socket(handle, at, kind, perm, owner);
+        let bind = || fs.client.bind_socket(handle, at, kind, perm, owner);
         let (fd, node, parent) = fs.with_room(bind)?;
         let inode = self.made(dir, node, &parent)?;
         Ok(Some((inode, HostSocket::new(fd, &fs.reactor()?))))
@@ -549,10 +520,11 @@ impl InodeOps for GoferInode {
         _caller: &Caller<'_>,
     ) -> Result<Created> {
         let flags = wire::OpenFlags::READ | wire::OpenFlags::WRITE;
+        let fs = fs(dir)?;
         let (at, perm, owner) = (name(at)?, self.perm_in(dir, node)?, owner(node)?);
         let handle = self.handle()?;
-        let create = || self.client.create(handle, at, perm, owner, flags);
-        let (fd, node, parent) = fs(dir)?.with_room(create)?;
+        let create = || fs.client.create(handle, at, perm, owner, flags);
+        let (fd, node, parent) = fs.with_room(create)?;
         let inode = self.made(dir, node, &parent)?;
         let file = Arc::new(HostFile::new(fd, true));
         ops(&inode)?.contents()?.open.lock().write = Some(Arc::downgrade(&file));
@@ -561,11 +533,12 @@ impl InodeOps for GoferInode {
     }
 
     fn create_unnamed(&self, dir: &Arc<Inode>, node: &NewNode<'_>, _linkable: bool) -> Result<Arc<Inode>> {
+        let fs = fs(dir)?;
         let (perm, owner) = (self.perm_in(dir, node)?, owner(node)?);
         let handle = self.handle()?;
-        let create = || self.client.create_unnamed(handle, perm, owner);
-        let (fd, node) = fs(dir)?.with_room(create)?;
-        let inode = fs(dir)?.inode(&dir.sb, node)?;
+        let create = || fs.client.create_unnamed(handle, perm, owner);
+        let (fd, node) = fs.with_room(create)?;
+        let inode = fs.inode(&dir.sb, &node);
         // Nothing but this descriptor leads to the file's contents: it stays open with the inode.
         ops(&inode)?.contents()?.open.lock().read = Some(Arc::new(HostFile::new(fd, true)));
         Ok(inode)
@@ -573,22 +546,24 @@ impl InodeOps for GoferInode {
 
     fn link(&self, dir: &Arc<Inode>, at: &[u8], target: &Arc<Inode>) -> Result<()> {
         let file = ops(target)?;
-        let (attr, parent) = self.client.link(file.handle()?, self.handle()?, name(at)?).map_err(errno)?;
+        let (attr, parent) =
+            fs(dir)?.client.link(file.handle()?, self.handle()?, name(at)?).map_err(errno)?;
         changed(dir);
-        file.store_wire(target, &attr)?;
-        self.store_wire(dir, &parent)
+        file.store_wire(target, &attr);
+        self.store_wire(dir, &parent);
+        Ok(())
     }
 
     fn unlink(&self, dir: &Arc<Inode>, at: &[u8], victim: &Arc<Inode>) -> Result<()> {
         // Once the name is gone, nothing leads to it but a handle.
         ops(victim)?.handle()?;
-        let parent = self.client.unlink(self.handle()?, name(at)?, UnlinkKind::File).map_err(errno)?;
+        let parent = fs(dir)?.client.unlink(self.handle()?, name(at)?, UnlinkKind::File).map_err(errno)?;
         changed(dir);
-        self.store_wire(dir, &parent)?;
+        self.store_wire(dir, &parent);
         if let Ok(ops) = ops(victim) {
             ops.names_changed(victim);
         }
-        self.client.flush();
+        fs(dir)?.client.flush();
         Ok(())
     }
 
@@ -596,9 +571,10 @@ impl InodeOps for GoferInode {
         let gone = ops(victim)?;
         // Once the name is gone, nothing leads to it but a handle.
         gone.handle()?;
-        let parent = self.client.unlink(self.handle()?, name(at)?, UnlinkKind::Directory).map_err(errno)?;
+        let parent =
+            fs(dir)?.client.unlink(self.handle()?, name(at)?, UnlinkKind::Directory).map_err(errno)?;
         changed(dir);
-        self.store_wire(dir, &parent)?;
+        self.store_wire(dir, &parent);
         gone.names_changed(victim);
         Ok(())
     }
@@ -611,10 +587,10 @@ impl InodeOps for GoferInode {
         let old = Place { dir: self.handle()?, name: name(from.name)? };
         let new = Place { dir: new_dir.handle()?, name: name(to.name)? };
         let flags = wire::RenameFlags::from_bits(flags.bits() as u16).ok_or(Errno::EINVAL)?;
-        let (old_parent, new_parent) = self.client.rename(old, new, flags).map_err(errno)?;
+        let (old_parent, new_parent) = fs(from.dir)?.client.rename(old, new, flags).map_err(errno)?;
         changed(from.dir);
-        self.store_wire(from.dir, &old_parent)?;
-        new_dir.store_wire(to.dir, &new_parent)?;
+        self.store_wire(from.dir, &old_parent);
+        new_dir.store_wire(to.dir, &new_parent);
         for inode in [from.inode, to.inode].into_iter().flatten() {
             ops(inode)?.names_changed(inode);
         }
@@ -637,7 +613,7 @@ impl InodeOps for GoferInode {
         if let Some(target) = known() {
             return Ok(target);
         }
-        self.store_target(self.client.readlink(self.handle()?).map_err(errno)?.into());
+        self.store_target(fs(inode)?.client.readlink(self.handle()?).map_err(errno)?.into());
         known().ok_or(Errno::EIO)
     }
 
@@ -687,8 +663,8 @@ impl InodeOps for GoferInode {
         }
         changed(inode);
         // The host has made the mode what the list says; it would let the Gofer keep any set-group-ID bit.
-        let attr = self.client.stat(self.handle()?).map_err(errno)?;
-        self.store_wire(inode, &attr)?;
+        let attr = fs(inode)?.client.stat(self.handle()?).map_err(errno)?;
+        self.store_wire(inode, &attr);
         let (mode, _, _) = inode.owner();
         if change.kind == AclKind::Access && !change.keeps_set_gid && mode & S_ISGID != 0 {
             let permissions = Some(mode & S_IALLUGO & !S_ISGID);
@@ -697,34 +673,53 @@ impl InodeOps for GoferInode {
         Ok(())
     }
 
-    fn get_xattr(&self, _inode: &Inode, attribute: &[u8]) -> Result<Vec<u8>> {
+    fn get_xattr(&self, inode: &Inode, attribute: &[u8]) -> Result<Vec<u8>> {
         let attribute = wire::XattrName::new(attribute).map_err(errno)?;
-        self.client.get_xattr(self.handle()?, attribute).map_err(errno)
+        fs(inode)?.client.get_xattr(self.handle()?, attribute).map_err(errno)
     }
 
-    fn set_xattr(&self, _inode: &Arc<Inode>, attribute: &[u8], value: &[u8], mode: XattrSet) -> Result<()> {
+    fn set_xattr(&self, inode: &Arc<Inode>, attribute: &[u8], value: &[u8], mode: XattrSet) -> Result<()> {
         let attribute = wire::XattrName::new(attribute).map_err(errno)?;
         let mode = match mode {
             XattrSet::Any => wire::SetMode::Any,
             XattrSet::Create => wire::SetMode::Create,
             XattrSet::Replace => wire::SetMode::Replace,
         };
-        self.client.set_xattr(self.handle()?, attribute, mode, value).map_err(errno)
+        fs(inode)?.client.set_xattr(self.handle()?, attribute, mode, value).map_err(errno)
     }
 
-    fn remove_xattr(&self, _inode: &Arc<Inode>, attribute: &[u8]) -> Result<()> {
+    fn remove_xattr(&self, inode: &Arc<Inode>, attribute: &[u8]) -> Result<()> {
         let attribute = wire::XattrName::new(attribute).map_err(errno)?;
-        self.client.remove_xattr(self.handle()?, attribute).map_err(errno)
+        fs(inode)?.client.remove_xattr(self.handle()?, attribute).map_err(errno)
     }
 
-    fn list_xattr(&self, _inode: &Inode) -> Result<Vec<Vec<u8>>> {
-        let names = self.client.list_xattr(self.handle()?).map_err(errno)?;
+    fn list_xattr(&self, inode: &Inode) -> Result<Vec<Vec<u8>>> {
+        let names = fs(inode)?.client.list_xattr(self.handle()?).map_err(errno)?;
         Ok(names.split(|b| *b == 0).filter(|n| !n.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
-    fn evict(&self) {
-        if let Some(handle) = self.handle.get() {
-            self.client.release(*handle);
+    fn evict(&self, inode: &Inode) {
+        if let (Some(handle), Ok(fs)) = (self.handle.get(), fs(inode)) {
+            fs.client.release(handle);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that malloc takes for a `T`, with `more` in front of it.
+    fn allocated<T>(more: usize) -> usize {
+        (size_of::<T>() + more + 8).next_multiple_of(16)
+    }
+
+    #[test]
+    fn a_cached_file_is_small() {
+        let counts = 2 * size_of::<usize>();
+        assert_eq!(allocated::<GoferInode>(0), 144);
+        assert_eq!(allocated::<Origin>(0), 48);
+        assert_eq!(allocated::<Inode>(counts), 112);
+        assert_eq!(allocated::<crate::vfs::Dentry>(counts), 112);
     }
 }

@@ -12,13 +12,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use gofer_protocol::client::{Ahead, Listed};
-use gofer_protocol::{self as wire, Client, Handle, Looked, ReaddirFlags};
+use gofer_protocol::{self as wire, Client, FileId, Handle, Looked, ReaddirFlags};
 use sync::Mutex;
 
+use super::attr::Seen;
+use super::entries::{Entries, Names};
 use super::inode::GoferInode;
 use super::pace::Pace;
 use super::{GoferFs, Sharing, errno, forget_listing};
@@ -65,11 +67,9 @@ impl Drop for Room {
 
 /// Entries of a directory in the order that the host gives them.
 pub(super) struct Listing {
-    pub entries: Box<[Entry]>,
+    pub entries: Entries,
     /// What came with the first entries, until it is taken.
-    looked: Mutex<Vec<Option<Found>>, sync::levels::Leaf>,
-    /// The entries by name.
-    order: OnceLock<Box<[u32]>>,
+    looked: Mutex<Looks, sync::levels::Leaf>,
     /// Entries in memory, those included that came along with it.
     size: usize,
     changes: u64,
@@ -84,20 +84,51 @@ pub(super) struct Listing {
 
 /// What is known of an entry.
 pub(super) struct Found {
-    pub looked: Looked,
-    /// Of a directory: its listing, if that came along.
-    pub below: Option<Arc<Listing>>,
-    /// Of a directory: somebody asks for its listing.
-    asked: bool,
-    /// Of a symbolic link: what it points to, if that came along.
-    pub target: Option<Arc<[u8]>>,
+    /// Of a directory: its handle.
+    pub handle: Option<Handle>,
+    pub id: FileId,
+    pub seen: Seen,
+    pub more: More,
 }
 
-/// A name, the file's number here, its `DT_*`.
-pub(super) struct Entry {
-    pub name: Box<[u8]>,
-    pub ino: u64,
-    pub kind: u8,
+/// What only comes with some entries.
+pub(super) enum More {
+    Nothing,
+    /// Of a directory: its listing, if that came along.
+    Below(Arc<Listing>),
+    /// Of a directory: somebody asks for its listing.
+    Asked,
+    /// Of a symbolic link: what it points to.
+    Target(Box<Arc<[u8]>>),
+}
+
+/// By entry what is known of it.
+#[derive(Default)]
+struct Looks {
+    all: Vec<Option<Found>>,
+    /// How many are left.
+    left: usize,
+}
+
+impl Looks {
+    fn get_mut(&mut self, index: usize) -> Option<&mut Found> {
+        self.all.get_mut(index)?.as_mut()
+    }
+
+    /// Takes what is known of an entry; with the last, the room that it took.
+    fn take(&mut self, index: usize) -> (Option<Found>, Vec<Option<Found>>) {
+        let taken = self.all.get_mut(index).and_then(Option::take);
+        self.left -= usize::from(taken.is_some());
+        let room = if self.left == 0 { std::mem::take(&mut self.all) } else { Vec::new() };
+        (taken, room)
+    }
+}
+
+impl From<Vec<Option<Found>>> for Looks {
+    fn from(mut all: Vec<Option<Found>>) -> Looks {
+        all.shrink_to_fit();
+        Looks { left: all.iter().flatten().count(), all }
+    }
 }
 
 /// What a listing says of a name.
@@ -172,7 +203,7 @@ enum At {
 
 /// A listing while it is read.
 struct Reading {
-    entries: Vec<Entry>,
+    names: Names,
     looked: Vec<Option<Found>>,
     /// Of one that comes along with another: where its directory is.
     place: Option<At>,
@@ -184,26 +215,30 @@ struct Reading {
 
 impl Reading {
     fn new(place: Option<At>) -> Reading {
-        Reading { entries: Vec::new(), looked: Vec::new(), place, below: 0, bytes: 0 }
+        Reading { names: Names::default(), looked: Vec::new(), place, below: 0, bytes: 0 }
     }
 
     fn push(&mut self, fs: &GoferFs, entry: &wire::Entry<'_>, wanted: bool) {
         let kind = entry.kind.map_or(0, |kind| kind as u8);
         let ino = entry.found.map_or(entry.ino, |found| fs.number(found.attr.id));
         self.bytes += entry_bytes(entry, wanted);
-        self.entries.push(Entry { name: entry.name.as_bytes().into(), ino, kind });
+        self.names.push(entry.name.as_bytes(), ino, kind);
         if wanted {
-            let target = entry.target.map(|target| target.as_bytes().into());
-            self.looked.push(entry.found.map(|looked| Found { looked, below: None, asked: false, target }));
+            let more = match entry.target {
+                Some(target) => More::Target(Box::new(target.as_bytes().into())),
+                None => More::Nothing,
+            };
+            let found = |Looked { handle, attr }| Found { handle, id: attr.id, seen: Seen::new(&attr), more };
+            self.looked.push(entry.found.map(found));
         }
     }
 }
 
-/// What an entry takes of memory: itself, its name with what the allocator adds, its place in the order by name, and what came with it.
+/// What an entry takes of memory: itself, its name, its places in the table, and what came with it.
 fn entry_bytes(entry: &wire::Entry<'_>, wanted: bool) -> usize {
     let found = if wanted { size_of::<Option<Found>>() } else { 0 };
     let target = entry.target.map_or(0, |target| target.as_bytes().len());
-    size_of::<Entry>() + entry.name.as_bytes().len() + 16 + size_of::<u32>() + found + target
+    entries::EACH + entry.name.as_bytes().len() + found + target
 }
 
 impl Listing {
@@ -239,7 +274,7 @@ impl Listing {
         let mut room = Room::default();
         loop {
             let wanted = !flags.is_empty();
-            let end = ops.client.readdir_ahead(handle, cookie, flags, ahead, |listed| {
+            let end = fs.client.readdir_ahead(handle, cookie, flags, ahead, |listed| {
                 let last = parts.len() - 1;
                 match listed {
                     Listed::Entry(entry) => {
@@ -247,7 +282,7 @@ impl Listing {
                         if ahead.most > 0
                             && let Some(handle) = entry.found.and_then(|found| found.handle)
                         {
-                            handles.insert(handle, At::Read(last, parts[last].entries.len()));
+                            handles.insert(handle, At::Read(last, parts[last].names.len()));
                         }
                         parts[last].push(fs, entry, wanted);
                     }
@@ -264,7 +299,7 @@ impl Listing {
             if end {
                 break;
             }
-            if parts[0].entries.len() >= LOOKED_AT {
+            if parts[0].names.len() >= LOOKED_AT {
                 flags = ReaddirFlags::empty();
             }
         }
@@ -273,24 +308,24 @@ impl Listing {
             let mut looked = above.looked.lock();
             for at in handles.into_values() {
                 if let At::Beside(index) = at
-                    && let Some(Some(found)) = looked.get_mut(index)
+                    && let Some(found) = looked.get_mut(index)
+                    && matches!(found.more, More::Asked)
                 {
-                    found.asked = false;
+                    found.more = More::Nothing;
                 }
             }
         }
         let mut made = |part: Reading, changes| {
             Arc::new(Listing {
                 _room: room.part(part.bytes),
-                size: part.entries.len() + part.below,
-                entries: part.entries.into(),
-                looked: Mutex::new(part.looked),
-                order: OnceLock::new(),
+                size: part.names.len() + part.below,
+                entries: part.names.into(),
+                looked: Mutex::new(part.looked.into()),
                 changes,
                 tree,
                 used: AtomicU32::new(0),
                 ahead: part.place.map(|_| Arc::clone(&fs.pace)),
-                client: Arc::clone(&ops.client),
+                client: Arc::clone(&fs.client),
             })
         };
         let mut more_beside = 0;
@@ -306,16 +341,16 @@ impl Listing {
                     let above = &mut parts[of];
                     above.below += 1 + listing.size;
                     if let Some(Some(found)) = above.looked.get_mut(index) {
-                        found.below = Some(listing);
+                        found.more = More::Below(listing);
                     }
                 }
                 (At::Beside(index), Some((above, _))) if above.tree == tree => {
                     // Another thread may have got it as well.
-                    if let Some(Some(found)) = above.looked.lock().get_mut(index)
-                        && found.below.is_none()
+                    if let Some(found) = above.looked.lock().get_mut(index)
+                        && !matches!(found.more, More::Below(_))
                     {
                         more_beside += 1 + listing.size;
-                        found.below = Some(listing);
+                        found.more = More::Below(listing);
                     }
                 }
                 _ => {}
@@ -328,10 +363,10 @@ impl Listing {
     /// Tells of up to `most` directories, from entry `from` on, which have not been looked up and whose listings nobody has asked for.
     fn not_listed_from(&self, from: usize, most: usize, mut tell: impl FnMut(usize, Handle)) {
         let mut looked = self.looked.lock();
-        let waiting = looked.iter_mut().enumerate().skip(from).filter_map(|(index, found)| {
-            let found = found.as_mut().filter(|found| found.below.is_none() && !found.asked)?;
-            let handle = found.looked.handle?;
-            found.asked = true;
+        let waiting = looked.all.iter_mut().enumerate().skip(from).filter_map(|(index, found)| {
+            let found = found.as_mut().filter(|found| matches!(found.more, More::Nothing))?;
+            let handle = found.handle?;
+            found.more = More::Asked;
             Some((index, handle))
         });
         waiting.take(most).for_each(|(index, handle)| tell(index, handle));
@@ -339,21 +374,13 @@ impl Listing {
 
     /// What it says of `name`, in state `tree` of the tree.
     pub fn find(&self, name: &[u8], tree: u64) -> Known {
-        let name_of = |index: &u32| self.entries.get(*index as usize).map_or(&[][..], |entry| &entry.name);
-        let order = self.order.get_or_init(|| {
-            let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
-            order.sort_unstable_by(|a, b| name_of(a).cmp(name_of(b)));
-            order.into()
-        });
-        let Ok(place) = order.binary_search_by(|index| name_of(index).cmp(name)) else {
-            return Known::Missing;
-        };
-        let Some(index) = order.get(place).map(|index| *index as usize) else { return Known::Unknown };
+        let Some(index) = self.entries.find(name) else { return Known::Missing };
         if tree != self.tree {
             return Known::Unknown;
         }
         self.used.fetch_add(1, Ordering::Relaxed);
-        let taken = self.looked.lock().get_mut(index).and_then(Option::take);
+        let (taken, room) = self.looked.lock().take(index);
+        drop(room);
         taken.map_or(Known::Unknown, |found| Known::There(found, index))
     }
 }
@@ -362,9 +389,10 @@ impl Drop for Listing {
     fn drop(&mut self) {
         let looked = std::mem::take(&mut *self.looked.lock());
         looked
+            .all
             .iter()
             .flatten()
-            .filter_map(|found| found.looked.handle)
+            .filter_map(|found| found.handle)
             .for_each(|handle| self.client.release(handle));
         if let Some(pace) = &self.ahead
             && self.used.load(Ordering::Relaxed) == 0

@@ -10,6 +10,7 @@
 
 mod attr;
 mod dir;
+mod entries;
 mod fifo;
 mod file;
 mod inode;
@@ -17,26 +18,37 @@ mod listing;
 mod pace;
 mod socket;
 
+use std::cell::Cell;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use gofer_protocol::client::Walked;
-use gofer_protocol::{Client, FileId, Handle, Leaf, Looked, Name, Node, TreeFlags};
+use gofer_protocol::{Client, FileId, Handle, Leaf, Name, Node, TreeFlags};
 use platform::HostFile;
 use sync::Mutex;
 
 use crate::Result;
 use crate::fs::host::Reactor;
-use crate::vfs::{Dentry, Inode, StatFs, SuperBlock, SuperBlockOps};
+use crate::vfs::{Dentry, Inode, NameHash, StatFs, SuperBlock, SuperBlockOps};
+use attr::Seen;
 use inode::GoferInode;
-use listing::{Found, Listing};
+use listing::{Found, Listing, More};
 use pace::Pace;
 pub use socket::permit_binding;
 
 /// Descriptors that are kept open though no guest has the file open.
 const KEPT_OPEN: usize = 1024;
+
+/// After so many inodes the heap is widened: with what the VFS makes for a name, they take about as much room as that gives.
+const WIDEN_EVERY: u32 = 128;
+
+thread_local! {
+    /// Inodes that this thread has made of what was listed.
+    static MADE: Cell<u32> = const { Cell::new(0) };
+}
 
 /// How often a request is made again when there was no room for it. Other threads fill room up too.
 const ROOM_TRIES: u32 = 3;
@@ -58,7 +70,7 @@ pub struct GoferFs {
     /// Host device numbers in the tree, each with its place, which tells its inode numbers apart from the others'.
     devices: Mutex<HashMap<u64, u16>, sync::levels::Leaf>,
     /// The one inode of each file that is known.
-    inodes: Mutex<HashMap<FileId, Weak<Inode>>, sync::levels::Leaf>,
+    inodes: Mutex<HashMap<FileId, Weak<Inode>, NameHash>, sync::levels::Leaf>,
     /// Files kept open for reading, oldest first.
     kept: Mutex<VecDeque<Weak<Inode>>, sync::levels::Leaf>,
     /// Directories that keep their listing, oldest first, with the number of entries.
@@ -109,7 +121,7 @@ pub fn mount(client: &Arc<Client>, tree: u16, sharing: Sharing) -> Result<Arc<De
     let sb = SuperBlock::new(Box::new(ops));
     sb.set_read_only(flags.contains(TreeFlags::READ_ONLY));
     let fs = sb.downcast::<GoferFs>().ok_or(Errno::EIO)?;
-    let root = fs.inode(&sb, node)?;
+    let root = fs.inode(&sb, &node);
     Ok(Dentry::new_root(root))
 }
 
@@ -124,25 +136,30 @@ impl GoferFs {
     }
 
     /// The inode of a file. A handle that is not needed because the file is known already is given back.
-    fn inode(&self, sb: &Arc<SuperBlock>, node: Node) -> Result<Arc<Inode>> {
-        let number = self.number(node.attr.id);
-        let attr = attr::from_wire(&node.attr, number)?;
-        let known = self.inodes.lock().get(&node.attr.id).and_then(Weak::upgrade);
+    fn inode(&self, sb: &Arc<SuperBlock>, node: &Node) -> Arc<Inode> {
+        self.held_inode(sb, node.handle, node.attr.id, Seen::new(&node.attr))
+    }
+
+    fn held_inode(&self, sb: &Arc<SuperBlock>, handle: Handle, id: FileId, seen: Seen) -> Arc<Inode> {
         // A number that the host has given to another file since is another file.
-        if let Some(known) = known
-            && known.kind.mode() == attr.mode & abi::stat::S_IFMT
-        {
-            self.client.release(node.handle);
+        if let Some(known) = self.known(id, seen.kind()) {
+            self.client.release(handle);
             if self.sharing == Sharing::Shared
                 && let Some(ops) = known.downcast::<GoferInode>()
             {
-                ops.store_attr(&known, &attr);
+                ops.store(&known, seen);
             }
-            return Ok(known);
+            return known;
         }
-        let ops = GoferInode::new(Arc::clone(&self.client), node.handle, node.attr.id, &attr, self.sharing);
-        let inode = Inode::new(sb, &attr, Box::new(ops));
-        Ok(self.register(node.attr.id, inode))
+        let attr = seen.attr(self.number(id));
+        let ops = GoferInode::new(handle, id, seen.kept, self.sharing);
+        self.register(id, Inode::new(sb, &attr, Box::new(ops)))
+    }
+
+    /// The inode of file `id`, if it is known and its type has these bits.
+    fn known(&self, id: FileId, kind: u32) -> Option<Arc<Inode>> {
+        let known = self.inodes.lock().get(&id).and_then(Weak::upgrade);
+        known.filter(|known| known.kind.mode() == kind)
     }
 
     /// The inode of a file that a listing of `dir` has brought, as which entry; `None` where a handle would be needed.
@@ -152,50 +169,58 @@ impl GoferFs {
         name: &[u8],
         found: Found,
         (listing, index): (&Arc<Listing>, usize),
-    ) -> Result<Option<Arc<Inode>>> {
-        let Found { looked: Looked { handle, attr: found }, below, target, .. } = found;
+    ) -> Option<Arc<Inode>> {
+        let Found { handle, id, seen, more } = found;
         if let Some(handle) = handle {
-            let inode = self.inode(&dir.sb, Node { handle, attr: found })?;
+            let inode = self.held_inode(&dir.sb, handle, id, seen);
             if let Some(state) = inode.downcast::<GoferInode>().and_then(GoferInode::dir_state) {
                 state.found_in(listing, index);
             }
-            if let Some(below) = below {
+            if let More::Below(below) = more {
                 self.listed_ahead(&inode, below);
             }
-            return Ok(Some(inode));
+            return Some(inode);
         }
-        let attr = attr::from_wire(&found, self.number(found.id))?;
-        if attr.mode & abi::stat::S_IFMT == abi::stat::S_IFDIR {
-            return Ok(None);
+        if seen.kind() == abi::stat::S_IFDIR {
+            return None;
         }
-        let known = self.inodes.lock().get(&found.id).and_then(Weak::upgrade);
-        if let Some(known) = known
-            && known.kind.mode() == attr.mode & abi::stat::S_IFMT
+        // With one name it is hardly known already; if it is, that is found at the end, too.
+        if seen.kept.nlink > 1
+            && let Some(known) = self.known(id, seen.kind())
         {
-            return Ok(Some(known));
+            return Some(known);
         }
-        let ops = GoferInode::listed(Arc::clone(&self.client), dir, name, found.id, &attr);
-        if let Some(target) = target {
-            ops.store_target(target);
+        if MADE.replace((MADE.get() + 1) % WIDEN_EVERY) == 0 {
+            host::memory::widen_heap();
         }
-        let inode = Inode::new(&dir.sb, &attr, Box::new(ops));
-        Ok(Some(self.register(found.id, inode)))
+        let attr = seen.attr(listing.entries.get(index).map_or_else(|| self.number(id), |(_, ino, _)| ino));
+        let ops = GoferInode::listed(dir, name, id, seen.kept);
+        if let More::Target(target) = more {
+            ops.store_target(*target);
+        }
+        Some(self.register(id, Inode::new(&dir.sb, &attr, Box::new(ops))))
     }
 
     /// Makes `inode` the one for `id`, unless somebody else was faster: answers theirs then.
     fn register(&self, id: FileId, inode: Arc<Inode>) -> Arc<Inode> {
         let mut inodes = self.inodes.lock();
-        let known = inodes.get(&id).and_then(Weak::upgrade);
-        if let Some(known) = known.as_ref().filter(|known| known.kind == inode.kind) {
-            let known = Arc::clone(known);
-            drop(inodes);
-            return known;
-        }
         // Entries of files that are gone are swept when the table would grow.
         if inodes.len() == inodes.capacity() {
             inodes.retain(|_, inode| inode.strong_count() > 0);
         }
-        let old = inodes.insert(id, Arc::downgrade(&inode));
+        let (known, old) = match inodes.entry(id) {
+            Entry::Vacant(place) => {
+                place.insert(Arc::downgrade(&inode));
+                (None, None)
+            }
+            Entry::Occupied(mut place) => match place.get().upgrade() {
+                Some(known) if known.kind == inode.kind => {
+                    drop(inodes);
+                    return known;
+                }
+                known => (known, Some(place.insert(Arc::downgrade(&inode)))),
+            },
+        };
         drop(inodes);
         drop((known, old));
         inode

@@ -63,7 +63,7 @@ fn copy_one(inode: &Arc<Inode>, size: u64) -> Result<()> {
     }
     if !inode.is_dir() {
         // Whoever finds the copy from now on finds this inode, with the number it has.
-        overlay.shown.lock().insert(copy.ino, this.ino);
+        overlay.shown.lock().insert(copy.ino, inode.ino);
         overlay.register(Key::Upper(copy.ino), inode);
     }
     let mut home = this.home.lock().clone();

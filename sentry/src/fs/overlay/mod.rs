@@ -27,6 +27,7 @@ mod rename;
 mod tests;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
@@ -38,8 +39,8 @@ use crate::Result;
 use crate::task::Credentials;
 use crate::vfs::resolve::{LookupFlags, lookup};
 use crate::vfs::{
-    Caller, Dentry, FileSystemType, Inode, MountRequest, NewKind, NewNode, Path, Roots, StatFs, SuperBlock,
-    SuperBlockOps, Vfs,
+    Caller, Dentry, FileSystemType, Inode, MountRequest, NameHash, NewKind, NewNode, Path, Roots, StatFs,
+    SuperBlock, SuperBlockOps, Vfs,
 };
 use layer::Layer;
 use marks::Marks;
@@ -81,7 +82,7 @@ struct Overlay {
     creds: Arc<Credentials>,
     vfs: Arc<Vfs>,
     roots: Roots,
-    inodes: Mutex<HashMap<Key, Weak<Inode>>, sync::levels::Leaf>,
+    inodes: Mutex<HashMap<Key, Weak<Inode>, NameHash>, sync::levels::Leaf>,
     /// Files that have been copied up (by upper number): the number they show, which is that of the lower file.
     shown: Mutex<HashMap<u64, u64>, sync::levels::Leaf>,
     /// Lower files with several names that were changed: kept, because the layers alone no longer tell that the other
@@ -231,9 +232,15 @@ impl Overlay {
     fn register(&self, key: Key, inode: &Arc<Inode>) -> Arc<Inode> {
         let (known, dead) = {
             let mut inodes = self.inodes.lock();
-            match inodes.get(&key).and_then(Weak::upgrade) {
-                Some(known) => (known, None),
-                None => (Arc::clone(inode), inodes.insert(key, Arc::downgrade(inode))),
+            match inodes.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(Arc::downgrade(inode));
+                    (Arc::clone(inode), None)
+                }
+                Entry::Occupied(mut place) => match place.get().upgrade() {
+                    Some(known) => (known, None),
+                    None => (Arc::clone(inode), Some(place.insert(Arc::downgrade(inode)))),
+                },
             }
         };
         drop(dead);

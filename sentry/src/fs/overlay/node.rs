@@ -28,7 +28,7 @@ pub(super) struct OverlayNode {
     /// A name of it, and where; changes with rename(2), and is lost with unlink(2).
     pub home: Mutex<Option<Home>, sync::levels::Leaf>,
     /// Of a directory: the path of its lower directories, where that is not the one of its name.
-    pub redirect: Mutex<Option<Arc<[u8]>>, sync::levels::Leaf>,
+    pub redirect: Mutex<Option<Box<Redirect>>, sync::levels::Leaf>,
     /// Held while it is copied up.
     pub copying: SleepMutex<()>,
     /// Names that only a lower layer has, beside those of the upper inode; or, before it is copied up, minus those that
@@ -36,10 +36,10 @@ pub(super) struct OverlayNode {
     pub other_names: AtomicI64,
     /// A directory that was taken away.
     pub dead: AtomicBool,
-    pub ino: u64,
-    keys: [Option<Key>; 2],
-    sb: std::sync::Weak<SuperBlock>,
 }
+
+/// The path of lower directories. Few inodes have one, so it is kept apart with its length.
+pub(super) type Redirect = Arc<[u8]>;
 
 impl OverlayNode {
     /// The inode of the overlay for these inodes of the layers; the one that is known already, if it is.
@@ -49,21 +49,28 @@ impl OverlayNode {
         upper: Option<Arc<Inode>>,
         lowers: Lowers,
         home: Option<Home>,
-        redirect: Option<Arc<[u8]>>,
+        redirect: Option<Redirect>,
     ) -> Result<Arc<Inode>> {
-        let lower_key = lowers.first().map(|(layer, inode)| Key::Lower(*layer, inode.ino));
         let upper_key = upper.as_ref().map(|inode| Key::Upper(inode.ino));
         // A directory that is merged is the same before and after its copying up.
-        let key = lower_key.or(upper_key).ok_or(Errno::ENOENT)?;
-        if let Some(known) = overlay.known(key) {
+        let key = lower_key(&lowers).or(upper_key).ok_or(Errno::ENOENT)?;
+        let real = upper.as_ref().or(lowers.first().map(|(_, inode)| inode)).ok_or(Errno::ENOENT)?;
+        // Where names are kept, a file that has one is hardly known already; if it is, that is found at the end, too.
+        let hardly_known = !sb.revalidate() && upper.is_none() && !real.is_dir();
+        if !hardly_known && let Some(known) = overlay.known(key) {
             if let (Some(upper), Ok(node)) = (upper, node(&known)) {
                 // No news, but where it has just been copied up.
                 let _ = node.upper.set(upper);
             }
             return Ok(known);
         }
-        let real = upper.as_ref().or(lowers.first().map(|(_, inode)| inode)).ok_or(Errno::ENOENT)?;
         let mut attr = real.attr()?;
+        if hardly_known
+            && attr.nlink > 1
+            && let Some(known) = overlay.known(key)
+        {
+            return Ok(known);
+        }
         attr.ino = overlay.number(key);
         attr.rdev = real.rdev;
         let slot = OnceLock::new();
@@ -75,13 +82,10 @@ impl OverlayNode {
             upper: slot,
             lowers,
             home: Mutex::new(home),
-            redirect: Mutex::new(redirect),
+            redirect: Mutex::new(redirect.map(Box::new)),
             copying: SleepMutex::new(()),
             other_names: AtomicI64::new(0),
             dead: AtomicBool::new(false),
-            ino: attr.ino,
-            keys: [Some(key), None],
-            sb: Arc::downgrade(sb),
         };
         let inode = Inode::new(sb, &attr, Box::new(node));
         Ok(overlay.register(key, &inode))
@@ -102,6 +106,11 @@ impl OverlayNode {
     }
 }
 
+/// What an inode goes by that has one in a lower layer.
+fn lower_key(lowers: &Lowers) -> Option<Key> {
+    lowers.first().map(|(layer, inode)| Key::Lower(*layer, inode.ino))
+}
+
 /// The overlay part of an inode.
 pub(super) fn node(inode: &Inode) -> Result<&OverlayNode> {
     inode.downcast::<OverlayNode>().ok_or(Errno::EXDEV)
@@ -111,7 +120,7 @@ impl InodeOps for OverlayNode {
     fn attr(&self, inode: &Inode) -> Result<Attr> {
         let real = self.real()?;
         let mut attr = real.attr()?;
-        attr.ino = self.ino;
+        attr.ino = inode.ino;
         if inode.is_dir() {
             // As overlayfs does: nobody counts the subdirectories of all layers.
             attr.nlink = if self.dead.load(Ordering::Relaxed) {
@@ -247,10 +256,9 @@ impl InodeOps for OverlayNode {
         Ok(real.ops().list_xattr(real)?.into_iter().filter_map(|name| marks.in_guest(name)).collect())
     }
 
-    fn evict(&self) {
-        let Some(sb) = self.sb.upgrade() else { return };
-        let Ok(overlay) = overlay_of(&sb) else { return };
-        for key in self.keys.into_iter().flatten() {
+    fn evict(&self, inode: &Inode) {
+        let Ok(overlay) = overlay_of(&inode.sb) else { return };
+        if let Some(key) = lower_key(&self.lowers) {
             overlay.unregister(key);
         }
         if let Some(upper) = self.upper.get() {

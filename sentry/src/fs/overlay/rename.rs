@@ -108,7 +108,7 @@ fn prepare_directory(overlay: &Overlay, dir: &Arc<Inode>, upper: &Arc<Inode>, hi
     if !redirected {
         let path = lower_path(dir)?;
         overlay.marks.set_redirect(upper, &path)?;
-        *this.redirect.lock() = Some(path.into());
+        *this.redirect.lock() = Some(Box::new(path.into()));
     }
     Ok(())
 }

@@ -364,3 +364,8 @@ fn copy_tree(from: &World, to: &World) {
         to.caller().chmod(&place, attr.mode & 0o7777).unwrap();
     }
 }
+
+#[test]
+fn an_inode_adds_little_to_that_of_its_layer() {
+    assert!(size_of::<super::node::OverlayNode>() <= 120);
+}
