@@ -29,6 +29,8 @@ macro_rules! suite {
             memory::changes_take_effect,
             memory::many_mappings_before_the_first_run,
             memory::protection_skips_holes,
+            memory::several_parts_are_protected_at_once,
+            memory::pages_that_are_there_are_shown,
             memory::host_files_are_shown,
             memory::bad_ranges_are_refused,
             memory::the_whole_user_range_is_usable,

@@ -124,6 +124,47 @@ pub(crate) fn protection_skips_holes(platform: &Arc<dyn Platform>) {
     }
 }
 
+pub(crate) fn several_parts_are_protected_at_once(platform: &Arc<dyn Platform>) {
+    let guest = Guest::new(platform, load());
+    let mut context = guest.context();
+    let part = |page: u64| DATA + page * PAGE_SIZE..DATA + (page + 1) * PAGE_SIZE;
+    // Once before the space has run, once after.
+    for round in 0..2 {
+        let away = [(part(0), Prot::empty()), (part(2), Prot::READ), (part(3), Prot::empty())];
+        guest.space.protect_all(&away).expect("protect");
+        let seen = [0, 1, 2, 3].map(|page| peek(&guest, &mut *context, DATA + page * PAGE_SIZE).is_some());
+        assert_eq!(seen, [false, true, true, false], "round {round}");
+        // With a hole, and nothing at all.
+        guest.space.unmap(DATA + PAGE_SIZE, PAGE_SIZE).expect("unmap");
+        let back = [(part(0), Prot::READ), (part(1), Prot::READ), (part(3), Prot::READ)];
+        guest.space.protect_all(&back).expect("protect");
+        guest.space.protect_all(&[]).expect("protect");
+        let seen = [0, 1, 2, 3].map(|page| peek(&guest, &mut *context, DATA + page * PAGE_SIZE).is_some());
+        assert_eq!(seen, [true, false, true, true], "round {round}");
+        let backing = Backing::Memory(guest.data.offset + PAGE_SIZE);
+        guest.space.map(DATA + PAGE_SIZE, PAGE_SIZE, Prot::READ, backing).expect("map");
+    }
+    let outside = [(part(0), Prot::empty()), (0..PAGE_SIZE, Prot::READ)];
+    assert!(guest.space.protect_all(&outside).is_err());
+}
+
+pub(crate) fn pages_that_are_there_are_shown(platform: &Arc<dyn Platform>) {
+    let guest = Guest::new(platform, load());
+    let mut context = guest.context();
+    assert_eq!(peek(&guest, &mut *context, DATA), Some(0));
+    let pages = platform.memory().allocate(200 * PAGE_SIZE).expect("allocate");
+    for page in 0..200 {
+        platform.memory().write(pages.offset + page * PAGE_SIZE, &(page + 1).to_le_bytes()).expect("write");
+    }
+    for len in [1, 100, 200] {
+        let backing = Backing::Memory(pages.offset);
+        guest.space.map_present(DATA, len * PAGE_SIZE, Prot::READ, backing).expect("map");
+        for page in [0, len - 1] {
+            assert_eq!(peek(&guest, &mut *context, DATA + page * PAGE_SIZE), Some(page + 1));
+        }
+    }
+}
+
 pub(crate) fn host_files_are_shown(platform: &Arc<dyn Platform>) {
     let guest = Guest::new(platform, load());
     let mut context = guest.context();

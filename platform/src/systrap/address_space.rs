@@ -461,14 +461,53 @@ impl SystrapSpace {
         text.call(range.start, rip - range.start, regs)
     }
 
-    fn change(&self, addr: u64, len: u64, mut change: Change) -> Result<(), PlatformError> {
+    /// The range, if it is one that can be changed.
+    fn checked(&self, addr: u64, len: u64) -> Result<Range<u64>, PlatformError> {
         let page = |value: u64| value.is_multiple_of(PAGE_SIZE);
         let end = addr.checked_add(len).ok_or_else(|| invalid("change guest memory"))?;
         let user = user_range(self.shared.layout.base());
         if len == 0 || !page(addr) || !page(len) || addr < user.start || end > user.end {
             return Err(invalid("change guest memory"));
         }
-        let range = addr..end;
+        Ok(addr..end)
+    }
+
+    /// Protects all `parts` with as few orders as possible.
+    fn protect_parts(&self, parts: &[(Range<u64>, Prot)]) -> Result<(), PlatformError> {
+        let mut state = self.state.lock();
+        if state.dead {
+            return Err(PlatformError::Gone);
+        }
+        let mut operations = Vec::with_capacity(parts.len());
+        for (at, prot) in parts {
+            let range = self.checked(at.start, at.end - at.start)?;
+            if state.mapped.within(range.clone()).next().is_none() {
+                continue;
+            }
+            let change = Change::Protect(*prot);
+            self.restore(&mut state, &range, &change)?;
+            if state.waits() {
+                state.pending.add(range, change);
+            } else {
+                self.operations(&state.mapped, &range, &change, &mut operations);
+            }
+        }
+        if operations.is_empty() { Ok(()) } else { self.order(&mut state, &operations) }
+    }
+
+    fn change(&self, addr: u64, len: u64, change: Change) -> Result<(), PlatformError> {
+        self.change_by(addr, len, change, |_| ())
+    }
+
+    /// Makes a change. What is done for it at once, not later, is `adjust`ed.
+    fn change_by(
+        &self,
+        addr: u64,
+        len: u64,
+        mut change: Change,
+        adjust: impl Fn(&mut Operation),
+    ) -> Result<(), PlatformError> {
+        let range = self.checked(addr, len)?;
         let mut state = self.state.lock();
         if state.dead {
             return Err(PlatformError::Gone);
@@ -481,6 +520,7 @@ impl SystrapSpace {
         if !state.waits() {
             let mut operations = Vec::new();
             self.operations(&state.mapped, &range, &change, &mut operations);
+            operations.iter_mut().for_each(adjust);
             let changed = self.order(&mut state, &operations);
             if changed.is_err() && shown.is_some() {
                 self.end_copies(&range);
@@ -505,12 +545,26 @@ impl AddressSpace for SystrapSpace {
         self.change(addr, len, Change::Map(Source::new(backing), prot))
     }
 
+    fn map_present(
+        &self,
+        addr: u64,
+        len: u64,
+        prot: Prot,
+        backing: Backing<'_>,
+    ) -> Result<(), PlatformError> {
+        self.change_by(addr, len, Change::Map(Source::new(backing), prot), Operation::populate_present)
+    }
+
     fn unmap(&self, addr: u64, len: u64) -> Result<(), PlatformError> {
         self.change(addr, len, Change::Unmap)
     }
 
     fn protect(&self, addr: u64, len: u64, prot: Prot) -> Result<(), PlatformError> {
         self.change(addr, len, Change::Protect(prot))
+    }
+
+    fn protect_all(&self, parts: &[(Range<u64>, Prot)]) -> Result<(), PlatformError> {
+        self.protect_parts(parts)
     }
 
     fn fork(&self) -> Result<Arc<dyn AddressSpace>, PlatformError> {
