@@ -31,6 +31,7 @@ macro_rules! suite {
             memory::protection_skips_holes,
             memory::several_parts_are_protected_at_once,
             memory::pages_that_are_there_are_shown,
+            memory::long_file_mappings_change_before_they_are_touched,
             memory::host_files_are_shown,
             memory::bad_ranges_are_refused,
             memory::the_whole_user_range_is_usable,

@@ -59,8 +59,14 @@ impl Inner {
         } else {
             self.file_window(page)
         };
-        let start = page / size * size;
-        let window = clip(&(start..start + size), &(whole.start..shared.end));
+        let piece = whole.start..shared.end;
+        let window = if !pma.private && piece.end - piece.start <= size {
+            // All that is left between others.
+            piece
+        } else {
+            let start = page / size * size;
+            clip(&(start..start + size), &piece)
+        };
         let window = if pma.private { self.shared_part(&whole, &pma, window, page) } else { window };
         if pma.private && self.learning.0 > 0 {
             self.learning.0 -= 1;
