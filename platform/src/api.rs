@@ -200,10 +200,26 @@ pub struct Title {
 pub trait AddressSpace: Send + Sync {
     /// Shows `backing` at `addr`, replacing what was there.
     fn map(&self, addr: u64, len: u64, prot: Prot, backing: Backing<'_>) -> Result<(), PlatformError>;
+    /// [`map`](Self::map) of pages that are in memory and about to be used: where the platform can, touching them is no fault of
+    /// the host's.
+    fn map_present(
+        &self,
+        addr: u64,
+        len: u64,
+        prot: Prot,
+        backing: Backing<'_>,
+    ) -> Result<(), PlatformError> {
+        self.map(addr, len, prot, backing)
+    }
     /// Takes away what is there; holes are allowed.
     fn unmap(&self, addr: u64, len: u64) -> Result<(), PlatformError>;
     /// Changes the protection; holes are skipped.
     fn protect(&self, addr: u64, len: u64, prot: Prot) -> Result<(), PlatformError>;
+    /// [`protect`](Self::protect) for several ranges, which do not overlap: where the platform can, in one go. After an error some
+    /// of them may have changed.
+    fn protect_all(&self, parts: &[(Range<u64>, Prot)]) -> Result<(), PlatformError> {
+        parts.iter().try_for_each(|(at, prot)| self.protect(at.start, at.end - at.start, *prot))
+    }
     /// A child with the same host mappings (all of them shared with the memory file: copy on write is the caller's
     /// business, who has write-protected before it calls). Called by a thread whose context last ran in this space
     /// where that is possible, which is the fast way.

@@ -3,10 +3,12 @@
 //! A script runs in the folder of its files, prints nothing but what `$GUEST run` prints, and writes to a folder of
 //! its own, in the same place on all subjects.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use conformance::build;
@@ -90,11 +92,40 @@ pub fn script(name: &str) -> Option<&'static Script> {
     SCRIPTS.iter().find(|script| script.name == name)
 }
 
+/// PATH for all that is measured: the same for all, and with `python3` being the interpreter. Where that is found by a launcher (pyenv's
+/// is a shell script with forty forks, ten times as slow as what it launches), the launcher would be measured.
+pub fn path() -> &'static OsStr {
+    static PATH: OnceLock<OsString> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = folder_of("python3", &path);
+        match interpreter_folder().filter(|folder| found.is_some_and(|found| found != *folder)) {
+            Some(folder) => {
+                let folders = std::iter::once(folder).chain(std::env::split_paths(&path));
+                std::env::join_paths(folders).unwrap_or(path)
+            }
+            None => path,
+        }
+    })
+}
+
+/// Where the interpreter that `python3` starts says that it is, if it is called so there.
+fn interpreter_folder() -> Option<PathBuf> {
+    let mut command = Command::new("python3");
+    command.args(["-c", "import sys; print(sys.executable)"]).stdin(Stdio::null());
+    let output = command.output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let folder = Path::new(text.trim()).parent()?;
+    folder.join("python3").is_file().then(|| folder.to_owned())
+}
+
+fn folder_of(program: &str, path: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(path).find(|folder| folder.join(program).is_file())
+}
+
 /// The program that is not installed here, if one is missing.
 pub fn missing<'a>(programs: &[&'a str]) -> Option<&'a str> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |program: &str| std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
-    programs.iter().copied().find(|program| !there(program))
+    programs.iter().copied().find(|program| folder_of(program, path()).is_none())
 }
 
 /// The folder with the files that scripts work on, made when it is not there.

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::programs;
+
 /// A name and the words in front of the program; for a runtime, in front of its command.
 #[derive(Clone)]
 pub struct Subject {
@@ -69,6 +71,7 @@ impl Subject {
             self.prefix.iter().map(String::as_str).chain(program.iter().copied()).collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.env("PATH", programs::path());
         command
     }
 }

@@ -124,6 +124,100 @@ pub(crate) fn protection_skips_holes(platform: &Arc<dyn Platform>) {
     }
 }
 
+pub(crate) fn several_parts_are_protected_at_once(platform: &Arc<dyn Platform>) {
+    let guest = Guest::new(platform, load());
+    let mut context = guest.context();
+    let part = |page: u64| DATA + page * PAGE_SIZE..DATA + (page + 1) * PAGE_SIZE;
+    // Once before the space has run, once after.
+    for round in 0..2 {
+        let away = [(part(0), Prot::empty()), (part(2), Prot::READ), (part(3), Prot::empty())];
+        guest.space.protect_all(&away).expect("protect");
+        let seen = [0, 1, 2, 3].map(|page| peek(&guest, &mut *context, DATA + page * PAGE_SIZE).is_some());
+        assert_eq!(seen, [false, true, true, false], "round {round}");
+        // With a hole, and nothing at all.
+        guest.space.unmap(DATA + PAGE_SIZE, PAGE_SIZE).expect("unmap");
+        let back = [(part(0), Prot::READ), (part(1), Prot::READ), (part(3), Prot::READ)];
+        guest.space.protect_all(&back).expect("protect");
+        guest.space.protect_all(&[]).expect("protect");
+        let seen = [0, 1, 2, 3].map(|page| peek(&guest, &mut *context, DATA + page * PAGE_SIZE).is_some());
+        assert_eq!(seen, [true, false, true, true], "round {round}");
+        let backing = Backing::Memory(guest.data.offset + PAGE_SIZE);
+        guest.space.map(DATA + PAGE_SIZE, PAGE_SIZE, Prot::READ, backing).expect("map");
+    }
+    let outside = [(part(0), Prot::empty()), (0..PAGE_SIZE, Prot::READ)];
+    assert!(guest.space.protect_all(&outside).is_err());
+}
+
+pub(crate) fn pages_that_are_there_are_shown(platform: &Arc<dyn Platform>) {
+    let guest = Guest::new(platform, load());
+    let mut context = guest.context();
+    assert_eq!(peek(&guest, &mut *context, DATA), Some(0));
+    let pages = platform.memory().allocate(200 * PAGE_SIZE).expect("allocate");
+    for page in 0..200 {
+        platform.memory().write(pages.offset + page * PAGE_SIZE, &(page + 1).to_le_bytes()).expect("write");
+    }
+    for len in [1, 100, 200] {
+        let backing = Backing::Memory(pages.offset);
+        guest.space.map_present(DATA, len * PAGE_SIZE, Prot::READ, backing).expect("map");
+        for page in [0, len - 1] {
+            assert_eq!(peek(&guest, &mut *context, DATA + page * PAGE_SIZE), Some(page + 1));
+        }
+    }
+}
+
+/// What a loader of libraries does while its program runs: all of a file, other parts of it over that, memory over its end.
+pub(crate) fn long_file_mappings_change_before_they_are_touched(platform: &Arc<dyn Platform>) {
+    const PAGES: u64 = 64;
+    const AT: u64 = 0x7000_0000;
+    let guest = Guest::new(platform, load());
+    let mut context = guest.context();
+    let file = tempfile::tempfile().expect("file");
+    file.set_len(PAGES * PAGE_SIZE).expect("set_len");
+    let file = Arc::new(HostFile::new(file.into(), true));
+    for page in 0..PAGES {
+        file.write(page * PAGE_SIZE, &(page + 100).to_le_bytes()).expect("write");
+    }
+    guest.set_word(0, 7);
+    assert_eq!(peek(&guest, &mut *context, DATA), Some(7));
+    let mut touched = |page: u64| peek(&guest, &mut *context, AT + page * PAGE_SIZE);
+    let map = |page: u64, pages: u64, from: u64| {
+        let backing = Backing::File(&file, from * PAGE_SIZE);
+        guest.space.map(AT + page * PAGE_SIZE, pages * PAGE_SIZE, Prot::READ, backing).expect("map");
+    };
+    let unmap = |page: u64, pages: u64| {
+        guest.space.unmap(AT + page * PAGE_SIZE, pages * PAGE_SIZE).expect("unmap");
+    };
+    // Gone before anybody has looked.
+    map(0, PAGES, 0);
+    unmap(0, PAGES);
+    assert_eq!(touched(3), None);
+    map(0, PAGES, 0);
+    map(8, 20, 30);
+    unmap(40, 8);
+    guest.space.protect(AT + 50 * PAGE_SIZE, 4 * PAGE_SIZE, Prot::empty()).expect("protect");
+    assert_eq!(
+        [0, 8, 27, 28, 41, 50, 54, 63].map(&mut touched),
+        [Some(100), Some(130), Some(149), Some(128), None, None, Some(154), Some(163)]
+    );
+    // Over what is shown, next to it, and memory over what waits.
+    map(0, PAGES, 1);
+    map(PAGES, PAGES, 0);
+    let backing = Backing::Memory(guest.data.offset);
+    guest.space.map(AT + 100 * PAGE_SIZE, PAGE_SIZE, Prot::READ, backing).expect("map");
+    assert_eq!(
+        [0, 41, 64, 100, 101, 127].map(&mut touched),
+        [Some(101), Some(142), Some(100), Some(7), Some(137), Some(163)]
+    );
+    // A part that waits goes, with a part that is shown; a child has what its parent has not touched.
+    map(128, 32, 0);
+    unmap(120, 16);
+    let child = guest.space.fork().expect("fork");
+    assert_eq!([119, 127, 135, 136, 159].map(&mut touched), [Some(155), None, None, Some(108), Some(131)]);
+    let mut regs = Registers { rdi: AT + 136 * PAGE_SIZE, ..start() };
+    assert_eq!(guest.context().run(&child, &mut regs).expect("run"), Trap::Syscall);
+    assert_eq!(regs.rbx, 108);
+}
+
 pub(crate) fn host_files_are_shown(platform: &Arc<dyn Platform>) {
     let guest = Guest::new(platform, load());
     let mut context = guest.context();

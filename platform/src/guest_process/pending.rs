@@ -55,15 +55,13 @@ impl Pending {
 
     /// Adds a change that comes after those that are there.
     pub(crate) fn add(&mut self, range: Range<u64>, change: Change) {
-        self.split(range.start);
-        self.split(range.end);
         let Change::Protect(prot) = change else {
-            while let Some((&start, _)) = self.0.range(range.clone()).next() {
-                self.0.remove(&start);
-            }
+            self.forget(range.clone());
             self.0.insert(range.start, (range.end, change));
             return;
         };
+        self.split(range.start);
+        self.split(range.end);
         let mut gaps = Vec::new();
         let mut at = range.start;
         for (&start, (end, change)) in self.0.range_mut(range.clone()) {
@@ -81,6 +79,27 @@ impl Pending {
         }
         for gap in gaps {
             self.0.insert(gap.start, (gap.end, Change::Protect(prot)));
+        }
+    }
+
+    /// Whether one of the changes is for `address`.
+    pub(crate) fn holds(&self, address: u64) -> bool {
+        self.0.range(..=address).next_back().is_some_and(|(_, (end, _))| address < *end)
+    }
+
+    /// How many bytes of `range` they are for.
+    pub(crate) fn len_within(&self, range: &Range<u64>) -> u64 {
+        let before = self.0.range(..range.start).next_back();
+        let parts = before.into_iter().chain(self.0.range(range.clone()));
+        parts.map(|(&start, (end, _))| (*end).min(range.end).saturating_sub(start.max(range.start))).sum()
+    }
+
+    /// Gives up the changes for `range`.
+    pub(crate) fn forget(&mut self, range: Range<u64>) {
+        self.split(range.start);
+        self.split(range.end);
+        while let Some((&start, _)) = self.0.range(range.clone()).next() {
+            self.0.remove(&start);
         }
     }
 
@@ -138,5 +157,19 @@ mod tests {
         pending.add(5..6, Change::Unmap);
         pending.add(0..10, Change::Map(Source::Memory(0), Prot::READ));
         assert_eq!(shown(&mut pending), [(0, 10, "map 0 1".into())]);
+    }
+
+    #[test]
+    fn parts_are_counted_and_given_up() {
+        let mut pending = Pending::default();
+        pending.add(2..10, Change::Map(Source::Memory(100), Prot::READ));
+        pending.add(12..14, Change::Map(Source::Memory(0), Prot::READ));
+        assert_eq!(
+            [1, 2, 9, 10, 13, 14].map(|at| pending.holds(at)),
+            [false, true, true, false, true, false]
+        );
+        assert_eq!([0..20, 0..2, 4..13, 10..12, 14..20].map(|at| pending.len_within(&at)), [10, 0, 7, 0, 0]);
+        pending.forget(4..13);
+        assert_eq!(shown(&mut pending), [(2, 4, "map 100 1".into()), (13, 14, "map 1 1".into())]);
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! What shall change is done by the process's servant, at once and for all threads, whether they run guest code or not.
 //! A space that no thread has been in yet (an exec's loader fills it, a fork gives it pages of its own) keeps its changes until one comes.
+//! So does any other with long mappings of files where nothing is shown, until they are touched or the servant has an order anyway:
+//! a library is mapped as a whole, and then its segments over that.
 //!
 //! Lock level: `PlatformSpace`, held while the servant works.
 
@@ -62,6 +64,11 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
+/// Shorter mappings of files are shown at once: they are likely to be touched at once.
+const LONG: u64 = 16 * PAGE_SIZE;
+/// No mapping waits in a process that has made so many changes: each makes two mappings more at most, and the host limits their number.
+const MANY_CHANGES: u64 = 10_000;
+
 /// How long the threads of a space may take to leave code that is about to go.
 const MAX_LEAVING: Duration = Duration::from_secs(5);
 /// The same when nobody wants any of them to run any more.
@@ -84,8 +91,10 @@ struct State {
     fresh: bool,
     /// The process died, or could not be brought into the state that it should have.
     dead: bool,
-    /// Changes to be made.
+    /// Changes to be made. In a process that threads have been in, mappings of files in places where it shows nothing.
     pending: Pending,
+    /// How many changes its process and those that it is a child of have made.
+    changes: u64,
     /// What the host's tools are to show from then on.
     title: Option<Title>,
     /// Where something is mapped, pending changes included.
@@ -100,6 +109,18 @@ impl State {
     /// Whether changes are kept until a thread comes.
     fn waits(&self) -> bool {
         self.process.is_none() || self.fresh
+    }
+
+    /// Whether the process shows nothing in `range`.
+    fn is_unseen(&self, range: &Range<u64>) -> bool {
+        let mapped: u64 = self.mapped.within(range.clone()).map(|part| part.end - part.start).sum();
+        mapped == self.pending.len_within(range)
+    }
+
+    /// Whether a mapping of a file in `range` can wait until it is touched.
+    fn can_wait(&self, range: &Range<u64>) -> bool {
+        let is_long = range.end - range.start >= LONG || self.pending.len_within(range) > 0;
+        is_long && self.changes < MANY_CHANGES && self.is_unseen(range)
     }
 }
 
@@ -259,6 +280,7 @@ impl SystrapSpace {
             operations.iter_mut().for_each(Operation::populate_few);
         }
         let titled = self.title_operations(state, &mut operations);
+        state.changes += operations.len() as u64;
         let served = titled.and_then(|()| self.order(state, &operations));
         if served.is_err() {
             self.fail_locked(state);
@@ -365,6 +387,7 @@ impl SystrapSpace {
         };
         let goes: Vec<&Shown> = touches.iter().filter(goes).collect();
         if !goes.is_empty() {
+            self.show_all(state)?;
             // Nobody may be on the way from a call to the gate meanwhile: who is stopped there is said to be at the call.
             self.closed.store(true, Ordering::SeqCst);
             let shown = self
@@ -437,6 +460,9 @@ impl SystrapSpace {
         shown.text = Some(Arc::clone(&text));
         self.begin_copy(&before.range, &text);
         let change = Change::Map(Source::Memory(text.offset()), before.prot);
+        if self.show_all(&mut state).is_err() {
+            return;
+        }
         let mut operations = Vec::new();
         self.operations(&state.mapped, &before.range, &change, &mut operations);
         if self.order(&mut state, &operations).is_err() {
@@ -461,14 +487,54 @@ impl SystrapSpace {
         text.call(range.start, rip - range.start, regs)
     }
 
-    fn change(&self, addr: u64, len: u64, mut change: Change) -> Result<(), PlatformError> {
+    /// The range, if it is one that can be changed.
+    fn checked(&self, addr: u64, len: u64) -> Result<Range<u64>, PlatformError> {
         let page = |value: u64| value.is_multiple_of(PAGE_SIZE);
         let end = addr.checked_add(len).ok_or_else(|| invalid("change guest memory"))?;
         let user = user_range(self.shared.layout.base());
         if len == 0 || !page(addr) || !page(len) || addr < user.start || end > user.end {
             return Err(invalid("change guest memory"));
         }
-        let range = addr..end;
+        Ok(addr..end)
+    }
+
+    /// Protects all `parts` with as few orders as possible.
+    fn protect_parts(&self, parts: &[(Range<u64>, Prot)]) -> Result<(), PlatformError> {
+        let mut state = self.state.lock();
+        if state.dead {
+            return Err(PlatformError::Gone);
+        }
+        self.show_all(&mut state)?;
+        let mut operations = Vec::with_capacity(parts.len());
+        for (at, prot) in parts {
+            let range = self.checked(at.start, at.end - at.start)?;
+            if state.mapped.within(range.clone()).next().is_none() {
+                continue;
+            }
+            let change = Change::Protect(*prot);
+            self.restore(&mut state, &range, &change)?;
+            if state.waits() {
+                state.pending.add(range, change);
+            } else {
+                self.operations(&state.mapped, &range, &change, &mut operations);
+            }
+        }
+        if operations.is_empty() { Ok(()) } else { self.order(&mut state, &operations) }
+    }
+
+    fn change(&self, addr: u64, len: u64, change: Change) -> Result<(), PlatformError> {
+        self.change_by(addr, len, change, |_| ())
+    }
+
+    /// Makes a change. What is done for it at once, not later, is `adjust`ed.
+    fn change_by(
+        &self,
+        addr: u64,
+        len: u64,
+        mut change: Change,
+        adjust: impl Fn(&mut Operation),
+    ) -> Result<(), PlatformError> {
+        let range = self.checked(addr, len)?;
         let mut state = self.state.lock();
         if state.dead {
             return Err(PlatformError::Gone);
@@ -478,10 +544,10 @@ impl SystrapSpace {
         }
         self.restore(&mut state, &range, &change)?;
         let shown = self.rewritten(&range, &mut change);
-        if !state.waits() {
-            let mut operations = Vec::new();
-            self.operations(&state.mapped, &range, &change, &mut operations);
-            let changed = self.order(&mut state, &operations);
+        let of_file = matches!(change, Change::Map(Source::File(..), _)) || shown.is_some();
+        let keep = state.waits() || (of_file && state.can_wait(&range));
+        if !keep {
+            let changed = self.change_now(&mut state, &range, &change, adjust);
             if changed.is_err() && shown.is_some() {
                 self.end_copies(&range);
             }
@@ -493,10 +559,62 @@ impl SystrapSpace {
             Change::Protect(_) => {}
         }
         state.shown.extend(shown);
-        if state.waits() {
+        if keep {
             state.pending.add(range, change);
         }
         Ok(())
+    }
+
+    /// Has a change made, with what waits.
+    fn change_now(
+        &self,
+        state: &mut State,
+        range: &Range<u64>,
+        change: &Change,
+        adjust: impl Fn(&mut Operation),
+    ) -> Result<(), PlatformError> {
+        match change {
+            Change::Map(..) => state.pending.forget(range.clone()),
+            Change::Unmap => {
+                let unseen = state.is_unseen(range);
+                state.pending.forget(range.clone());
+                if unseen {
+                    return Ok(());
+                }
+            }
+            Change::Protect(_) => {}
+        }
+        let mut operations = Vec::new();
+        let waiting: Vec<_> = state.pending.take().collect();
+        for (at, change) in &waiting {
+            self.operations(&state.mapped, at, change, &mut operations);
+        }
+        let mut own = Vec::new();
+        self.operations(&state.mapped, range, change, &mut own);
+        own.iter_mut().for_each(adjust);
+        operations.extend(own);
+        state.changes += operations.len() as u64;
+        let changed = self.order(state, &operations);
+        if changed.is_err() && !waiting.is_empty() {
+            // Nobody knows what of that it shows.
+            self.fail_locked(state);
+        }
+        changed
+    }
+
+    /// Shows what waits to be touched.
+    fn show_all(&self, state: &mut State) -> Result<(), PlatformError> {
+        if state.waits() { Ok(()) } else { self.serve(state) }
+    }
+
+    /// A thread has touched `address`: shows what waits, if that is there. Whether it was.
+    pub(super) fn show_waiting(&self, address: u64) -> Result<bool, PlatformError> {
+        let mut state = self.state.lock();
+        if state.dead || !state.pending.holds(address) {
+            return Ok(false);
+        }
+        self.serve(&mut state)?;
+        Ok(true)
     }
 }
 
@@ -505,12 +623,26 @@ impl AddressSpace for SystrapSpace {
         self.change(addr, len, Change::Map(Source::new(backing), prot))
     }
 
+    fn map_present(
+        &self,
+        addr: u64,
+        len: u64,
+        prot: Prot,
+        backing: Backing<'_>,
+    ) -> Result<(), PlatformError> {
+        self.change_by(addr, len, Change::Map(Source::new(backing), prot), Operation::populate_present)
+    }
+
     fn unmap(&self, addr: u64, len: u64) -> Result<(), PlatformError> {
         self.change(addr, len, Change::Unmap)
     }
 
     fn protect(&self, addr: u64, len: u64, prot: Prot) -> Result<(), PlatformError> {
         self.change(addr, len, Change::Protect(prot))
+    }
+
+    fn protect_all(&self, parts: &[(Range<u64>, Prot)]) -> Result<(), PlatformError> {
+        self.protect_parts(parts)
     }
 
     fn fork(&self) -> Result<Arc<dyn AddressSpace>, PlatformError> {
@@ -530,6 +662,7 @@ impl AddressSpace for SystrapSpace {
             fresh: true,
             dead: false,
             pending: state.pending.clone(),
+            changes: state.changes,
             title: state.title.clone(),
             mapped: state.mapped.clone(),
             shown: state.shown.clone(),

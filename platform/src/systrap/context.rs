@@ -290,6 +290,14 @@ impl SystrapContext {
             self.seat.leave();
             self.fpu = Fpu::Frame;
             let stopped = stopped.map_err(|error| lost(space, error))?;
+            let touched = stopped.signal == libc::SIGSEGV && stopped.code > 0;
+            if touched && stub::place(layout, regs.rip).is_none() && space.show_waiting(stopped.address)? {
+                if interrupted {
+                    self.remote.take_interrupt();
+                    return Ok(Trap::Interrupted);
+                }
+                continue;
+            }
             if stopped.signal == 0 {
                 return Ok(Trap::Syscall);
             }

@@ -55,8 +55,18 @@ impl Operation {
     /// Makes a small mapping one whose pages the process has at once.
     pub(super) fn populate_few(&mut self) {
         const FEW: u64 = 32 * PAGE_SIZE;
+        self.populate_up_to(FEW);
+    }
+
+    /// The same for a mapping of pages that are there.
+    pub(super) fn populate_present(&mut self) {
+        const MANY: u64 = 128 * PAGE_SIZE;
+        self.populate_up_to(MANY);
+    }
+
+    fn populate_up_to(&mut self, most: u64) {
         let [_, len, _, flags, ..] = &mut self.arguments;
-        if self.number == libc::SYS_mmap && *len <= FEW {
+        if self.number == libc::SYS_mmap && *len <= most {
             *flags |= libc::MAP_POPULATE as u64;
         }
     }

@@ -41,6 +41,33 @@ fn a_killed_process_is_gone() {
 }
 
 #[test]
+fn the_segments_of_a_library_are_one_order() {
+    let platform = platform();
+    let guest = Guest::new(&platform, crate::conformance::guest::load());
+    let mut context = guest.context();
+    run_to_call(&mut *context, &guest.space, &mut Registers { rdi: DATA, ..start() });
+    let file = tempfile::tempfile().expect("file");
+    file.set_len(64 * PAGE_SIZE).expect("set_len");
+    let file = Arc::new(crate::HostFile::new(file.into(), true));
+    let orders = address_space::changes();
+    let at = 0x7000_0000;
+    for (first, pages) in [(0, 64), (16, 16), (32, 16)] {
+        let backing = crate::Backing::File(&file, first * PAGE_SIZE);
+        guest.space.map(at + first * PAGE_SIZE, pages * PAGE_SIZE, Prot::READ, backing).expect("map");
+    }
+    assert_eq!(address_space::changes(), orders);
+    let backing = crate::Backing::Memory(guest.data.offset);
+    guest.space.map(at + 48 * PAGE_SIZE, PAGE_SIZE, Prot::READ, backing).expect("map");
+    assert_eq!(address_space::changes(), orders + 1);
+    run_to_call(&mut *context, &guest.space, &mut Registers { rdi: at, ..start() });
+    assert_eq!(address_space::changes(), orders + 1);
+    // Short ones are likely to be touched at once.
+    let backing = crate::Backing::File(&file, 0);
+    guest.space.map(at + 100 * PAGE_SIZE, PAGE_SIZE, Prot::READ, backing).expect("map");
+    assert_eq!(address_space::changes(), orders + 2);
+}
+
+#[test]
 fn a_process_killed_while_it_runs_is_gone() {
     let platform = platform();
     let guest = Guest::new(&platform, spin());

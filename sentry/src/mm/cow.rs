@@ -23,6 +23,16 @@ const WINDOW: u64 = 16 * PAGE;
 const LARGEST_WINDOW: u64 = 512 * PAGE;
 /// From so many pieces on the windows grow, doubling with each doubling of the pieces.
 const MANY_PIECES: usize = 2048;
+/// The longest window of a file mapping that is written here and there.
+const LONGEST_OF_FILE: u64 = 128 * PAGE;
+
+/// What was copied of a private file mapping, bytes, and where the mapping begins. A program that goes on writing to its data writes
+/// to most of them, so that each window is as long as all before it: twice what windows of one size would copy, at most.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Copied {
+    mapping: u64,
+    bytes: u64,
+}
 
 impl Inner {
     /// Makes the page at `page` writable as far as copy on write is concerned: it has private frames of its own after
@@ -42,15 +52,31 @@ impl Inner {
             _ => page..whole.end,
         };
         let follows_file = !pma.private && self.file_may_change(page);
-        let size = if follows_file { PAGE } else { self.window_size() };
-        let start = page / size * size;
-        let window = clip(&(start..start + size), &(whole.start..shared.end));
+        let size = if pma.private {
+            self.window_size()
+        } else if follows_file {
+            PAGE
+        } else {
+            self.file_window(page)
+        };
+        let piece = whole.start..shared.end;
+        let window = if !pma.private && piece.end - piece.start <= size {
+            // All that is left between others.
+            piece
+        } else {
+            let start = page / size * size;
+            clip(&(start..start + size), &piece)
+        };
         let window = if pma.private { self.shared_part(&whole, &pma, window, page) } else { window };
         if pma.private && self.learning.0 > 0 {
             self.learning.0 -= 1;
             self.learning.1.note(&window);
         }
-        if self.copy_window(&window).is_ok() {
+        let copied = self.copy_window(&window);
+        if !pma.private {
+            self.note_copy(&window, copied.is_ok());
+        }
+        if copied.is_ok() {
             return Ok(());
         }
         // The window may reach past the end of the file, or the memory may not do for all of it.
@@ -64,6 +90,25 @@ impl Inner {
     fn window_size(&self) -> u64 {
         let pieces = self.pages.pmas.len();
         (WINDOW * (pieces / MANY_PIECES + 1).next_power_of_two() as u64).min(LARGEST_WINDOW)
+    }
+
+    /// How much to copy of the private file mapping around `page`.
+    fn file_window(&self, page: u64) -> u64 {
+        let least = self.window_size();
+        match self.vmas.find(page) {
+            Some((mapping, _)) if mapping.start == self.copied.mapping && self.copied.bytes > least => {
+                (1 << self.copied.bytes.ilog2()).min(LONGEST_OF_FILE).max(least)
+            }
+            _ => least,
+        }
+    }
+
+    /// A window of a private file mapping was copied, or could not be.
+    fn note_copy(&mut self, window: &Range<u64>, was_copied: bool) {
+        let Some((mapping, _)) = self.vmas.find(window.start) else { return };
+        let before = if mapping.start == self.copied.mapping { self.copied.bytes } else { 0 };
+        let bytes = if was_copied { before + (window.end - window.start) } else { 0 };
+        self.copied = Copied { mapping: mapping.start, bytes };
     }
 
     /// Nobody else holds the frames at `unique`: they are ours again. Those before it in the same piece as well, if
@@ -98,7 +143,7 @@ impl Inner {
         let mut pma = pma.clone();
         pma.advance(range.start - whole.start);
         let copy = self.copy_of(range, &pma)?;
-        self.replace_pages(range.clone(), copy).map_err(|_| FaultError::NoMemory)
+        self.replace_by_copy(range.clone(), copy).map_err(|_| FaultError::NoMemory)
     }
 
     /// A private copy of `pma`'s pages for `range`, not shown yet.

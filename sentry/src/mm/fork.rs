@@ -38,7 +38,7 @@ impl MemoryManager {
             let mut inner = self.inner.write();
             let mut copied = self.write_pins.lock().clone();
             if threads == Threads::One {
-                copied.extend(inner.hot.for_child());
+                copied.extend(inner.hot_pages());
             }
             let mut child = inner.fork(&mut files, &copied)?;
             if let (Some(old), Some(new)) = (self.cpu_table(), &table) {
@@ -110,6 +110,7 @@ impl Inner {
                 child.fill_with_zero_pages(range, prot, Growth::Down)?;
             }
         }
+        child.hot = Arc::clone(&self.hot);
         self.learning = (LOOKED_AT, Arc::clone(&self.hot));
         child.learning = (LOOKED_AT, Arc::clone(&self.hot));
         for range in copied {
@@ -135,22 +136,22 @@ impl Inner {
     /// Makes private pages read-only until somebody copies them or takes them back.
     fn share_private_pages(&mut self, copied: &[Range<u64>]) -> Result<(), Errno> {
         let stays = self.vmas.iter().filter(|(_, vma)| vma.flags.contains(VmaFlags::DONTFORK));
-        let stays: Vec<Range<u64>> = stays.map(|(range, _)| range).chain(copied.iter().cloned()).collect();
-        let all = self.user_range.clone();
-        if stays.is_empty() {
-            return self.change_pages(all, |_, pma| pma.cow |= pma.private);
-        }
+        let mut stays: Vec<Range<u64>> =
+            stays.map(|(range, _)| range).chain(copied.iter().cloned()).collect();
         // A piece may reach over such a range: ask for the parts between.
-        let mut stays = stays;
         stays.sort_by_key(|range| range.start);
-        let mut at = all.start;
+        let all = self.user_range.clone();
+        let (mut parts, mut at) = (Vec::with_capacity(stays.len() + 1), all.start);
         for range in stays {
             if at < range.start {
-                self.change_pages(at..range.start, |_, pma| pma.cow |= pma.private)?;
+                parts.push(at..range.start);
             }
             at = at.max(range.end);
         }
-        if at < all.end { self.change_pages(at..all.end, |_, pma| pma.cow |= pma.private) } else { Ok(()) }
+        if at < all.end {
+            parts.push(at..all.end);
+        }
+        self.change_pages_in(&parts, |_, pma| pma.cow |= pma.private)
     }
 
     /// Gives a child its own copy of the pages in `range` that it shares with its parent.

@@ -2,8 +2,11 @@
 //!
 //! Shared with a child, each costs both sides a fault and two changes of the host's mappings, which takes many times what it takes to
 //! copy it. So a process learns from what was copied for its children and itself after a fork, and later children get their
-//! copies of that at once, while the parent's pages stay as they are. It forgets from time to time, as a copy that would not have been
-//! needed looks like one that was.
+//! copies of that at once, while the parent's pages stay as they are. Its children know what it knows, as long as they run the
+//! same program: a shell forks from forks. It forgets from time to time, as a copy that would not have been needed looks like one that was.
+//!
+//! Most processes fork only once. So the first fork of a program, when nothing is known, begins with a guess: short runs of pages that
+//! can be written, which are the data of program and libraries, and the end of the stack.
 //!
 //! Lock level: `Leaf`.
 
@@ -12,13 +15,16 @@ use std::ops::Range;
 use sync::Mutex;
 use sync::levels::Leaf;
 
-use super::PAGE;
+use super::vma::VmaFlags;
+use super::{Inner, PAGE};
 
 /// Most ranges that are remembered, and most bytes of all of them.
-const MAX_RANGES: usize = 8;
-const MAX_BYTES: u64 = 64 * PAGE;
+const MAX_RANGES: usize = 16;
+const MAX_BYTES: u64 = 128 * PAGE;
 /// Copies after a fork that are looked at, on each side.
-pub(super) const LOOKED_AT: u32 = 8;
+pub(super) const LOOKED_AT: u32 = 16;
+/// The longest run that is taken for data of a program or library, and what is taken of a stack.
+const SHORT: u64 = 16 * PAGE;
 /// Forks after which everything is learned anew.
 const MAX_FORKS: u32 = 64;
 
@@ -52,14 +58,41 @@ impl Hot {
         }
     }
 
-    /// Before a fork: what to copy for the child.
-    pub(super) fn for_child(&self) -> Vec<Range<u64>> {
-        let mut state = self.0.lock();
-        state.forks += 1;
-        if state.forks > MAX_FORKS {
-            *state = State::default();
+    /// Before a fork: what to copy for the child. `guess` says what that is when nothing is known.
+    fn for_child(&self, guess: impl FnOnce() -> Vec<Range<u64>>) -> Vec<Range<u64>> {
+        let is_first = {
+            let mut state = self.0.lock();
+            state.forks += 1;
+            if state.forks > MAX_FORKS {
+                *state = State::default();
+            }
+            state.forks == 1
+        };
+        if is_first {
+            guess().iter().for_each(|range| self.note(range));
         }
-        state.ranges.clone()
+        self.0.lock().ranges.clone()
+    }
+}
+
+impl Inner {
+    /// Before a fork: what the child is to have its own copies of.
+    pub(super) fn hot_pages(&self) -> Vec<Range<u64>> {
+        self.hot.for_child(|| self.likely_hot())
+    }
+
+    /// What a program that has not forked yet is likely to write after that.
+    fn likely_hot(&self) -> Vec<Range<u64>> {
+        let stacks = self.vmas.iter().filter(|(_, vma)| vma.flags.contains(VmaFlags::GROWSDOWN));
+        let ends = stacks.map(|(at, _)| at.start.max(at.end.saturating_sub(SHORT))..at.end);
+        let short = self
+            .pages
+            .pmas
+            .iter()
+            .filter(|(at, pma)| pma.private && pma.writable() && at.end - at.start <= SHORT);
+        let mut likely: Vec<Range<u64>> = ends.collect();
+        likely.extend(short.map(|(at, _)| at).take(2 * MAX_RANGES));
+        likely
     }
 }
 
@@ -73,15 +106,23 @@ mod tests {
         for start in [10, 12, 11, 30] {
             hot.note(&(start * PAGE..(start + 1) * PAGE));
         }
-        assert_eq!(hot.for_child(), [10 * PAGE..13 * PAGE, 30 * PAGE..31 * PAGE]);
+        assert_eq!(hot.for_child(Vec::new), [10 * PAGE..13 * PAGE, 30 * PAGE..31 * PAGE]);
         for start in 0..100 {
             hot.note(&((start * 20 + 100) * PAGE..(start * 20 + 116) * PAGE));
         }
-        let all = hot.for_child();
+        let all = hot.for_child(Vec::new);
         assert!(all.len() <= MAX_RANGES && all.iter().map(|r| r.end - r.start).sum::<u64>() <= MAX_BYTES);
         for _ in 0..MAX_FORKS {
-            hot.for_child();
+            hot.for_child(Vec::new);
         }
-        assert!(hot.for_child().is_empty());
+        assert!(hot.for_child(Vec::new).is_empty());
+    }
+
+    #[test]
+    fn a_guess_is_asked_for_once() {
+        let hot = Hot::default();
+        let likely = [5 * PAGE..7 * PAGE, 9 * PAGE..10 * PAGE];
+        assert_eq!(hot.for_child(|| likely.to_vec()), likely);
+        assert_eq!(hot.for_child(|| panic!("something is known")), likely);
     }
 }

@@ -78,6 +78,7 @@ pub use user_io::{UserSink, UserSource};
 pub use vma::{MapName, MappedFile, VmaFlags};
 pub use word::NotThere;
 
+use cow::Copied;
 use hot::Hot;
 use pages::Pages;
 use placement::HolesHint;
@@ -143,6 +144,8 @@ struct Inner {
     hot: Arc<Hot>,
     /// Copies on write since the last fork that are still looked at, and who wants to know: its parent if it is the child, or itself.
     learning: (u32, Arc<Hot>),
+    /// The private file mapping that was written last, and how much of it was copied for that.
+    copied: Copied,
     pages: Pages,
 }
 
@@ -286,6 +289,7 @@ impl Inner {
             usage: Usage::default(),
             future_flags: VmaFlags::empty(),
             holes_hint: None,
+            copied: Copied::default(),
             pages: Pages::new(memory),
         }
     }

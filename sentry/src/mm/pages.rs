@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use abi::Errno;
-use platform::{Frames, MemoryFile, Prot};
+use platform::{Frames, MemoryFile, PlatformError, Prot};
 
 use super::arena::{Arena, Growth};
 use super::kept::{self, Kept};
@@ -212,10 +212,26 @@ impl Inner {
     /// Shows `pma` at `range` in place of what is there. On failure the old pages stay, and the new ones' references
     /// are given back.
     pub fn replace_pages(&mut self, range: Range<u64>, pma: Pma) -> Result<(), Errno> {
+        let shown = self.space.map(range.start, range.end - range.start, pma.host_prot(), pma.backing());
+        self.replaced(range, pma, shown)
+    }
+
+    /// [`replace_pages`](Self::replace_pages) by a copy that was made because the guest writes there.
+    pub fn replace_by_copy(&mut self, range: Range<u64>, copy: Pma) -> Result<(), Errno> {
         let len = range.end - range.start;
-        if let Err(error) = self.space.map(range.start, len, pma.host_prot(), pma.backing()) {
+        let shown = self.space.map_present(range.start, len, copy.host_prot(), copy.backing());
+        self.replaced(range, copy, shown)
+    }
+
+    fn replaced(
+        &mut self,
+        range: Range<u64>,
+        pma: Pma,
+        shown: Result<(), PlatformError>,
+    ) -> Result<(), Errno> {
+        if let Err(error) = shown {
             self.show_again(range.clone());
-            pma.decref(&self.pages.memory, len);
+            pma.decref(&self.pages.memory, range.end - range.start);
             return Err(host_errno(error));
         }
         self.pages.generation += 1;
@@ -263,34 +279,50 @@ impl Inner {
         range: Range<u64>,
         change: impl Fn(Range<u64>, &mut Pma),
     ) -> Result<(), Errno> {
+        self.change_pages_in(&[range], change)
+    }
+
+    /// [`change_pages`](Self::change_pages) for several ranges, in order, which do not overlap: the host changes them in one go.
+    pub fn change_pages_in(
+        &mut self,
+        ranges: &[Range<u64>],
+        change: impl Fn(Range<u64>, &mut Pma),
+    ) -> Result<(), Errno> {
         let mut calls: Vec<(Range<u64>, Prot)> = Vec::new();
         let mut changed = false;
-        for (whole, pma) in self.pages.pmas.overlapping(range.clone()) {
-            let (at, mut new) = (clip(&whole, &range), pma.clone());
-            change(at.clone(), &mut new);
-            changed |= (new.prot, new.private, new.cow) != (pma.prot, pma.private, pma.cow);
-            let (before, after) = (pma.host_prot(), new.host_prot());
-            if before == after {
-                continue;
-            }
-            match calls.last_mut() {
-                Some((last, prot)) if last.end == at.start && *prot == after => last.end = at.end,
-                _ => calls.push((at, after)),
+        for range in ranges {
+            for (whole, pma) in self.pages.pmas.overlapping(range.clone()) {
+                let (at, mut new) = (clip(&whole, range), pma.clone());
+                change(at.clone(), &mut new);
+                changed |= (new.prot, new.private, new.cow) != (pma.prot, pma.private, pma.cow);
+                let (before, after) = (pma.host_prot(), new.host_prot());
+                if before == after {
+                    continue;
+                }
+                match calls.last_mut() {
+                    Some((last, prot)) if last.end == at.start && *prot == after => last.end = at.end,
+                    _ => calls.push((at, after)),
+                }
             }
         }
         if !changed {
             return Ok(());
         }
-        for (index, (at, prot)) in calls.iter().enumerate() {
-            if let Err(error) = self.space.protect(at.start, at.end - at.start, *prot) {
-                for (at, _) in &calls[..=index] {
-                    self.show_again(at.clone());
-                }
-                return Err(host_errno(error));
+        let protected = match calls.as_slice() {
+            [] => Ok(()),
+            [(at, prot)] => self.space.protect(at.start, at.end - at.start, *prot),
+            several => self.space.protect_all(several),
+        };
+        if let Err(error) = protected {
+            for (at, _) in calls {
+                self.show_again(at);
             }
+            return Err(host_errno(error));
         }
         self.pages.generation += 1;
-        self.pages.pmas.update(range, change);
+        for range in ranges {
+            self.pages.pmas.update(range.clone(), &change);
+        }
         Ok(())
     }
 

@@ -180,3 +180,83 @@ fn msync_arguments() {
     fails(sys!(msync, p, 2 * PAGE, MS_SYNC), ENOMEM);
     ok(sys!(msync, p, 0, MS_SYNC));
 }
+
+/// Whole file, other parts of it over that, a hole, and memory at the end: what a loader does with a library. Nothing was touched before.
+fn library(fd: c_int) -> usize {
+    let p = map_file(fd, 0, 64 * PAGE, PROT_READ, MAP_PRIVATE);
+    let fixed = MAP_PRIVATE | MAP_FIXED;
+    eq(ok(sys!(mmap, p + 8 * PAGE, 20 * PAGE, PROT_READ, fixed, fd, 30 * PAGE)) as usize, p + 8 * PAGE);
+    eq(ok(sys!(mmap, p + 30 * PAGE, 20 * PAGE, RW, fixed, fd, 2 * PAGE)) as usize, p + 30 * PAGE);
+    unmap(p + 52 * PAGE, 4 * PAGE);
+    ok(sys!(mprotect, p + 60 * PAGE, PAGE, PROT_NONE));
+    p
+}
+
+fn numbered(name: &std::ffi::CStr) -> c_int {
+    let pages: Vec<u8> = (0..64).flat_map(|page| vec![page as u8 + 1; PAGE]).collect();
+    create(name, &pages)
+}
+
+fn check_library(p: usize) {
+    eq([0, 8, 27, 28, 30, 49, 50, 63].map(|page| peek(p + page * PAGE)), [1, 31, 50, 29, 3, 22, 51, 64]);
+    faults(|| _ = peek(p + 53 * PAGE), SIGSEGV, 1, p + 53 * PAGE);
+    faults(|| _ = peek(p + 60 * PAGE), SIGSEGV, 2, p + 60 * PAGE);
+    faults(|| poke(p + 8 * PAGE, 1), SIGSEGV, 2, p + 8 * PAGE);
+}
+
+case!(segments_over_a_whole_file: mmap, munmap, mprotect; disk);
+fn segments_over_a_whole_file() {
+    let p = library(numbered(c"f"));
+    check_library(p);
+    poke(p + 30 * PAGE, 99);
+    eq([peek(p + 30 * PAGE), peek(p + 2 * PAGE)], [99, 3]);
+}
+
+case!(a_child_touches_segments_first: mmap, fork; disk);
+fn a_child_touches_segments_first() {
+    let p = library(numbered(c"f"));
+    fork(|| {
+        check_library(p);
+        poke(p + 30 * PAGE, 99);
+    })
+    .succeeds();
+    check_library(p);
+}
+
+case!(the_kernel_touches_segments_first: mmap, read, write; disk);
+fn the_kernel_touches_segments_first() {
+    let p = library(numbered(c"f"));
+    let out = create(c"out", b"");
+    eq(write_from(out, p + 8 * PAGE), 31);
+    fails(sys!(write, out, p + 53 * PAGE, 1), EFAULT);
+    fails(sys!(write, out, p + 60 * PAGE, 1), EFAULT);
+    ok(sys!(lseek, out, 0, libc::SEEK_SET));
+    ok(sys!(read, out, p + 30 * PAGE + 1, 1));
+    eq([peek(p + 30 * PAGE), peek(p + 30 * PAGE + 1)], [3, 31]);
+    check_library(p);
+}
+
+/// Writes one byte from memory and reads it back.
+fn write_from(fd: c_int, addr: usize) -> u8 {
+    ok(sys!(write, fd, addr, 1));
+    let mut byte = [0u8];
+    ok(sys!(pread64, fd, &mut byte, 1, 0));
+    byte[0]
+}
+
+case!(many_places_of_a_private_mapping_are_written: mmap; disk);
+fn many_places_of_a_private_mapping_are_written() {
+    let fd = numbered(c"f");
+    let p = map_file(fd, 0, 64 * PAGE, RW, MAP_PRIVATE);
+    for i in 0..32 {
+        poke(p + (i * 27 % 64) * PAGE + 5, 200);
+    }
+    for page in 0..64 {
+        let written = (0..32).any(|i| i * 27 % 64 == page);
+        eq(peek(p + page * PAGE + 5), if written { 200 } else { page as u8 + 1 });
+        eq(peek(p + page * PAGE), page as u8 + 1);
+    }
+    let mut byte = [0u8];
+    ok(sys!(pread64, fd, &mut byte, 1, 5));
+    eq(byte[0], 1);
+}

@@ -142,6 +142,35 @@ fn fork_shares_until_somebody_writes() {
 }
 
 #[test]
+fn the_first_fork_copies_what_is_likely_to_be_written() {
+    let mm = new_mm();
+    let data = anonymous(&mm, 2, RW);
+    let large = anonymous(&mm, 40, RW);
+    // Apart from it.
+    protect(&mm, large + 39 * PAGE, 1, ProtFlags::READ).expect("mprotect");
+    guest_write(&mm, data, 7, false).expect("write");
+    let child = mm.fork(crate::mm::Threads::One).expect("fork");
+    let calls = (mock(&mm).calls(), mock(&child).calls());
+    guest_write(&mm, data, 8, false).expect("write");
+    guest_write(&child, data, 9, false).expect("write");
+    assert_eq!((mock(&mm).calls(), mock(&child).calls()), calls);
+    assert_eq!((guest_read(&mm, data, false), guest_read(&child, data, false)), (Ok(8), Ok(9)));
+    // What one of the family had to copy, a child of its child has from the start.
+    guest_write(&child, large + 20 * PAGE, 9, false).expect("write");
+    let grandchild = child.fork(crate::mm::Threads::One).expect("fork");
+    let calls = (mock(&child).calls(), mock(&grandchild).calls());
+    guest_write(&child, large + 20 * PAGE, 8, false).expect("write");
+    guest_write(&grandchild, large + 20 * PAGE, 7, false).expect("write");
+    assert_eq!((mock(&child).calls(), mock(&grandchild).calls()), calls);
+    assert_eq!(guest_read(&child, large + 20 * PAGE, false), Ok(8));
+    // Several threads: everything is shared until it is written.
+    let child = mm.fork(crate::mm::Threads::Several).expect("fork");
+    let calls = mock(&child).calls();
+    guest_write(&child, data, 1, false).expect("write");
+    assert!(mock(&child).calls() > calls);
+}
+
+#[test]
 fn private_file_pages_are_copied_when_written() {
     let mm = new_mm();
     let file = TestFile::new(40);
@@ -157,6 +186,37 @@ fn private_file_pages_are_copied_when_written() {
     file.host.read(39 * PAGE, &mut byte).expect("read");
     assert_eq!(byte, [40], "the file itself is as before");
     assert_eq!(guest_read(&mm, at + 39 * PAGE, false), Ok(200));
+}
+
+#[test]
+fn the_more_of_a_file_mapping_is_written_the_more_is_copied_at_once() {
+    let mm = new_mm();
+    let file = TestFile::new(200);
+    // Windows are aligned, so the mapping is.
+    let at = anonymous(&mm, 1024, RW).next_multiple_of(512 * PAGE);
+    let backing = MapBacking::File {
+        file: Arc::clone(&file) as Arc<dyn crate::mm::Mappable>,
+        offset: 0,
+        max_prot: Prot::all(),
+        name: MapName::None,
+    };
+    let fixed = request(200 * PAGE, RW, MapFlags::PRIVATE | MapFlags::FIXED);
+    mm.mmap(MapRequest { addr: UserAddr(at), backing, ..fixed }).expect("mmap");
+    let calls = mock(&mm).calls();
+    // Not in order, one write for each window of the least size.
+    for window in (0..12).map(|i| i * 5 % 12) {
+        guest_write(&mm, at + (window * 16 + 3) * PAGE, 250, false).expect("write");
+    }
+    assert!(mock(&mm).calls() - calls <= 7, "{} calls", mock(&mm).calls() - calls);
+    for page in 0..200 {
+        let expected = if page < 192 && page % 16 == 3 { 250 } else { page as u8 + 1 };
+        assert_eq!(guest_read(&mm, at + page * PAGE, false), Ok(expected), "{page}");
+    }
+    // Another mapping begins anew: what is copied for one write is not much.
+    let other = map_file(&mm, &file, 200, RW, MapFlags::PRIVATE);
+    let before = mm.rss().anonymous;
+    guest_write(&mm, other + 100 * PAGE, 1, false).expect("write");
+    assert!(mm.rss().anonymous - before <= 16 * PAGE);
 }
 
 #[test]
