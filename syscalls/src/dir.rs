@@ -51,8 +51,9 @@ fn list(task: &mut CurrentTask, fd: Fd, buf: UserAddr, count: u32, layout: Layou
     if file.path.dentry.is_unlinked() {
         return Err(Errno::ENOENT.into());
     }
-    let mut entries =
-        Listing { bytes: Vec::new(), room: (count as usize).min(MAX_LISTING), layout, full: false };
+    // To Linux the count is a signed number.
+    let room = usize::try_from(count as i32).unwrap_or(0).min(MAX_LISTING);
+    let mut entries = Listing { bytes: Vec::new(), room, layout, full: false };
     let next = fill(&file, *position, &mut entries)?;
     if entries.bytes.is_empty() && entries.full {
         return Err(Errno::EINVAL.into());

@@ -188,7 +188,7 @@ fn set_lease(task: &mut CurrentTask, file: &Arc<File>, fd: Fd, kind: i32) -> Sys
     if !inode.is_regular() {
         return Err(Errno::EINVAL.into());
     }
-    inode.locks().set_lease(inode, file, fd.0, kind)?;
+    inode.locks().set_lease(inode, file, (task.tgid(), fd.0), kind)?;
     name_default_owner(task, file)?;
     Ok(0)
 }
@@ -299,20 +299,23 @@ fn get_lock(task: &mut CurrentTask, file: &File, arg: FcntlArg, of_description: 
     let to = UserRef::<f::Flock>::new(arg.addr());
     let mut flock = task.read_obj(to)?;
     let kind = match flock.l_type {
-        f::F_RDLCK => LockKind::Shared,
-        f::F_WRLCK => LockKind::Exclusive,
-        _ => return Err(Errno::EINVAL.into()),
+        f::F_RDLCK => Some(LockKind::Shared),
+        f::F_WRLCK => Some(LockKind::Exclusive),
+        _ => None,
     };
+    if kind.is_none() && !of_description {
+        return Err(Errno::EINVAL.into());
+    }
     let range = lock_range(file, &flock)?;
-    if of_description && flock.l_pid != 0 {
+    if of_description && (flock.l_pid != 0 || kind.is_none() && flock.l_type != f::F_UNLCK) {
         return Err(Errno::EINVAL.into());
     }
     let (owner, pid) = lock_owner(task, file, of_description);
-    let conflict = file
-        .path
-        .inode()
-        .locks_if_any()
-        .and_then(|locks| locks.first_conflict(&RangeLock { owner, kind, range, pid }));
+    let conflict = file.path.inode().locks_if_any().and_then(|locks| match kind {
+        Some(kind) => locks.first_conflict(&RangeLock { owner, kind, range, pid }),
+        // A description asks for its own (F_UNLCK).
+        None => locks.first_of(owner, range),
+    });
     match conflict {
         None => flock.l_type = f::F_UNLCK,
         Some(lock) => {

@@ -177,6 +177,10 @@ fn read_vector(
     if is_empty(&slices) {
         return Ok(0);
     }
+    // Flags are for files that know them; a directory only says that it is one.
+    if file.path.inode().is_dir() && !RwFlags::HIPRI.contains(flags) {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     no_directory(file)?;
     task.read_file(file, &slices, at, patience(flags)?)
 }
@@ -279,7 +283,6 @@ pub fn sendfile(
     let start = if offset_ptr.is_null() { None } else { Some(task.read_obj(*offset_ptr)?) };
     let input = task.file(input.0)?;
     readable(&input)?;
-    no_directory(&input)?;
     let start = match start {
         None => None,
         Some(_) if !input.ops().seekable() => return Err(Errno::ESPIPE.into()),
@@ -288,7 +291,7 @@ pub fn sendfile(
     let out = task.file(out.0)?;
     writable(&out)?;
     // Only files whose bytes stay where they are can be sent.
-    if !input.ops().seekable() || out.flags().contains(OpenFlags::APPEND) {
+    if !input.ops().seekable() || input.path.inode().is_dir() || out.flags().contains(OpenFlags::APPEND) {
         return Err(Errno::EINVAL.into());
     }
     let mut at = start.unwrap_or_else(|| *input.position());
@@ -365,14 +368,19 @@ pub fn copy_file_range(
     if !Arc::ptr_eq(&from.sb, &to.sb) {
         return Err(Errno::EXDEV.into());
     }
-    let start = offset(input_at.unwrap_or_else(|| *input.position() as i64))?;
-    let target = offset(out_at.unwrap_or_else(|| *out.position() as i64))?;
-    let end =
-        |at: u64| at.checked_add(len as u64).filter(|end| *end <= i64::MAX as u64).ok_or(Errno::EOVERFLOW);
-    end(start)?;
-    end(target)?;
+    let start = input_at.unwrap_or_else(|| *input.position() as i64);
+    let target = out_at.unwrap_or_else(|| *out.position() as i64);
+    // To this check an offset below zero is a large one.
+    if [start, target].iter().any(|at| (*at as u64).checked_add(len as u64).is_none()) {
+        return Err(Errno::EOVERFLOW.into());
+    }
     let size = from.attr()?.size;
-    let len = (len as u64).min(size.saturating_sub(start)).min(MAX_RW_COUNT);
+    if target == i64::MAX {
+        return Err(Errno::EFBIG.into());
+    }
+    let (start, target) = (offset(start)?, offset(target)?);
+    let room = i64::MAX as u64 - target;
+    let len = (len as u64).min(size.saturating_sub(start)).min(room).min(MAX_RW_COUNT);
     if Arc::ptr_eq(from, to) && start < target + len && target < start + len {
         return Err(Errno::EINVAL.into());
     }

@@ -51,12 +51,15 @@ pub fn splice(
     match (is_pipe(&from), is_pipe(&to)) {
         (true, true) => task.splice_pipes(&from, &to, len, patience, Between::Move),
         (true, false) => {
-            let at = position(&to, out_at)?;
+            let at = position(&to, out_at, len)?;
             let done = task.splice_from_pipe(&from, &to, at, len, patience)?;
             moved(task, out_offset, out_at, done)
         }
         (false, true) => {
-            let at = position(&from, input_at)?;
+            if from.path.inode().is_dir() {
+                return Err(Errno::EINVAL.into());
+            }
+            let at = position(&from, input_at, len)?;
             let done = task.splice_to_pipe(&from, at, &to, len, patience)?;
             moved(task, input_offset, input_at, done)
         }
@@ -68,10 +71,11 @@ fn offset(task: &CurrentTask, pointer: InOut<i64>) -> Result<Option<i64>, Errno>
     pointer.non_null().map(|pointer| task.read_obj(pointer)).transpose()
 }
 
-fn position(file: &File, given: Option<i64>) -> Result<At, Errno> {
+fn position(file: &File, given: Option<i64>, len: usize) -> Result<At, Errno> {
     match given {
         None => Ok(At::Position),
         Some(_) if !file.ops().seekable() => Err(Errno::EINVAL),
+        Some(at) if at.checked_add(len as i64).is_none() => Err(Errno::EINVAL),
         Some(at) => Ok(At::Offset(u64::try_from(at).map_err(|_| Errno::EINVAL)?)),
     }
 }

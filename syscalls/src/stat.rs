@@ -51,7 +51,8 @@ pub fn newfstatat(
         // fstat by another name: Linux does not look at the other flags.
         return fstat(task, Fd(dir.0), buf);
     }
-    if !(AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH).contains(flags) {
+    let sync = AtFlags::STATX_FORCE_SYNC | AtFlags::STATX_DONT_SYNC;
+    if !(AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH | sync).contains(flags) {
         return Err(Errno::EINVAL.into());
     }
     let place = at(task, dir, path, At::of(flags))?;

@@ -55,14 +55,20 @@ pub fn fallocate(
     }
     use FallocateMode as F;
     let mode = mode.known().map_err(|_| Errno::EOPNOTSUPP)?;
-    let kinds = [F::PUNCH_HOLE, F::COLLAPSE_RANGE, F::ZERO_RANGE, F::INSERT_RANGE, F::UNSHARE_RANGE];
+    let kinds =
+        [F::PUNCH_HOLE, F::COLLAPSE_RANGE, F::ZERO_RANGE, F::INSERT_RANGE, F::UNSHARE_RANGE, F::WRITE_ZEROES];
+    // Stale data are shown to nobody.
+    if mode.contains(F::NO_HIDE_STALE) {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     if kinds.iter().filter(|kind| mode.contains(**kind)).count() > 1 {
         return Err(Errno::EOPNOTSUPP.into());
     }
     if mode.contains(F::PUNCH_HOLE) && !mode.contains(F::KEEP_SIZE) {
         return Err(Errno::EOPNOTSUPP.into());
     }
-    if mode.intersects(F::COLLAPSE_RANGE | F::INSERT_RANGE) && mode.contains(F::KEEP_SIZE) {
+    let moves = F::COLLAPSE_RANGE | F::INSERT_RANGE | F::WRITE_ZEROES;
+    if mode.intersects(moves) && mode.contains(F::KEEP_SIZE) {
         return Err(Errno::EOPNOTSUPP.into());
     }
     if !file.access().write {

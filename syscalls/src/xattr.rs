@@ -24,6 +24,8 @@ struct Change {
     name: UserString,
     value: Vec<u8>,
     mode: XattrSet,
+    /// It is to be new, and to replace an old one.
+    contradicts: bool,
 }
 
 fn change(
@@ -45,12 +47,18 @@ fn change(
     }
     let mut bytes = vec![0; size];
     task.copy_in(value, &mut bytes)?;
-    Ok(Change { name, value: bytes, mode })
+    let contradicts = flags.contains(XattrFlags::CREATE | XattrFlags::REPLACE);
+    Ok(Change { name, value: bytes, mode, contradicts })
 }
 
 fn set(task: &CurrentTask, place: &Path, change: &Change) -> SysResult<()> {
     let roots = task.fs().roots();
-    Ok(task.caller(&roots).set_xattr(place, &change.name, &change.value, change.mode)?)
+    let caller = task.caller(&roots);
+    if change.contradicts {
+        caller.get_xattr(place, &change.name)?;
+        return Err(Errno::EEXIST.into());
+    }
+    Ok(caller.set_xattr(place, &change.name, &change.value, change.mode)?)
 }
 
 /// setxattr(2)

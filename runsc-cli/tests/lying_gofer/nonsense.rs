@@ -189,7 +189,8 @@ fn descriptors_that_are_not_the_file() {
     }
     let none = about(Op::Open, |answer| answer.fds.clear());
     ends_the_connection("none", OPEN, none, OTHER);
-    let others: [(&str, fn() -> OwnedFd); 5] = [
+    type Make = fn() -> OwnedFd;
+    let others: [(&str, Make); 5] = [
         ("a directory", || opened("/var/tmp", OFlags::RDONLY)),
         ("a device", || opened("/dev/zero", OFlags::RDWR)),
         ("a pipe", || rustix::pipe::pipe().unwrap().0),

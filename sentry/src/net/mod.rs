@@ -11,6 +11,7 @@ mod condition;
 pub mod inet;
 mod interface;
 pub mod io;
+pub mod listing;
 pub mod message;
 pub mod namespace;
 pub mod options;
@@ -29,6 +30,9 @@ use abi::Errno;
 use abi::socket::{
     AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_PACKET, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM,
 };
+
+/// The longest backlog (net.core.somaxconn).
+pub const MAX_BACKLOG: u32 = 4096;
 
 /// A new socket of a family, type and protocol as socket(2) takes them. EAFNOSUPPORT for families that there are not.
 pub fn new_socket(net: &Arc<NetNamespace>, family: u32, kind: u32, protocol: u32) -> Result<Socket, Errno> {

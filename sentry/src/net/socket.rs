@@ -9,6 +9,7 @@ use abi::socket::{MsgFlags, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
 
 use super::actor::Actor;
 use super::interface;
+use super::listing::Shown;
 use super::message::{Received, SendMessage};
 use super::namespace::NetNamespace;
 use super::options::{OptionValue, SocketOptions};
@@ -131,6 +132,9 @@ pub trait SocketOps: Send + Sync + Any {
     fn ioctl(&self, _task: &mut CurrentTask, _request: u32, _arg: u64) -> SysResult<u64> {
         Err(Errno::ENOTTY.into())
     }
+
+    /// As /proc/net shows it, with the connections that wait behind it.
+    fn shown(&self) -> Shown;
 
     /// The last reference to the open file is gone.
     fn close(&self);

@@ -77,13 +77,14 @@ impl CurrentTask {
     /// flock(2).
     pub fn flock(&mut self, file: &Arc<File>, kind: LockKind, wait: Wait) -> SysResult<()> {
         let locks = file.path.inode().locks();
-        if locks.flock(file.id, kind) {
+        let pid = self.tgid();
+        if locks.flock(file.id, kind, pid) {
             return Ok(());
         }
         if wait == Wait::No {
             return Err(Errno::EAGAIN.into());
         }
-        let attempt = |_: &mut Self| locks.flock(file.id, kind).then_some(());
+        let attempt = |_: &mut Self| locks.flock(file.id, kind, pid).then_some(());
         self.wait_for(locks.wait_queue(), PollEvents::IN, None, attempt)
             .map_err(|end| end.into_error(Restart::Sys, Errno::EINTR))
     }

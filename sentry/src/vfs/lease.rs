@@ -11,7 +11,7 @@ use abi::Errno;
 
 use super::file::File;
 use super::inode::Inode;
-use super::lock::{FileLocks, LockKind};
+use super::lock::{FileLocks, Held, HeldKind, LockKind};
 use crate::Result;
 
 /// How long a holder may take (`/proc/sys/fs/lease-break-time`).
@@ -23,12 +23,20 @@ pub(super) struct Lease {
     id: u64,
     file: Weak<File>,
     fd: i32,
+    /// The process that has taken it.
+    pid: i32,
     kind: LockKind,
     /// It is to become this (`None`: to go) by then.
     breaking: Option<(Option<LockKind>, Instant)>,
 }
 
 impl Lease {
+    /// As /proc/locks shows it.
+    pub(super) fn held(&self) -> Held {
+        let kind = self.breaking.map_or(Some(self.kind), |(to, _)| to);
+        Held { what: HeldKind::Lease { breaking: self.breaking.is_some() }, kind, pid: self.pid }
+    }
+
     pub(super) fn is_of(&self, file: u64) -> bool {
         self.id == file
     }
@@ -57,9 +65,15 @@ impl std::fmt::Debug for File {
 }
 
 impl FileLocks {
-    /// Takes a lease for `file`, or changes the one it has: EAGAIN when others have the file open in a way that does
+    /// Takes a lease for `file`, which process `pid` has as `fd`, or changes the one it has: EAGAIN when others have the file open in a way that does
     /// not go with it.
-    pub fn set_lease(&self, inode: &Inode, file: &Arc<File>, fd: i32, kind: LockKind) -> Result<()> {
+    pub fn set_lease(
+        &self,
+        inode: &Inode,
+        file: &Arc<File>,
+        (pid, fd): (i32, i32),
+        kind: LockKind,
+    ) -> Result<()> {
         let access = file.access();
         let busy = match kind {
             LockKind::Shared => inode.writers() != 0,
@@ -86,7 +100,8 @@ impl FileLocks {
                     (own.kind, own.breaking) = (kind, None);
                 }
                 None => {
-                    leases.push(Lease { id: file.id, file: Arc::downgrade(file), fd, kind, breaking: None })
+                    let file_ref = Arc::downgrade(file);
+                    leases.push(Lease { id: file.id, file: file_ref, fd, pid, kind, breaking: None });
                 }
             }
             Ok(())

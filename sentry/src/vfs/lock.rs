@@ -83,9 +83,36 @@ impl RangeLock {
 struct State {
     /// By owner in no order, by start within an owner; those of one owner do not overlap.
     ranges: Vec<RangeLock>,
-    /// By open file description.
-    whole: Vec<(u64, LockKind)>,
+    /// By open file description, with the process that has set it.
+    whole: Vec<(u64, LockKind, i32)>,
     leases: Vec<super::lease::Lease>,
+}
+
+/// A lock or lease as /proc/locks shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Which kind of lock.
+    pub what: HeldKind,
+    /// What others may have; `None` for a lease that is to go.
+    pub kind: Option<LockKind>,
+    /// The process that has set it, as it knew itself; -1 where a description has it.
+    pub pid: i32,
+}
+
+/// Kinds of locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldKind {
+    /// Of a process.
+    Posix(LockRange),
+    /// Of an open file description.
+    Description(LockRange),
+    /// Of flock(2).
+    Flock,
+    /// A lease.
+    Lease {
+        /// Whether somebody is waiting for its end.
+        breaking: bool,
+    },
 }
 
 /// Locks of one file.
@@ -148,12 +175,19 @@ impl FileLocks {
             .copied()
     }
 
-    /// flock(2) for the description `file`: false when another one is in the way. What it had is lost then, if it was
+    /// The first lock that `owner` has in a range.
+    pub fn first_of(&self, owner: LockOwner, range: LockRange) -> Option<RangeLock> {
+        let state = self.state.lock();
+        let own = state.ranges.iter().filter(|lock| lock.owner == owner && lock.range.overlaps(&range));
+        own.min_by_key(|lock| lock.range.start).copied()
+    }
+
+    /// flock(2) for the description `file`, by process `pid`: false when another one is in the way. What it had is lost then, if it was
     /// of another kind, as on Linux.
-    pub fn flock(&self, file: u64, kind: LockKind) -> bool {
+    pub fn flock(&self, file: u64, kind: LockKind, pid: i32) -> bool {
         let (done, changed) = {
             let mut state = self.state.lock();
-            let had = state.whole.iter().position(|(owner, _)| *owner == file);
+            let had = state.whole.iter().position(|(owner, ..)| *owner == file);
             if had.is_some_and(|at| state.whole[at].1 == kind) {
                 return true;
             }
@@ -163,9 +197,9 @@ impl FileLocks {
             let conflict = state
                 .whole
                 .iter()
-                .any(|(_, other)| kind == LockKind::Exclusive || *other == LockKind::Exclusive);
+                .any(|(_, other, _)| kind == LockKind::Exclusive || *other == LockKind::Exclusive);
             if !conflict {
-                state.whole.push((file, kind));
+                state.whole.push((file, kind, pid));
             }
             (!conflict, had.is_some())
         };
@@ -180,7 +214,7 @@ impl FileLocks {
         let before_after = {
             let mut state = self.state.lock();
             let before = state.whole.len();
-            state.whole.retain(|(owner, _)| *owner != file);
+            state.whole.retain(|(owner, ..)| *owner != file);
             (before, state.whole.len())
         };
         if before_after.0 != before_after.1 {
@@ -218,10 +252,20 @@ impl FileLocks {
         done
     }
 
-    /// All locks of ranges, and those of flock(2) with their descriptions: for /proc/locks.
-    pub fn list(&self) -> (Vec<RangeLock>, Vec<(u64, LockKind)>) {
+    /// All of them, for /proc/locks.
+    pub fn held(&self) -> Vec<Held> {
         let state = self.state.lock();
-        (state.ranges.clone(), state.whole.clone())
+        let ranges = state.ranges.iter().map(|lock| {
+            let what = match lock.owner {
+                LockOwner::Table(_) => HeldKind::Posix(lock.range),
+                LockOwner::Description(_) => HeldKind::Description(lock.range),
+            };
+            Held { what, kind: Some(lock.kind), pid: lock.pid }
+        });
+        let whole =
+            state.whole.iter().map(|&(_, kind, pid)| Held { what: HeldKind::Flock, kind: Some(kind), pid });
+        let leases = state.leases.iter().map(super::lease::Lease::held);
+        ranges.chain(whole).chain(leases).collect()
     }
 
     fn wake(&self) {
@@ -350,13 +394,14 @@ mod tests {
         assert_eq!(locks.set(lock(B, S, 40, 60)), Ok(Err(lock(A, E, 60, 99))));
         assert_eq!(locks.set(lock(A, S, 60, TO_END)), Ok(Ok(())));
         assert_eq!(locks.set(lock(B, S, 40, 60)), Ok(Ok(())));
-        let mut own: Vec<_> = locks.list().0.into_iter().filter(|l| l.owner == A).collect();
+        let ranges = || locks.state.lock().ranges.clone();
+        let mut own: Vec<_> = ranges().into_iter().filter(|l| l.owner == A).collect();
         own.sort_by_key(|l| l.range.start);
         assert_eq!(own, [lock(A, E, 0, 39), lock(A, S, 60, TO_END)]);
         assert_eq!(locks.set(lock(A, S, 0, 39)), Ok(Ok(())));
         locks.release_posix(2);
         assert_eq!(locks.set(lock(A, S, 40, 59)), Ok(Ok(())));
-        assert_eq!(locks.list().0, [lock(A, S, 0, TO_END)]);
+        assert_eq!(ranges(), [lock(A, S, 0, TO_END)]);
         assert_eq!(locks.first_conflict(&lock(B, E, 5, 5)), Some(lock(A, S, 0, TO_END)));
         assert_eq!(locks.first_conflict(&lock(B, S, 5, 5)), None);
     }
@@ -375,12 +420,14 @@ mod tests {
     #[test]
     fn flock_belongs_to_descriptions() {
         let locks = FileLocks::default();
-        assert!(locks.flock(1, LockKind::Shared));
-        assert!(locks.flock(2, LockKind::Shared));
-        assert!(!locks.flock(1, LockKind::Exclusive));
+        assert!(locks.flock(1, LockKind::Shared, 10));
+        assert!(locks.flock(2, LockKind::Shared, 20));
+        assert!(!locks.flock(1, LockKind::Exclusive, 10));
         // The attempt has cost it what it had.
-        assert!(locks.flock(2, LockKind::Exclusive));
+        assert!(locks.flock(2, LockKind::Exclusive, 20));
+        let held = Held { what: HeldKind::Flock, kind: Some(LockKind::Exclusive), pid: 20 };
+        assert_eq!(locks.held(), [held]);
         locks.release_file(2);
-        assert!(locks.flock(1, LockKind::Exclusive));
+        assert!(locks.flock(1, LockKind::Exclusive, 10));
     }
 }

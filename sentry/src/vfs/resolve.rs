@@ -315,14 +315,14 @@ impl<'a> Walk<'a> {
         loop {
             if self.at == *self.root {
                 if self.resolve.contains(ResolveFlags::BENEATH) {
-                    return Err(Errno::EXDEV);
+                    return Err(self.out_of_reach());
                 }
                 break;
             }
             if self.at.is_mount_root() {
                 let Some(point) = self.at.mount.mount_point() else { break };
                 if self.resolve.contains(ResolveFlags::NO_XDEV) {
-                    return Err(Errno::EXDEV);
+                    return Err(self.out_of_reach());
                 }
                 self.at = point;
                 continue;
@@ -342,6 +342,11 @@ impl<'a> Walk<'a> {
             return Err(Errno::EAGAIN);
         }
         Ok(())
+    }
+
+    /// What `..` answers where it must not lead. On Linux that is found out where a walk by the cache alone does not go.
+    fn out_of_reach(&self) -> Errno {
+        if self.resolve.contains(ResolveFlags::CACHED) { Errno::EAGAIN } else { Errno::EXDEV }
     }
 
     /// Follows the symbolic link `link`, which is in the directory of the walk.

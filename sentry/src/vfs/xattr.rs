@@ -67,6 +67,10 @@ impl Caller<'_> {
 
     fn may_use_xattr(&self, inode: &Inode, name: &[u8], want: Want) -> Result<()> {
         self.check_namespace(inode, name, want)?;
+        // There is no kind for just any name that the system uses.
+        if name == b"system." {
+            return Err(Errno::EOPNOTSUPP);
+        }
         // A kind alone is no name.
         if name.ends_with(b".") && name.iter().filter(|byte| **byte == b'.').count() == 1 {
             return Err(Errno::EINVAL);
@@ -91,6 +95,7 @@ impl Caller<'_> {
             };
         }
         if !name.starts_with(b"user.") {
+            inode.permission(self, want)?;
             return Err(Errno::EOPNOTSUPP);
         }
         if !inode.is_regular() && !inode.is_dir() {

@@ -3,6 +3,9 @@
 mod dev_files;
 mod proc_fd;
 mod proc_files;
+mod proc_locks;
+mod proc_net;
 mod proc_pid;
+mod proc_sys;
 mod random;
 mod system_info;

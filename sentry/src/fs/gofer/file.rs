@@ -36,6 +36,8 @@ pub(super) struct GoferFile {
 
 /// Reads of at most this many bytes are short.
 const SHORT: usize = 16 << 10;
+/// No file system has a bound below.
+const FAR: u64 = 1 << 40;
 /// Short reads after which a file is read through its window.
 const OFTEN: u32 = 16;
 
@@ -197,7 +199,11 @@ impl FileOps for GoferFile {
             SeekFrom::Hole(offset) => return host::file::seek(self.host.fd(), offset, 4).map_err(host_errno),
         };
         let at = (base as i64).checked_add(offset).ok_or(Errno::EOVERFLOW)?;
-        u64::try_from(at).map_err(|_| Errno::EINVAL)
+        match u64::try_from(at) {
+            // How far a file can reach its file system knows.
+            Ok(FAR..) => host::file::seek(self.host.fd(), at, 0).map_err(host_errno),
+            near => near.map_err(|_| Errno::EINVAL),
+        }
     }
 
     fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>> {

@@ -6,9 +6,11 @@
 mod fd;
 mod ipc;
 mod link;
+mod locks;
 mod maps;
 mod mem;
 mod mounts;
+mod net;
 mod root;
 mod status;
 mod sys;

@@ -38,6 +38,7 @@ impl Root {
         text("devices", devices);
         text("filesystems", filesystems);
         text("loadavg", loadavg);
+        text("locks", super::locks::text);
         text("meminfo", meminfo);
         text("stat", stat);
         text("swaps", |_| "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_owned());

@@ -169,6 +169,16 @@ pub(super) fn stat(task: &Arc<Task>, ns: &PidNamespace, scope: Scope) -> Result<
     Ok(out)
 }
 
+/// /proc/PID/task/TID/children: the processes that this thread has made, or was given.
+pub(super) fn children(task: &Task, ns: &PidNamespace) -> Vec<u8> {
+    let tree = task.kernel().tree.lock();
+    let Some(node) = tree.get(task.thread_group().id()) else { return Vec::new() };
+    let own =
+        node.children.iter().filter_map(|id| tree.get(*id)).filter(|child| child.parent_thread == task.id);
+    let numbers = own.map(|child| child.group.pid.number_in(ns)).filter(|number| *number > 0);
+    numbers.map(|number| format!("{number} ")).collect::<String>().into_bytes()
+}
+
 /// /proc/PID/statm.
 pub(super) fn statm(task: &Arc<Task>) -> Result<Vec<u8>> {
     let Some(resources) = task.resources() else { return Ok(b"0 0 0 0 0 0 0\n".to_vec()) };
@@ -256,7 +266,7 @@ pub(super) fn status(task: &Arc<Task>, ns: &PidNamespace) -> Result<Vec<u8>> {
     let limit = group.limit(abi::resource::RLIMIT_SIGPENDING).rlim_cur;
     let _ = write!(
         text,
-        "CoreDumping:\t0\nTHP_enabled:\t1\nThreads:\t{threads}\nSigQ:\t{}/{limit}\nSigPnd:\t{:016x}\n\
+        "CoreDumping:\t0\nTHP_enabled:\t1\nuntag_mask:\t0xffffffffffffffff\nThreads:\t{threads}\nSigQ:\t{}/{limit}\nSigPnd:\t{:016x}\n\
          ShdPnd:\t{:016x}\nSigBlk:\t{:016x}\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\nCapInh:\t{:016x}\n\
          CapPrm:\t{:016x}\nCapEff:\t{:016x}\nCapBnd:\t{:016x}\nCapAmb:\t{:016x}\nNoNewPrivs:\t{}\nSeccomp:\t{}\n\
          Seccomp_filters:\t{}\n",

@@ -4,18 +4,47 @@ use std::sync::Arc;
 
 use abi::Errno;
 use abi::capability::CAP_SYS_ADMIN;
+use abi::inet;
+use abi::socket::{IPPROTO_IP, IPPROTO_TCP};
 
 use super::ipc;
 use crate::fs::pseudo::{PseudoDir, StaticDir, Text, TextFile};
+use crate::net::options::DEFAULT_BUFFER;
 use crate::task::current_task;
 use crate::uts::UtsNamespace;
-use crate::vfs::{File, Inode, SuperBlock, fanotify};
+use crate::vfs::{Caller, File, Inode, SuperBlock, Want, fanotify};
 use crate::{Kernel, Result};
 
 /// A number or text that can only be read.
+struct Value(Vec<u8>);
+
+impl Text for Value {
+    fn read(&self, _file: &File) -> Result<Vec<u8>> {
+        Ok(self.0.clone())
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        (0o444, 0, 0)
+    }
+
+    fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        by_mode_alone(inode, caller, want)
+    }
+}
+
+/// No capability overrides the mode of a setting.
+fn by_mode_alone(inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+    let (mode, uid, gid) = inode.owner();
+    let shift = match caller.creds {
+        creds if creds.euid == uid => 6,
+        creds if creds.egid == gid || creds.groups.binary_search(&gid).is_ok() => 3,
+        _ => 0,
+    };
+    if want.bits() & !(mode >> shift) & 7 == 0 { Ok(()) } else { Err(Errno::EACCES) }
+}
+
 fn value(sb: &Arc<SuperBlock>, text: String) -> Arc<Inode> {
-    let line = format!("{text}\n").into_bytes();
-    TextFile::fixed(sb, 0o444, move || Ok(line.clone()))
+    TextFile::inode(sb, Value(format!("{text}\n").into_bytes()))
 }
 
 fn dir(sb: &Arc<SuperBlock>, entries: Vec<(&str, Arc<Inode>)>) -> Arc<Inode> {
@@ -79,8 +108,12 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
     let vm = dir(
         sb,
         vec![
+            ("drop_caches", TextFile::inode(sb, DropCaches)),
+            ("legacy_va_layout", number(0)),
             ("max_map_count", number(65530)),
             ("mmap_min_addr", number(65536)),
+            ("nr_hugepages", number(0)),
+            ("overcommit_kbytes", number(0)),
             ("overcommit_memory", number(0)),
             ("overcommit_ratio", number(50)),
             ("swappiness", number(60)),
@@ -143,13 +176,71 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("suid_dumpable", number(0)),
         ],
     );
+    let net = net(sb);
+    dir(sb, vec![("fs", fs), ("kernel", kernel_dir), ("net", net), ("vm", vm)])
+}
+
+/// /proc/sys/net: what sockets do here.
+fn net(sb: &Arc<SuperBlock>) -> Arc<Inode> {
+    use crate::net::inet::options::default_of;
+    use crate::net::inet::{ports, tcp};
+    let number = |n: i64| value(sb, n.to_string());
+    let initial = |level, option| number(default_of(level, option).into());
     let core = dir(
         sb,
-        vec![("somaxconn", number(4096)), ("rmem_max", number(212_992)), ("wmem_max", number(212_992))],
+        vec![
+            ("rmem_default", number(DEFAULT_BUFFER.into())),
+            ("rmem_max", number(DEFAULT_BUFFER.into())),
+            ("somaxconn", number(crate::net::MAX_BACKLOG.into())),
+            ("wmem_default", number(DEFAULT_BUFFER.into())),
+            ("wmem_max", number(DEFAULT_BUFFER.into())),
+        ],
     );
-    let unix = dir(sb, vec![("max_dgram_qlen", number(512))]);
-    let net = dir(sb, vec![("core", core), ("unix", unix)]);
-    dir(sb, vec![("fs", fs), ("kernel", kernel_dir), ("net", net), ("vm", vm)])
+    let (first, last) = (ports::EPHEMERAL.start(), ports::EPHEMERAL.end());
+    let ipv4 = dir(
+        sb,
+        vec![
+            ("ip_default_ttl", initial(IPPROTO_IP, inet::IP_TTL)),
+            ("ip_local_port_range", value(sb, format!("{first}\t{last}"))),
+            ("ip_unprivileged_port_start", number(tcp::FIRST_FREE_PORT.into())),
+            // Nobody: there are no such sockets.
+            ("ping_group_range", value(sb, "1\t0".to_owned())),
+            ("tcp_available_congestion_control", value(sb, tcp::CONGESTION.to_owned())),
+            ("tcp_congestion_control", value(sb, tcp::CONGESTION.to_owned())),
+            ("tcp_fin_timeout", initial(IPPROTO_TCP, inet::TCP_LINGER2)),
+            ("tcp_keepalive_intvl", initial(IPPROTO_TCP, inet::TCP_KEEPINTVL)),
+            ("tcp_keepalive_probes", initial(IPPROTO_TCP, inet::TCP_KEEPCNT)),
+            ("tcp_keepalive_time", initial(IPPROTO_TCP, inet::TCP_KEEPIDLE)),
+            ("tcp_syn_retries", initial(IPPROTO_TCP, inet::TCP_SYNCNT)),
+        ],
+    );
+    let unix = dir(sb, vec![("max_dgram_qlen", number(crate::net::unix::MAX_QUEUE as i64))]);
+    dir(sb, vec![("core", core), ("ipv4", ipv4), ("unix", unix)])
+}
+
+/// vm.drop_caches: takes what to drop, and says nothing.
+struct DropCaches;
+
+impl Text for DropCaches {
+    fn read(&self, _file: &File) -> Result<Vec<u8>> {
+        Err(Errno::EACCES)
+    }
+
+    fn write(&self, _file: &File, text: &[u8]) -> Result<()> {
+        match super::write::number(text)? {
+            0 => return Err(Errno::EINVAL),
+            _ => crate::vfs::drop_all_cached(),
+        }
+        Ok(())
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        (0o200, 0, 0)
+    }
+
+    fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        by_mode_alone(inode, caller, want)
+    }
 }
 
 /// A random UUID (version 4).

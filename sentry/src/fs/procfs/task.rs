@@ -81,6 +81,9 @@ impl TaskDir {
             let seen_from = reader.map_or_else(first, |own| Arc::clone(&own.namespaces.cgroup));
             Ok(group.kernel.cgroups.of(group, &seen_from))
         });
+        if scope == Scope::Thread {
+            text("children", 0o444, |task, ns, _| Ok(status::children(task, ns)));
+        }
         text("cmdline", 0o444, |task, _, _| status::cmdline(task));
         text("environ", 0o400, |task, _, _| environ(task));
         text("io", 0o400, |task, _, _| status::io(task));
@@ -107,6 +110,7 @@ impl TaskDir {
             ("oom_adj", What::OomAdj),
             ("oom_score_adj", What::OomScoreAdj),
             ("setgroups", What::Setgroups),
+            ("timerslack_ns", What::TimerSlack),
             ("uid_map", What::UidMap),
         ] {
             files.add(name, TextFile::inode(sb, Writable { task: Weak::clone(&weak), what }));
@@ -133,7 +137,7 @@ impl TaskDir {
             namespaces.add(kind, link::namespace(sb, task, kind));
         }
         files.add("ns", PseudoDir::inode(sb, namespaces));
-        files.add("net", PseudoDir::inode(sb, StaticDir::default()));
+        files.add("net", super::net::dir(sb, task));
         TaskDir { task: weak, files }
     }
 }

@@ -4,12 +4,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
-use abi::capability::{CAP_SETGID, CAP_SETUID, CAP_SYS_RESOURCE};
+use abi::capability::{CAP_SETGID, CAP_SETUID, CAP_SYS_NICE, CAP_SYS_RESOURCE};
 
 use super::status;
 use crate::Result;
 use crate::fs::pseudo::Text;
-use crate::task::{IdExtent, Task};
+use crate::task::{IdExtent, Task, current_task};
 use crate::vfs::File;
 
 /// Which file.
@@ -21,6 +21,7 @@ pub(super) enum What {
     UidMap,
     GidMap,
     Setgroups,
+    TimerSlack,
 }
 
 /// A file of a task that can be written.
@@ -36,7 +37,7 @@ impl Writable {
 }
 
 impl Text for Writable {
-    fn read(&self, _file: &File) -> Result<Vec<u8>> {
+    fn read(&self, file: &File) -> Result<Vec<u8>> {
         let task = self.task()?;
         let ns = task.creds().user_ns.clone();
         Ok(match self.what {
@@ -51,6 +52,10 @@ impl Text for Writable {
             What::GidMap => status::id_map(&ns.gid_map()),
             What::Setgroups if ns.setgroups_denied() => b"deny\n".to_vec(),
             What::Setgroups => b"allow\n".to_vec(),
+            What::TimerSlack => {
+                may_set_slack(&task, file)?;
+                format!("{}\n", task.timer_slack_ns.load(Ordering::Relaxed)).into_bytes()
+            }
         })
     }
 
@@ -93,13 +98,21 @@ impl Text for Writable {
                 let ns = task.creds().user_ns.clone();
                 if ns.set_setgroups(deny) { Ok(()) } else { Err(Errno::EPERM) }
             }
+            What::TimerSlack => {
+                let slack: u64 = number(text)?;
+                may_set_slack(&task, file)?;
+                let slack = if slack == 0 { DEFAULT_SLACK_NS } else { slack };
+                task.timer_slack_ns.store(slack, Ordering::Relaxed);
+                Ok(())
+            }
         }
     }
 
     fn owner(&self) -> (u32, u32, u32) {
         let Some(task) = self.task.upgrade() else { return (0o644, 0, 0) };
         let creds = task.creds();
-        (0o644, creds.euid, creds.egid)
+        let mode = if self.what == What::TimerSlack { 0o666 } else { 0o644 };
+        (mode, creds.euid, creds.egid)
     }
 }
 
@@ -144,6 +157,26 @@ impl Writable {
         let set = if is_uid { ns.set_uid_map(map) } else { ns.set_gid_map(map) };
         if set { Ok(()) } else { Err(Errno::EPERM) }
     }
+}
+
+/// What a task sleeps too long by itself (prctl(2), PR_SET_TIMERSLACK); the first has it from nobody.
+const DEFAULT_SLACK_NS: u64 = 50_000;
+
+/// Another task's is for who may make it nicer: EPERM.
+fn may_set_slack(task: &Arc<Task>, file: &File) -> Result<()> {
+    let is_own = current_task().is_some_and(|own| Arc::ptr_eq(&own, task));
+    let may = is_own || file.opener.has_cap_in(CAP_SYS_NICE, &task.creds().user_ns);
+    if may { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// A decimal number as the kernel takes it: at most a newline may follow.
+pub(super) fn number(text: &[u8]) -> Result<u64> {
+    let digits = text.strip_suffix(b"\n").unwrap_or(text);
+    let digits = digits.strip_prefix(b"+").unwrap_or(digits);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Errno::EINVAL);
+    }
+    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Errno::ERANGE)
 }
 
 fn trimmed(text: &[u8]) -> &str {

@@ -10,6 +10,7 @@ use sync::Mutex;
 
 use super::attr;
 use crate::Result;
+use crate::vfs::permission::{Want, generic_permission};
 use crate::vfs::{
     Attr, Blocking, Caller, File, FileOps, Inode, InodeOps, IoSink, IoSource, SeekFrom, SetAttr, SuperBlock,
 };
@@ -29,6 +30,11 @@ pub trait Text: Send + Sync + Any {
 
     /// Mode, owner and group now.
     fn owner(&self) -> (u32, u32, u32);
+
+    /// Whether `caller` may do what it `want`s.
+    fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        generic_permission(inode, caller.creds, want)
+    }
 }
 
 /// A text without a state: what it says comes from a function.
@@ -82,6 +88,10 @@ impl<T: Text> InodeOps for TextFile<T> {
         let truncates = change.size.is_some();
         let others = change.permissions.is_some() || change.uid.is_some() || change.gid.is_some();
         if truncates && !others { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        self.0.permission(inode, caller, want)
     }
 
     fn open(&self, inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {

@@ -77,7 +77,13 @@ impl MemfdFs {
 
 /// fcntl(F_GET_SEALS): EINVAL for files that have none.
 pub fn get_seals(file: &File) -> Result<Seals> {
-    Ok(file.downcast::<TmpfsFile>().ok_or(Errno::EINVAL)?.data().seals())
+    Ok(sealable(file)?.data().seals())
+}
+
+/// The file, if it is a tmpfs's own: one of an overlay above has no seals.
+fn sealable(file: &File) -> Result<&TmpfsFile> {
+    file.path.inode().downcast::<TmpfsNode>().ok_or(Errno::EINVAL)?;
+    file.downcast::<TmpfsFile>().ok_or(Errno::EINVAL)
 }
 
 /// fcntl(F_ADD_SEALS).
@@ -86,7 +92,7 @@ pub fn add_seals(file: &File, seals: u32) -> Result<()> {
         return Err(Errno::EPERM);
     }
     let seals = Seals::from_bits(seals).ok_or(Errno::EINVAL)?;
-    let data = file.downcast::<TmpfsFile>().ok_or(Errno::EINVAL)?.data();
+    let data = sealable(file)?.data();
     let _lock = file.path.inode().lock();
     let old = data.seals();
     if old.contains(Seals::SEAL) {

@@ -67,6 +67,11 @@ pub struct InetOptions {
     values: Mutex<HashMap<(u32, u32), i32>, sync::levels::Leaf>,
 }
 
+/// What an option of a TCP socket of AF_INET is until it is set.
+pub fn default_of(level: u32, option: u32) -> i32 {
+    find(Family::V4, true, level, option).map_or(0, |known| known.default)
+}
+
 fn find(family: Family, tcp: bool, level: u32, option: u32) -> Option<&'static Known> {
     KNOWN.iter().find(|known| {
         known.level == level

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use sync::Mutex;
 
 /// Ports that are given to sockets that ask for none (net.ipv4.ip_local_port_range).
-const EPHEMERAL: std::ops::RangeInclusive<u16> = 32768..=60999;
+pub const EPHEMERAL: std::ops::RangeInclusive<u16> = 32768..=60999;
 
 /// How long a port is kept after a connection to it was ended from this side.
 const TIME_WAIT: Duration = Duration::from_secs(60);

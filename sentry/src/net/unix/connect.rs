@@ -8,13 +8,11 @@ use abi::socket::AF_UNSPEC;
 
 use super::address::Found;
 use super::{EVERYTHING, Listener, PeerCreds, READABLE, Role, UnixSocket, WRITABLE, address};
+use crate::net::MAX_BACKLOG;
 use crate::net::actor::Actor;
 use crate::net::condition::SHUT_RECEIVE;
 use crate::net::socket::{Connected, Socket, SocketKind};
 use sync::Mutex;
-
-/// The longest backlog (net.core.somaxconn).
-const MAX_BACKLOG: u32 = 4096;
 
 impl UnixSocket {
     pub(super) fn connect_to(&self, actor: &Actor<'_>, address: &[u8]) -> Result<Connected, Errno> {

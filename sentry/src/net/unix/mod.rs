@@ -47,7 +47,7 @@ use crate::vfs::Path;
 use crate::wait::WaitQueue;
 
 /// How many messages a socket takes from senders that it is not connected to (net.unix.max_dgram_qlen).
-const MAX_QUEUE: usize = 10;
+pub const MAX_QUEUE: usize = 10;
 
 const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM).union(PollEvents::RDBAND);
 const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM).union(PollEvents::WRBAND);

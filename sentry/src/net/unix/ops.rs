@@ -14,6 +14,7 @@ use crate::SysResult;
 use crate::mm::{UserAddr, UserRef};
 use crate::net::actor::Actor;
 use crate::net::condition::{SHUT_BOTH, SHUT_RECEIVE};
+use crate::net::listing::{Shown, ShownUnix};
 use crate::net::message::{Received, SendMessage};
 use crate::net::namespace::NetNamespace;
 use crate::net::options::{OptionValue, SocketOptions};
@@ -193,6 +194,16 @@ impl SocketOps for UnixSocket {
         };
         task.write_obj(UserRef::new(UserAddr(arg)), &i32::try_from(value).unwrap_or(i32::MAX))?;
         Ok(0)
+    }
+
+    fn shown(&self) -> Shown {
+        let own = self.state.lock();
+        Shown::Unix(ShownUnix {
+            kind: self.kind.number(),
+            listens: matches!(own.role, Role::Listening(_)),
+            connected: own.peer.is_some(),
+            address: own.address.clone(),
+        })
     }
 
     fn close(&self) {

@@ -10,16 +10,15 @@ use abi::inet::{IP_FREEBIND, IPV6_V6ONLY};
 use abi::socket::{AF_UNSPEC, IPPROTO_IP, IPPROTO_IPV6, SO_REUSEADDR, SO_REUSEPORT};
 
 use super::{EVERYTHING, Listener, Role, State, TcpSocket, WRITABLE};
+use crate::net::MAX_BACKLOG;
 use crate::net::actor::Actor;
 use crate::net::inet::ports::Claim;
 use crate::net::inet::{Family, address, route};
 use crate::net::namespace::NetNamespace;
 use crate::net::socket::Socket;
 
-/// The longest backlog (net.core.somaxconn).
-const MAX_BACKLOG: u32 = 4096;
 /// Ports below need a privilege (net.ipv4.ip_unprivileged_port_start).
-const FIRST_FREE_PORT: u16 = 1024;
+pub const FIRST_FREE_PORT: u16 = 1024;
 
 /// An address to bind to, checked: EINVAL, EAFNOSUPPORT, EADDRNOTAVAIL, EACCES.
 pub fn checked(

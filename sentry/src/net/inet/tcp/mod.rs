@@ -13,8 +13,10 @@
 mod close;
 mod connect;
 mod listen;
+pub use self::listen::FIRST_FREE_PORT;
 pub(super) use self::listen::checked as checked_bind_address;
 mod ops;
+pub use self::ops::CONGESTION;
 pub mod queue;
 mod receive;
 mod send;

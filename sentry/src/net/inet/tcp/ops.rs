@@ -17,6 +17,7 @@ use crate::net::actor::Actor;
 use crate::net::condition::{SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND};
 use crate::net::inet::Family;
 use crate::net::inet::address;
+use crate::net::listing::{Shown, ShownInet};
 use crate::net::message::{Received, SendMessage};
 use crate::net::namespace::NetNamespace;
 use crate::net::options::{OptionValue, SocketOptions};
@@ -29,6 +30,10 @@ use crate::wait::WaitQueue;
 const LOOPBACK_MSS: i32 = 65_483;
 const DEFAULT_MSS: i32 = 536;
 
+/// The name of how congestion is avoided, and its room in TCP_CONGESTION.
+pub const CONGESTION: &str = "cubic";
+const TCP_CA_NAME_MAX: usize = 16;
+
 /// States as TCP_INFO and /proc/net/tcp number them.
 mod tcp_state {
     pub const ESTABLISHED: u8 = 1;
@@ -39,6 +44,27 @@ mod tcp_state {
 }
 
 impl TcpSocket {
+    /// As /proc/net/tcp shows it; `None` while it neither has a connection nor listens.
+    fn shown_alone(&self, accepted: bool) -> Option<ShownInet> {
+        let state = self.protocol_state();
+        let queued = self.queue.lock().bytes();
+        let own = self.state.lock();
+        let received = match &own.role {
+            Role::Listening(listener) => listener.waiting.len(),
+            _ => queued,
+        };
+        let any = address::unspecified(self.family);
+        (state != tcp_state::CLOSE).then(|| ShownInet {
+            protocol: IPPROTO_TCP,
+            v6: self.family == Family::V6,
+            local: own.local.unwrap_or(any),
+            remote: own.remote.unwrap_or(any),
+            state,
+            received,
+            accepted,
+        })
+    }
+
     /// The state of the protocol.
     pub fn protocol_state(&self) -> u8 {
         if self.is_over() {
@@ -193,7 +219,9 @@ impl SocketOps for TcpSocket {
             }
             // Nothing is ever congested here; the name is that of Linux.
             (IPPROTO_TCP, TCP_CONGESTION) => {
-                Ok(OptionValue(smallvec::SmallVec::from_slice(b"cubic\0\0\0\0\0\0\0\0\0\0\0")))
+                let mut name = smallvec::SmallVec::from_slice(CONGESTION.as_bytes());
+                name.resize(TCP_CA_NAME_MAX, 0);
+                Ok(OptionValue(name))
             }
             _ => self.inet_options.get(self.family, true, level, option).map(OptionValue::number),
         }
@@ -232,6 +260,16 @@ impl SocketOps for TcpSocket {
         };
         task.write_obj(UserRef::new(UserAddr(arg)), &i32::try_from(value).unwrap_or(i32::MAX))?;
         Ok(0)
+    }
+
+    fn shown(&self) -> Shown {
+        let waiting: Vec<_> = match &self.state.lock().role {
+            Role::Listening(listener) => listener.waiting.iter().cloned().collect(),
+            _ => Vec::new(),
+        };
+        let own = self.shown_alone(true);
+        let all = waiting.iter().filter_map(|socket| socket.shown_alone(false));
+        Shown::Inet(own.into_iter().chain(all).collect())
     }
 
     fn close(&self) {

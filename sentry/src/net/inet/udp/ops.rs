@@ -15,6 +15,7 @@ use crate::net::actor::Actor;
 use crate::net::condition::{self, SHUT_RECEIVE, SHUT_SEND};
 use crate::net::inet::Family;
 use crate::net::inet::address;
+use crate::net::listing::{Shown, ShownInet};
 use crate::net::message::{Received, SendMessage};
 use crate::net::namespace::NetNamespace;
 use crate::net::options::{OptionValue, SocketOptions};
@@ -152,6 +153,26 @@ impl SocketOps for UdpSocket {
         };
         task.write_obj(UserRef::new(UserAddr(arg)), &i32::try_from(value).unwrap_or(i32::MAX))?;
         Ok(0)
+    }
+
+    fn shown(&self) -> Shown {
+        const CONNECTED: u8 = 1;
+        const UNCONNECTED: u8 = 7;
+        let received = self.queue.lock().cost;
+        let own = self.state.lock();
+        if own.port.is_none() {
+            return Shown::Inet(Vec::new());
+        }
+        let any = address::unspecified(self.family);
+        Shown::Inet(vec![ShownInet {
+            protocol: IPPROTO_UDP,
+            v6: self.family == Family::V6,
+            local: own.local.unwrap_or(any),
+            remote: own.remote.unwrap_or(any),
+            state: if own.remote.is_some() { CONNECTED } else { UNCONNECTED },
+            received,
+            accepted: true,
+        }])
     }
 
     fn close(&self) {
