@@ -280,6 +280,20 @@ pub trait Context {
     fn signal_mask(&self) -> Option<Arc<dyn SignalMask>> {
         None
     }
+    /// Its robust list, if the platform can let the guest change that by set_robust_list(2) without a trap, which it may while the context
+    /// has [answers](Self::set_answers).
+    fn robust_list(&self) -> Option<Arc<dyn RobustList>> {
+        None
+    }
+}
+
+/// The address that a guest thread has last given set_robust_list(2), where guest code can change it: see [`Context::robust_list`]. It may
+/// be anything at any time.
+pub trait RobustList: Send + Sync {
+    /// The address.
+    fn head(&self) -> u64;
+    /// Changes it. The context runs no guest code.
+    fn set_head(&self, address: u64);
 }
 
 /// A guest thread's signal mask, where guest code can change it by rt_sigprocmask(2) without a trap: see [`Context::signal_mask`]. Bit

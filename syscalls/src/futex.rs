@@ -1,6 +1,5 @@
 //! Futexes: futex(2), futex_waitv(2), the calls that take its operations apart, and robust lists.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use abi::Errno;
@@ -257,18 +256,18 @@ pub fn set_robust_list(task: &mut CurrentTask, head: In<RobustListHead>, len: us
     if len != size_of::<RobustListHead>() {
         return Err(Errno::EINVAL.into());
     }
-    task.robust_list.store(head.addr().0, Ordering::Relaxed);
+    task.robust_list.set(head.addr().0);
     Ok(())
 }
 
 /// get_robust_list(2)
 pub fn get_robust_list(task: &mut CurrentTask, pid: i32, head: Out<u64>, len: Out<u64>) -> SysResult<()> {
     let list = match pid {
-        0 => task.robust_list.load(Ordering::Relaxed),
+        0 => task.robust_list.get(),
         _ => {
             let found = task.pid().namespace().task(pid).ok_or(Errno::ESRCH)?;
             task.may_look_into(&found, Access::Call)?;
-            found.robust_list.load(Ordering::Relaxed)
+            found.robust_list.get()
         }
     };
     task.write_obj(len.0, &(size_of::<RobustListHead>() as u64))?;

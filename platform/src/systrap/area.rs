@@ -47,6 +47,8 @@ pub(super) mod control {
     pub(in crate::systrap) const REGISTERS: u64 = 64;
     /// The guest's signal mask.
     pub(in crate::systrap) const MASK: u64 = 208;
+    /// Its robust list.
+    pub(in crate::systrap) const ROBUST_LIST: u64 = 216;
     /// One past the last.
     pub(super) const END: u64 = 256;
 }
@@ -74,8 +76,12 @@ pub(super) mod frame {
     pub(super) const WORDS: usize = 23;
     /// The word of rax.
     pub(in crate::systrap) const RAX: u64 = REGISTERS + 13 * 8;
+    /// The word of r11.
+    pub(in crate::systrap) const R11: u64 = REGISTERS + 3 * 8;
     /// The word of rip.
     pub(in crate::systrap) const RIP: u64 = REGISTERS + 16 * 8;
+    /// The word of the flags.
+    pub(in crate::systrap) const EFLAGS: u64 = REGISTERS + 17 * 8;
     pub(super) const EXTENDED: u64 = 224;
     pub(super) const MASK: u64 = 296;
     pub(super) const INFO: u64 = 304;
@@ -130,7 +136,7 @@ pub(super) struct Area {
 }
 
 /// Of flags: single step.
-const TRAP_FLAG: u64 = 1 << 8;
+pub(super) const TRAP_FLAG: u64 = 1 << 8;
 
 const ENOSYS: u64 = -(libc::ENOSYS as i64) as u64;
 
@@ -491,7 +497,7 @@ impl Area {
 
     /// Shows its thread what `answers` holds. The thread waits.
     pub(super) fn show(&self, answers: &Answers) {
-        answers.attach(self.part.shm(), known_offset(self.slot()), self.at(control::MASK));
+        answers.attach(self.part.shm(), known_offset(self.slot()), area_offset(self.slot()));
     }
 
     /// Where it is in a process, and in the file.

@@ -12,7 +12,8 @@ use super::pool::{KICK, Shared, Thread};
 use super::stub::{self, Place};
 use super::text::Call;
 use crate::api::{
-    Access, AddressSpace, Answer, Context, Interrupter, PlatformError, Registers, SignalMask, Trap,
+    Access, AddressSpace, Answer, Context, Interrupter, PlatformError, Registers, RobustList, SignalMask,
+    Trap,
 };
 use crate::guest_process::bpf::AUDIT_ARCH_X86_64;
 use crate::guest_process::placement::Seat;
@@ -128,6 +129,16 @@ impl SignalMask for Remote {
 
     fn close(&self) {
         self.answers.open_mask(false);
+    }
+}
+
+impl RobustList for Remote {
+    fn head(&self) -> u64 {
+        self.answers.robust_list()
+    }
+
+    fn set_head(&self, address: u64) {
+        self.answers.set_robust_list(address);
     }
 }
 
@@ -315,8 +326,8 @@ impl SystrapContext {
                     None
                 }
                 Some(Place::Over) => trap(&stopped, regs),
-                Some(Place::MaskSet) => {
-                    mask_set(&thread.area, regs).map_err(|error| lost(space, error))?;
+                Some(Place::Done) => {
+                    after_call(&thread.area, regs).map_err(|error| lost(space, error))?;
                     if stopped.code > 0 && stopped.signal == libc::SIGSEGV {
                         // It found the mask closed.
                         if interrupted {
@@ -367,7 +378,7 @@ fn lost(space: &SystrapSpace, error: PlatformError) -> PlatformError {
 }
 
 /// The call that a thread in the gate has made by itself is done: the registers that it leaves.
-fn mask_set(area: &super::area::Area, regs: &mut Registers) -> Result<(), PlatformError> {
+fn after_call(area: &super::area::Area, regs: &mut Registers) -> Result<(), PlatformError> {
     let bases = (regs.fs_base, regs.gs_base);
     area.stored(regs)?;
     (regs.fs_base, regs.gs_base) = bases;
@@ -387,7 +398,7 @@ fn on_the_way(place: Place, area: &super::area::Area, regs: &mut Registers) -> R
         }
         Place::Taken => {}
         Place::Switched => regs.rsp = area.stored_rsp()?,
-        Place::Stored | Place::Saved | Place::MaskSet | Place::Over => area.stored(regs)?,
+        Place::Stored | Place::Saved | Place::Done | Place::Over => area.stored(regs)?,
     }
     (regs.fs_base, regs.gs_base) = bases;
     if place == Place::Saved {
@@ -568,6 +579,10 @@ impl Context for SystrapContext {
 
     fn signal_mask(&self) -> Option<Arc<dyn SignalMask>> {
         Some(Arc::clone(&self.remote) as Arc<dyn SignalMask>)
+    }
+
+    fn robust_list(&self) -> Option<Arc<dyn RobustList>> {
+        Some(Arc::clone(&self.remote) as Arc<dyn RobustList>)
     }
 }
 

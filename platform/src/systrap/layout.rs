@@ -27,11 +27,12 @@ pub(super) const ORDER: u64 = PAGE_SIZE;
 /// Most guest processes.
 pub(super) const MAX_ORDERS: u64 = 16 << 10;
 
-/// Bytes of what the stub answers to a guest thread: pairs of number and value, found by the lower bits of the number; then a word that
-/// is not zero while it may answer rt_sigprocmask(2).
+/// Bytes of what the stub answers to a guest thread: pairs of number and value, found by the lower bits of the number; then words
+/// that are not zero while it may answer rt_sigprocmask(2), and set_robust_list(2).
 pub(super) const KNOWN: u64 = 256;
 pub(super) const MAX_KNOWN: usize = 16;
 pub(super) const MASK_IS_OPEN: u64 = MAX_KNOWN as u64 * 8;
+pub(super) const LIST_IS_OPEN: u64 = MASK_IS_OPEN + 4;
 
 /// Bytes of all of each.
 pub(super) const AREAS: u64 = AREA * MAX_AREAS;

@@ -1,4 +1,4 @@
-//! rt_sigprocmask(2) as the stub answers it, seen from the Sentry.
+//! rt_sigprocmask(2) and set_robust_list(2) as the stub answers them, seen from the Sentry.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +17,17 @@ guest_code! {
     by_rax_14:
         "2: mov al, 14" "movzx eax, al" "syscall" "cmp rax, -4095" "mov r15, rax" "dec rbp" "jnz 2b" "mov eax, 97" "syscall"
         "jmp 2b" ".balign 16, 0x90" ".fill 16, 1, 0x90"
+}
+guest_code! {
+    /// As `told_14`, with call 273.
+    told_273: "2: mov eax, 273" "syscall" "mov r15, rax" "dec rbp" "jnz 2b" "mov eax, 97" "syscall" "ud2"
+}
+guest_code! {
+    /// As `take_turns`, with a second half that jumps right to the instruction.
+    take_turns_by_signal:
+        "2: mov rsi, rbx" "mov eax, 14" "syscall" "test rax, rax" "jnz 9f" "mov r15, [rdx]" "cmp r15, [rbx + 8]" "jne 9f"
+        "lea rsi, [rbx+8]" "mov eax, 14" "jmp 4f" "3: mov eax, 14" "4: syscall" "test rax, rax" "jnz 9f" "mov r15, [rdx]"
+        "cmp r15, [rbx]" "jne 9f" "dec rbp" "jnz 2b" "mov eax, 97" "syscall" "9: mov eax, 98" "syscall" "ud2"
 }
 guest_code! {
     /// Puts the mask at [rbx] in place and then that at [rbx + 8], rbp times, and looks each time whether the old one, at [rdx], is the
@@ -64,7 +75,7 @@ fn warm(program: &Program) -> (SystrapContext, Arc<dyn SignalMask>) {
     let mut regs = Registers { rbp: u64::MAX, ..call(0, 0, 0) };
     for _ in 0..200 {
         run_to_call(&mut context, &program.space, &mut regs);
-        assert_eq!(regs.orig_rax, 14);
+        assert!([14, 273].contains(&regs.orig_rax));
         regs.rax = 0;
     }
     assert!(context.is_in_gate(), "calls come through the gate");
@@ -192,17 +203,19 @@ const TURNS: [u64; 2] = [0x5555_aaaa_0000_0007, 0xaaaa_5555_fff8_0000];
 
 /// The guest takes turns for ever while `other` does something; each stop is `stopped`'s, which says whether it goes on.
 fn take_turns_while(
+    code: &[u8],
     other: impl FnOnce(&Arc<dyn SignalMask>, &Arc<dyn Interrupter>, &AtomicBool) + Send,
     mut stopped: impl FnMut(&Program, &Arc<dyn SignalMask>, Trap, &mut Registers),
 ) {
-    let program = Program::new(Rewriting::On, take_turns());
+    let program = Program::new(Rewriting::On, code);
     let mut context = program.context();
     let mask = context.signal_mask().expect("a mask");
     set_word(&program, SET, TURNS[0]);
     set_word(&program, SET + 8, TURNS[1]);
     mask.set(TURNS[1]);
     let mut regs = Registers { rbx: SET, rbp: u64::MAX, ..call(libc::SIG_SETMASK, 0, OLD) };
-    for _ in 0..200 {
+    // An odd number: the last one is the first of a turn.
+    for _ in 0..201 {
         run_to_call(&mut context, &program.space, &mut regs);
         answer(&program, &mask, &mut regs);
     }
@@ -219,7 +232,7 @@ fn take_turns_while(
         });
         while !over.load(Ordering::SeqCst) {
             let trap = context.run(&program.space, &mut regs).expect("run");
-            assert!((CODE..CODE + take_turns().len() as u64).contains(&regs.rip), "{regs:x?}");
+            assert!((CODE..CODE + code.len() as u64).contains(&regs.rip), "{regs:x?}");
             assert!(trap != Trap::Syscall || regs.orig_rax == 14, "the old mask was not the last: {regs:x?}");
             stopped(&program, mask, trap, &mut regs);
         }
@@ -228,8 +241,18 @@ fn take_turns_while(
 
 #[test]
 fn a_call_that_is_interrupted_is_done_or_not_begun() {
+    interrupted_turns(take_turns());
+}
+
+#[test]
+fn a_call_that_is_a_signal_and_is_interrupted_is_done_or_not_begun() {
+    interrupted_turns(take_turns_by_signal());
+}
+
+fn interrupted_turns(code: &[u8]) {
     let mut calls = 0;
     take_turns_while(
+        code,
         |mask, interrupter, _| {
             let began = Instant::now();
             for round in 0.. {
@@ -265,6 +288,7 @@ fn a_change_is_seen_by_who_closes_the_mask_or_stops() {
     let (wanted, ended, seen) = (AtomicBool::new(true), AtomicBool::new(false), AtomicU64::new(NONE));
     let (mut by_call, mut by_stop) = (0u32, 0u32);
     take_turns_while(
+        take_turns(),
         |mask, _, _| {
             let began = Instant::now();
             while began.elapsed() < Duration::from_millis(1500) {
@@ -301,4 +325,77 @@ fn a_change_is_seen_by_who_closes_the_mask_or_stops() {
         },
     );
     eprintln!("{by_call} found it closed, {by_stop} stopped");
+}
+
+#[test]
+fn a_robust_list_is_set_without_a_trap() {
+    let program = Program::new(Rewriting::On, told_273());
+    let (mut context, _) = warm(&program);
+    let list = context.robust_list().expect("a list");
+    let set = |context: &mut SystrapContext, address: u64, len: u64| {
+        let mut regs = Registers { rdi: address, rsi: len, ..call(0, 0, 0) };
+        run_to_call(context, &program.space, &mut regs);
+        assert_eq!((regs.rdi, regs.rsi, regs.rbx), (address, len, 7));
+        (regs.orig_rax, regs.r15)
+    };
+    list.set_head(5);
+    assert_eq!(set(&mut context, 1, 24).0, 273);
+    assert_eq!(list.head(), 5);
+    context.set_answers(&ANSWERS);
+    for address in [DATA, 0, u64::MAX] {
+        assert_eq!(set(&mut context, address, 24), (97, 0));
+        assert_eq!(list.head(), address);
+        assert_eq!(set(&mut context, 1, 23).0, 273);
+        assert_eq!(set(&mut context, 1, 24 | 1 << 32).0, 273);
+        assert_eq!(list.head(), address);
+    }
+    context.interrupter().silence();
+    assert_eq!(set(&mut context, 1, 24).0, 273);
+    drop(context);
+    assert_eq!(list.head(), u64::MAX);
+}
+
+/// From places that are not rewritten, which here is a jump right to the instruction.
+#[test]
+fn calls_that_are_signals_go_on_by_the_gate() {
+    const TRAP_FLAG: u64 = 1 << 8;
+    let program = Program::new(Rewriting::On, told_14());
+    let (mut context, mask) = warm(&program);
+    context.set_answers(&ANSWERS);
+    mask.open();
+    let at_call = |set, old| Registers { rip: CODE + 5, rax: 14, ..call(libc::SIG_SETMASK, set, old) };
+    let (mut answered, mut seen) = (0, 0);
+    for value in 1..1000 {
+        let before = mask.get();
+        set_word(&program, SET, value << 20);
+        let mut regs = at_call(SET, OLD);
+        run_to_call(&mut context, &program.space, &mut regs);
+        if regs.orig_rax == 97 {
+            assert_eq!((regs.r15, word(&program, OLD), mask.get()), (0, before, value << 20));
+            answered += 1;
+        } else {
+            // One of many.
+            assert_eq!((regs.orig_rax, regs.rip, mask.get()), (14, CODE + 7, before));
+            seen += 1;
+        }
+    }
+    assert!((2..6).contains(&seen) && answered > 990, "{answered} {seen}");
+    // Where the gate can't go on, or has nothing to answer, the call is seen at its place.
+    let before = mask.get();
+    let guests_gs = Registers { gs_base: DATA, ..at_call(SET, OLD) };
+    let by_steps = Registers { eflags: TRAP_FLAG, ..at_call(SET, OLD) };
+    for odd in [guests_gs, by_steps, at_call(8, OLD), at_call(SET, 8), at_call(SET, SET)] {
+        let mut regs = odd;
+        run_to_call(&mut context, &program.space, &mut regs);
+        assert_eq!((regs.orig_rax, regs.rip, regs.rcx, mask.get()), (14, CODE + 7, CODE + 7, before));
+        assert_eq!([regs.rsi, regs.rdx, regs.gs_base], [odd.rsi, odd.rdx, odd.gs_base]);
+    }
+    mask.close();
+    let mut regs = at_call(SET, OLD);
+    run_to_call(&mut context, &program.space, &mut regs);
+    assert_eq!((regs.orig_rax, regs.rip, mask.get()), (14, CODE + 7, before));
+    let mut regs = Registers { rax: 273, rdi: DATA, rsi: 24, ..at_call(0, 0) };
+    run_to_call(&mut context, &program.space, &mut regs);
+    assert_eq!((regs.orig_rax, regs.r15), (97, 0));
+    assert_eq!(context.robust_list().map(|list| list.head()), Some(DATA));
 }

@@ -24,6 +24,9 @@ use super::text::Gates;
 use crate::api::PAGE_SIZE;
 use crate::guest_process::TASK_SIZE;
 
+/// Bytes of struct robust_list_head (linux/futex.h).
+const ROBUST_LIST_HEAD: usize = 24;
+
 const _: () = assert!(FILE < i32::MAX as u64 && MAX_ORDERS * ORDER == ORDERS && DONE > FAILED && LOW > 0);
 
 // `init`: r14 = the secret, r15 = the order of this process. Unmaps all but the block, and becomes a servant.
@@ -210,13 +213,38 @@ global_asm!(
     "    and r8d, {max_known} - 1",
     "    mov r9d, dword ptr [rcx + r8 * 8]",
     "    cmp rax, r9",
-    "    jne 45f",
+    "    jne 46f",
     // From time to time the Sentry sees one: else it would never know that the place is worth rewriting.
     "    inc dword ptr [rbx + {answered}]",
     "    test dword ptr [rbx + {answered}], {seldom} - 1",
     "    jz 45f",
     "    mov eax, dword ptr [rcx + r8 * 8 + 4]",
     "    mov [rdx + {saved_rax}], rax",
+    "    add rsp, 8",
+    "    jmp runsc_systrap_restorer",
+    // One that the gate answers, but not here, where a fault would be the end of the process: on by the gate, if the thread can go through
+    // it, as if its place had been rewritten.
+    "46: cmp rax, {rt_sigprocmask}",
+    "    jne 47f",
+    "    cmp dword ptr [rcx + {mask_is_open}], 0",
+    "    je 45f",
+    "    jmp 48f",
+    "47: cmp rax, {set_robust_list}",
+    "    jne 45f",
+    "    cmp dword ptr [rcx + {list_is_open}], 0",
+    "    je 45f",
+    "48: rdgsbase r8",
+    "    cmp r8, rbx",
+    "    jne 45f",
+    "    test dword ptr [rdx + {saved_flags}], {trap_flag}",
+    "    jnz 45f",
+    "    inc dword ptr [rbx + {answered}]",
+    "    test dword ptr [rbx + {answered}], {seldom} - 1",
+    "    jz 45f",
+    "    mov r8, [rdx + {saved_rip}]",
+    "    mov [rdx + {saved_r11}], r8",
+    "    lea r8, [rip + runsc_systrap_gate_by_rax]",
+    "    mov [rdx + {saved_rip}], r8",
     "    add rsp, 8",
     "    jmp runsc_systrap_restorer",
     "45:",
@@ -325,7 +353,7 @@ global_asm!(
     // rt_sigprocmask(2), while the mask is open. Up to the exchange nothing is done that can't be done once more, so a signal or a
     // fault makes a call of it that is handed over: `set` and `oldset` must not be the same, nor overlap.
     "81: cmp rdx, {rt_sigprocmask}",
-    "    jne runsc_systrap_hand_over",
+    "    jne 87f",
     "    cmp dword ptr [rcx + {mask_is_open}], 0",
     "    je runsc_systrap_hand_over",
     "    cmp r10, 8",
@@ -358,9 +386,9 @@ global_asm!(
     // A full barrier, between the new mask and the look whether it is still open.
     "83: xchg [rbx + {mask}], rax",
     // Done, wherever it is stopped from here on.
-    ".hidden runsc_systrap_mask_set",
-    ".globl runsc_systrap_mask_set",
-    "runsc_systrap_mask_set:",
+    ".hidden runsc_systrap_done",
+    ".globl runsc_systrap_done",
+    "runsc_systrap_done:",
     "    cmp dword ptr [rcx + {mask_is_open}], 0",
     "    je 89f",
     "88: xor eax, eax",
@@ -376,12 +404,21 @@ global_asm!(
     // The Sentry may have looked at the old mask: to it, with a frame.
     "89: hlt",
     // Only asks.
-    ".hidden runsc_systrap_mask_asked",
-    ".globl runsc_systrap_mask_asked",
-    "runsc_systrap_mask_asked:",
+    ".hidden runsc_systrap_done_end",
+    ".globl runsc_systrap_done_end",
+    "runsc_systrap_done_end:",
     "86: test r8, r8",
     "    jz 88b",
     "    mov [r8], rdx",
+    "    jmp 88b",
+    // set_robust_list(2), which can be done twice.
+    "87: cmp rdx, {set_robust_list}",
+    "    jne runsc_systrap_hand_over",
+    "    cmp dword ptr [rcx + {list_is_open}], 0",
+    "    je runsc_systrap_hand_over",
+    "    cmp rsi, {robust_list_head}",
+    "    jne runsc_systrap_hand_over",
+    "    mov [rbx + {robust_list}], rdi",
     "    jmp 88b",
     ".hidden runsc_systrap_hand_over",
     ".globl runsc_systrap_hand_over",
@@ -522,6 +559,10 @@ global_asm!(
     gs_base = const control::GS_BASE,
     mask = const control::MASK,
     mask_is_open = const super::layout::MASK_IS_OPEN,
+    robust_list = const control::ROBUST_LIST,
+    list_is_open = const super::layout::LIST_IS_OPEN,
+    set_robust_list = const libc::SYS_set_robust_list,
+    robust_list_head = const ROBUST_LIST_HEAD,
     rt_sigprocmask = const libc::SYS_rt_sigprocmask,
     blockable = const !(1i64 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1)),
     block = const libc::SIG_BLOCK,
@@ -542,6 +583,9 @@ global_asm!(
     place_bits = const super::text::PLACE_BITS,
     place_mask = const (1 << super::text::PLACE_BITS) - 1,
     saved_rip = const super::area::frame::RIP,
+    saved_r11 = const super::area::frame::R11,
+    saved_flags = const super::area::frame::EFLAGS,
+    trap_flag = const super::area::TRAP_FLAG,
     to_gate = const super::area::TO_GATE,
     to_frame = const super::area::TO_FRAME,
     sigsys = const libc::SIGSYS,
@@ -575,8 +619,8 @@ unsafe extern "C" {
     static runsc_systrap_gate_switched: u8;
     static runsc_systrap_gate_stored: u8;
     static runsc_systrap_gate_saved: u8;
-    static runsc_systrap_mask_set: u8;
-    static runsc_systrap_mask_asked: u8;
+    static runsc_systrap_done: u8;
+    static runsc_systrap_done_end: u8;
     static runsc_systrap_over: u8;
     static runsc_systrap_over_end: u8;
     static runsc_systrap_stop: u8;
@@ -627,8 +671,8 @@ pub(super) enum Place {
     Stored,
     /// In the area.
     Saved,
-    /// In the area, and the call is made: it has changed the signal mask.
-    MaskSet,
+    /// In the area, and the call is made; it answers 0.
+    Done,
     /// The Sentry has had its turn.
     Over,
 }
@@ -648,8 +692,8 @@ pub(super) fn place(layout: Layout, rip: u64) -> Option<Place> {
         _ if rip < address(layout, &raw const runsc_systrap_gate_switched) => Place::Taken,
         _ if rip < address(layout, &raw const runsc_systrap_gate_stored) => Place::Switched,
         _ if rip < address(layout, &raw const runsc_systrap_gate_saved) => Place::Stored,
-        _ if rip < address(layout, &raw const runsc_systrap_mask_set) => Place::Saved,
-        _ if rip < address(layout, &raw const runsc_systrap_mask_asked) => Place::MaskSet,
+        _ if rip < address(layout, &raw const runsc_systrap_done) => Place::Saved,
+        _ if rip < address(layout, &raw const runsc_systrap_done_end) => Place::Done,
         _ if rip < address(layout, &raw const runsc_systrap_over) => Place::Saved,
         _ => Place::Over,
     })

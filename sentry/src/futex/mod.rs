@@ -19,6 +19,7 @@ mod waitv;
 mod wake;
 
 pub use self::requeue::Word;
+pub use self::robust::RobustListPlace;
 pub use self::table::{FutexTable, Waiter};
 pub use self::waitv::WaitOn;
 pub use self::wake::{WakeOp, wake_address};

@@ -1,6 +1,7 @@
 //! Robust lists (set_robust_list(2)): locks of a thread that dies are marked, and one waiter of each is woken.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use abi::futex::{
@@ -22,10 +23,41 @@ enum Listed {
     Pending,
 }
 
+/// Where a thread's robust list begins (0: it has none). A platform may let guest code change that without a trap; it is the
+/// guest's in any case.
+#[derive(Default)]
+pub struct RobustListPlace {
+    own: AtomicU64,
+    platform: OnceLock<Arc<dyn platform::RobustList>>,
+}
+
+impl RobustListPlace {
+    /// Has the platform keep it, where it can; for a thread that has not begun to run.
+    pub(crate) fn keep_in(&self, platform: Option<Arc<dyn platform::RobustList>>) {
+        if let Some(platform) = platform {
+            let _ = self.platform.set(platform);
+        }
+    }
+
+    /// The address.
+    pub fn get(&self) -> u64 {
+        self.platform.get().map_or_else(|| self.own.load(Ordering::Relaxed), |platform| platform.head())
+    }
+
+    /// Changes it. By the thread itself.
+    pub fn set(&self, address: u64) {
+        match self.platform.get() {
+            Some(platform) => platform.set_head(address),
+            None => self.own.store(address, Ordering::Relaxed),
+        }
+    }
+}
+
 impl CurrentTask {
     /// Releases what the task holds: to be called when it exits or execs, while its memory is still there.
     pub(crate) fn release_robust_futexes(&mut self) {
-        let head = self.robust_list.swap(0, Ordering::Relaxed);
+        let head = self.robust_list.get();
+        self.robust_list.set(0);
         if head != 0 {
             // The list is the guest's: a fault ends the walk.
             let _ = self.walk_robust_list(UserAddr(head));

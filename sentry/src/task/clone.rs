@@ -354,7 +354,7 @@ pub(crate) fn new_task(
         involuntary_switches: AtomicU64::new(0),
         minor_faults: AtomicU64::new(0),
         futexes_released: AtomicBool::new(false),
-        robust_list: AtomicU64::new(0),
+        robust_list: Default::default(),
         clear_child_tid: AtomicU64::new(0),
         parent_death_signal: AtomicU32::new(0),
         sched: Mutex::default(),
@@ -400,6 +400,7 @@ fn become_task(kernel: &Arc<Kernel>, start: Start) {
     let _ = task.parker.set(Arc::clone(&parker));
     let _ = task.interrupter.set(context.interrupter());
     task.signals.lock().mask.keep_in(context.signal_mask());
+    task.robust_list.keep_in(context.robust_list());
     let space = Arc::clone(resources.mm.space());
     let current = CurrentTask {
         task,

@@ -134,7 +134,7 @@ impl CurrentTask {
             let mut signals = self.task.signals.lock();
             signals.alt_stack = AltStack { base: 0, size: 0, ..signals.alt_stack };
         }
-        self.robust_list.store(0, Ordering::Relaxed);
+        self.robust_list.set(0);
         self.restart_block = None;
         if image.secure {
             self.parent_death_signal.store(0, Ordering::Relaxed);

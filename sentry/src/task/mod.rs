@@ -210,7 +210,7 @@ pub struct Task {
     /// It is exiting and has given up its PI futexes.
     pub(crate) futexes_released: AtomicBool,
     /// set_robust_list(2).
-    pub robust_list: AtomicU64,
+    pub robust_list: crate::futex::RobustListPlace,
     /// set_tid_address(2), CLONE_CHILD_CLEARTID.
     pub clear_child_tid: AtomicU64,
     /// PR_SET_PDEATHSIG.

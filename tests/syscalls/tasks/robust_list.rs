@@ -1,5 +1,6 @@
 //! Robust futexes: the kernel marks locks of a thread that ends.
 
+use std::arch::asm;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
 use crate::kit::prelude::*;
@@ -124,5 +125,65 @@ fn exec_lets_go_of_locks() {
         ok(exec(c"/bin/true", &[c"true"], &[]));
     })
     .succeeds();
+    eq(robust.lock.load(Ordering::SeqCst), FUTEX_OWNER_DIED);
+}
+
+/// From a place that tells the number right before the instruction, as C libraries have it.
+#[inline(never)]
+fn set_list(head: u64, len: u64) -> i64 {
+    let answer;
+    // SAFETY: the list, if it is one, is shared memory that stays.
+    unsafe {
+        asm!("mov eax, 273", "syscall", in("rdi") head, in("rsi") len,
+            lateout("rax") answer, lateout("rcx") _, lateout("r11") _);
+    }
+    answer
+}
+
+case!(set_often: set_robust_list, get_robust_list, exit, execve);
+fn set_often() {
+    let robust = shared::<Robust>();
+    let list = &raw const robust.head as u64;
+    let lock = move || {
+        link(robust);
+        robust.lock.store(ok(sys!(gettid)) as u32, Ordering::SeqCst);
+        eq(set_list(list, 24), 0);
+    };
+    let begin = move || {
+        for n in 0..6000 {
+            eq(set_list(8 * n, 24), 0);
+        }
+        eq(set_list(list, 16), -(EINVAL as i64));
+        let (mut head, mut length) = (0u64, 0usize);
+        ok(sys!(get_robust_list, 0, &mut head, &mut length));
+        eq((head, length), (8 * 5999, 24));
+    };
+    // A thread, whose list another thread is told.
+    let (tid, thread) = thread::spawn(move || {
+        begin();
+        lock();
+        robust.woken.store(1, Ordering::SeqCst);
+        eventually("it was seen", || robust.woken.load(Ordering::SeqCst) == 2);
+    });
+    eventually("it is locked", || robust.woken.load(Ordering::SeqCst) == 1);
+    let (mut head, mut length) = (0u64, 0usize);
+    ok(sys!(get_robust_list, tid, &mut head, &mut length));
+    eq(head, list);
+    robust.woken.store(2, Ordering::SeqCst);
+    thread::join(thread);
+    eventually("the owner died", || robust.lock.load(Ordering::SeqCst) == FUTEX_OWNER_DIED);
+    // A process, a child of it, which has none, and another program.
+    in_child(|| {
+        begin();
+        lock();
+        in_child(|| {
+            let (mut head, mut length) = (1u64, 0usize);
+            ok(sys!(get_robust_list, 0, &mut head, &mut length));
+            eq(head, 0);
+        });
+        check(robust.lock.load(Ordering::SeqCst) != FUTEX_OWNER_DIED, "the child had no list");
+    });
+    eq(robust.lock.load(Ordering::SeqCst), FUTEX_OWNER_DIED);
+    eq(probe(c"umask", lock), probe(c"umask", || ()));
     eq(robust.lock.load(Ordering::SeqCst), FUTEX_OWNER_DIED);
 }
