@@ -238,7 +238,7 @@ impl Reading {
 fn entry_bytes(entry: &wire::Entry<'_>, wanted: bool) -> usize {
     let found = if wanted { size_of::<Option<Found>>() } else { 0 };
     let target = entry.target.map_or(0, |target| target.as_bytes().len());
-    entries::EACH + entry.name.as_bytes().len() + found + target
+    super::entries::EACH + entry.name.as_bytes().len() + found + target
 }
 
 impl Listing {
