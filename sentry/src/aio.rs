@@ -204,11 +204,11 @@ struct PollWaker {
 
 impl Wake for PollWaker {
     fn wake(&self, events: PollEvents) -> bool {
-        // As on Linux it tells all that has happened then.
-        if events.intersects(self.wanted)
-            && let Some(context) = self.context.upgrade()
+        let now = events & self.wanted;
+        if let Some(context) = self.context.upgrade()
+            && !now.is_empty()
         {
-            context.end_poll(self.key, events);
+            context.end_poll(self.key, now);
         }
         true
     }

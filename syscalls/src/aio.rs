@@ -227,13 +227,14 @@ pub fn io_cancel(task: &mut CurrentTask, context: u64, iocb: In<Iocb>, _result: 
     Err(Errno::EINPROGRESS.into())
 }
 
-/// When to stop waiting. Any number of nanoseconds is taken, less than none too.
+/// When to stop waiting. Any number of nanoseconds is taken; less than none is never.
 fn deadline(task: &CurrentTask, timeout: UserRef<Timespec>) -> Result<Timeout, Errno> {
     let Some(timeout) = timeout.non_null() else { return Ok(Timeout::Never) };
     let timeout = task.read_obj(timeout)?;
     let ns = timeout.tv_sec.saturating_mul(SECOND_NS).saturating_add(timeout.tv_nsec);
     Ok(match u64::try_from(ns) {
-        Err(_) | Ok(0) => Timeout::None,
+        Err(_) => Timeout::Never,
+        Ok(0) => Timeout::None,
         Ok(ns) => {
             let at = Instant::now().checked_add(std::time::Duration::from_nanos(ns));
             at.map_or(Timeout::Never, Timeout::At)

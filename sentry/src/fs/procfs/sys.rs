@@ -16,11 +16,11 @@ use crate::vfs::{Caller, File, Inode, SuperBlock, Want, fanotify};
 use crate::{Kernel, Result};
 
 /// A number or text that can only be read.
-struct Value(Vec<u8>);
+struct Value<F>(F);
 
-impl Text for Value {
+impl<F: Fn() -> String + Send + Sync + 'static> Text for Value<F> {
     fn read(&self, _file: &File) -> Result<Vec<u8>> {
-        Ok(self.0.clone())
+        Ok(format!("{}\n", self.0()).into_bytes())
     }
 
     fn owner(&self) -> (u32, u32, u32) {
@@ -44,7 +44,7 @@ fn by_mode_alone(inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
 }
 
 fn value(sb: &Arc<SuperBlock>, text: String) -> Arc<Inode> {
-    TextFile::inode(sb, Value(format!("{text}\n").into_bytes()))
+    TextFile::inode(sb, Value(move || text.clone()))
 }
 
 fn dir(sb: &Arc<SuperBlock>, entries: Vec<(&str, Arc<Inode>)>) -> Arc<Inode> {
@@ -65,7 +65,7 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("boot_id", value(sb, kernel.boot_id.get_or_init(uuid).clone())),
             ("entropy_avail", number(256)),
             ("poolsize", number(256)),
-            ("uuid", TextFile::fixed(sb, 0o444, || Ok(format!("{}\n", uuid()).into_bytes()))),
+            ("uuid", TextFile::inode(sb, Value(uuid))),
         ],
     );
     let pty = dir(sb, vec![("max", number(4096)), ("reserve", number(1024))]);
@@ -148,7 +148,7 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
         ],
     );
     let aio = kernel.aio.clone();
-    let aio_nr = TextFile::fixed(sb, 0o444, move || Ok(format!("{}\n", aio.requests()).into_bytes()));
+    let aio_nr = TextFile::inode(sb, Value(move || aio.requests().to_string()));
     let fs = dir(
         sb,
         vec![
