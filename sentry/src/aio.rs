@@ -4,14 +4,16 @@
 //! take results from it by themselves, so what counts is what it says; but only its head is read back from it, and anything there is
 //! taken modulo the size. Where results are put is known here alone.
 //!
-//! Requests are done when they are submitted, as Linux does those on the page cache, pipes and sockets. Only IOCB_CMD_POLL waits: its
-//! [`Wake`] puts the result in, and leaves the registration for the next call to take back.
+//! Requests are done when they are submitted, as Linux does those on the page cache, pipes and sockets. Only IOCB_CMD_POLL waits. What its
+//! [`Wake`] is told is a hint: the file is asked again by whoever waits for results, or by the thread of the timers, which may hold
+//! nothing. Registrations are left for the next call to take back.
 //!
 //! A context belongs to an address space and goes with it. What is outstanding, results that nobody has taken included, never exceeds the
 //! ring. Lock level: `Leaf`; the host memory that a ring lies in is written under it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use abi::Errno;
 use abi::aio::IoEvent;
@@ -20,7 +22,9 @@ use platform::MemoryFile;
 use sync::Mutex;
 use zerocopy::IntoBytes;
 
+use crate::Kernel;
 use crate::mm::{PAGE, Shmem};
+use crate::time::TimerHandle;
 use crate::vfs::File;
 use crate::vfs::eventfd::EventFd;
 use crate::wait::{WaitKey, WaitQueue, Wake};
@@ -162,6 +166,7 @@ pub struct AioContext {
     ring: Ring,
     state: Mutex<State, sync::levels::Leaf>,
     queue: WaitQueue,
+    kernel: Weak<Kernel>,
 }
 
 #[derive(Default)]
@@ -171,12 +176,12 @@ struct State {
     running: u32,
     next_poll: u64,
     polls: Vec<Poll>,
+    /// Calls [`Due`] for polls that were woken.
+    due: Option<TimerHandle>,
     /// Registrations to be taken back.
-    spent: Vec<Registered>,
+    spent: Vec<(Arc<File>, WaitKey)>,
     ended: bool,
 }
-
-type Registered = (Arc<File>, WaitKey);
 
 /// What a request leaves in its result.
 #[derive(Clone)]
@@ -192,7 +197,11 @@ pub struct Request {
 struct Poll {
     key: u64,
     request: Request,
-    registered: Option<Registered>,
+    file: Arc<File>,
+    wanted: PollEvents,
+    registration: Option<WaitKey>,
+    /// It may be ready.
+    woken: bool,
 }
 
 /// Tells a poll of its context. The file that it is registered with must not keep the context.
@@ -204,20 +213,31 @@ struct PollWaker {
 
 impl Wake for PollWaker {
     fn wake(&self, events: PollEvents) -> bool {
-        let now = events & self.wanted;
-        if let Some(context) = self.context.upgrade()
-            && !now.is_empty()
+        if events.intersects(self.wanted)
+            && let Some(context) = self.context.upgrade()
         {
-            context.end_poll(self.key, now);
+            context.woken(self.key);
         }
+        // Whoever waits exclusively is not served by that.
+        false
+    }
+}
+
+/// Asks the files of polls that were woken.
+struct Due(Arc<AioContext>);
+
+impl Wake for Due {
+    fn wake(&self, _events: PollEvents) -> bool {
+        self.0.settle();
         true
     }
 }
 
 impl AioContext {
     /// With a ring that was mapped at `id`.
-    pub fn new(id: u64, ring: Ring) -> Arc<AioContext> {
-        Arc::new(AioContext { id, ring, state: Mutex::default(), queue: WaitQueue::new() })
+    pub fn new(kernel: &Arc<Kernel>, id: u64, ring: Ring) -> Arc<AioContext> {
+        let kernel = Arc::downgrade(kernel);
+        Arc::new(AioContext { id, ring, state: Mutex::default(), queue: WaitQueue::new(), kernel })
     }
 
     /// Address that its ring was mapped at.
@@ -293,24 +313,56 @@ impl AioContext {
             }
             let key = state.next_poll;
             state.next_poll += 1;
-            state.polls.push(Poll { key, request, registered: None });
+            let file = Arc::clone(file);
+            state.polls.push(Poll { key, request, file, wanted, registration: None, woken: true });
             key
         };
         let waker = Arc::new(PollWaker { context: Arc::downgrade(self), key, wanted });
         if let Some(registration) = file.ops().register(file, wanted, waker) {
-            let registered = (Arc::clone(file), registration);
             let mut state = self.state.lock();
             match state.polls.iter_mut().find(|poll| poll.key == key) {
-                Some(poll) => poll.registered = Some(registered),
-                // It has happened already, or the context has ended.
-                None => state.spent.push(registered),
+                Some(poll) => poll.registration = Some(registration),
+                // It has its result already, or the context has ended.
+                None => state.spent.push((Arc::clone(file), registration)),
             }
         }
-        let now = file.poll() & wanted;
-        if !now.is_empty() {
-            self.end_poll(key, now);
-        }
+        self.settle();
         self.take_back_registrations();
+    }
+
+    /// A poll may be ready. Its file is not asked here: whoever tells of it may hold locks.
+    fn woken(self: &Arc<Self>, key: u64) {
+        {
+            let mut state = self.state.lock();
+            let Some(poll) = state.polls.iter_mut().find(|poll| poll.key == key) else { return };
+            if std::mem::replace(&mut poll.woken, true) {
+                return;
+            }
+        }
+        if let Some(kernel) = self.kernel.upgrade() {
+            // Without a thread for it, it is seen when somebody asks for results.
+            let timer = kernel.timers.set(Instant::now(), Arc::new(Due(Arc::clone(self)))).ok();
+            let old = std::mem::replace(&mut self.state.lock().due, timer);
+            drop(old);
+        }
+        self.queue.notify(PollEvents::IN);
+    }
+
+    /// Gives polls that were woken their results, where they are ready.
+    fn settle(&self) {
+        let woken: Vec<_> = {
+            let mut state = self.state.lock();
+            let woken = state.polls.iter_mut().filter_map(|poll| {
+                std::mem::take(&mut poll.woken).then(|| (poll.key, Arc::clone(&poll.file), poll.wanted))
+            });
+            woken.collect()
+        };
+        for (key, file, wanted) in woken {
+            let now = file.poll() & wanted;
+            if !now.is_empty() {
+                self.end_poll(key, now);
+            }
+        }
     }
 
     /// A poll has its result, unless it has had one.
@@ -325,7 +377,7 @@ impl AioContext {
 
     fn end_poll_at(&self, state: &mut State, at: usize, events: PollEvents) -> Request {
         let poll = state.polls.swap_remove(at);
-        state.spent.extend(poll.registered);
+        state.spent.extend(poll.registration.map(|registration| (poll.file, registration)));
         self.put(state, &poll.request, i64::from(events.bits()));
         poll.request
     }
@@ -344,6 +396,7 @@ impl AioContext {
 
     /// The first results, `most` of them at most, and where they begin.
     pub fn results(&self, most: usize) -> Result<(u32, Vec<IoEvent>), Errno> {
+        self.settle();
         self.take_back_registrations();
         let head = self.ring.head();
         let state = self.state.lock();
@@ -374,16 +427,19 @@ impl AioContext {
 
     /// Ends it: nothing is waited for any more.
     fn end(&self) {
-        let polls = {
+        let (polls, due) = {
             let mut state = self.state.lock();
             state.ended = true;
             let polls = std::mem::take(&mut state.polls);
             state.running -= polls.len() as u32;
-            polls
+            (polls, state.due.take())
         };
-        for (file, key) in polls.into_iter().filter_map(|poll| poll.registered) {
-            file.ops().unregister(&file, key);
+        for Poll { file, registration, .. } in &polls {
+            if let Some(registration) = registration {
+                file.ops().unregister(file, *registration);
+            }
         }
+        drop((polls, due));
         self.take_back_registrations();
         self.queue.notify(PollEvents::IN);
     }

@@ -50,7 +50,7 @@ pub fn io_setup(task: &mut CurrentTask, requests: u32, context: InOut<u64>) -> S
         limits: limits(task),
     };
     let at = task.mm().mmap(request)?;
-    let new = AioContext::new(at.0, ring);
+    let new = AioContext::new(&kernel, at.0, ring);
     task.mm().aio.add(Arc::clone(&new));
     if let Err(errno) = task.write_obj(*context, &at.0) {
         destroy(task, &new)?;

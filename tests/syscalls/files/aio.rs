@@ -275,6 +275,24 @@ fn polling() {
     fails(submit(context, &Iocb { rw_flags: 1, ..request(POLL, fd, POLLIN as u64, 0, 0) }), EINVAL);
 }
 
+case!(polls_tell_of_their_own_end: io_submit, io_getevents);
+fn polls_tell_of_their_own_end() {
+    // What makes one end of a pipe ready is nothing to the other; and the ring tells without a call.
+    let context = setup(4);
+    let [r, w] = pipe(0);
+    let tail = || peek64(context as usize + 8) >> 32;
+    let [input, output] = [request(POLL, w, POLLIN as u64, 0, 0), request(POLL, r, POLLIN as u64, 0, 0)];
+    eq(ok(submit(context, &input)), 1);
+    eq(ok(submit(context, &output)), 1);
+    eq(tail(), 0);
+    write_all(w, b"x");
+    eventually("there is a result", || tail() == 1);
+    eq(woken(context, &output), i64::from(POLLIN));
+    close(r);
+    eventually("there is another", || tail() == 2);
+    check(result(context, &input) & i64::from(POLLERR) != 0, "no error");
+}
+
 case!(cancelling: io_cancel, io_submit);
 fn cancelling() {
     let context = setup(4);
