@@ -15,7 +15,7 @@ The containers are those of OCI runtimes: measured in a run of their own, beside
 Figures are compared within one run only, never with those of another.
 
 example: cargo run --release -p conformance --bin bench -- --peer 'gvisor=/usr/bin/runsc --network=none do' micro
-         cargo run --release -p conformance --bin bench -- --peer 'gvisor=/usr/bin/runsc' containers";
+         cargo run --release -p conformance --bin bench -- --peer 'gvisor=/usr/bin/runsc --network=none' containers";
 
 /// What to do.
 pub enum Action {
