@@ -280,7 +280,6 @@ impl SystrapSpace {
             operations.iter_mut().for_each(Operation::populate_few);
         }
         let titled = self.title_operations(state, &mut operations);
-        state.changes += operations.len() as u64;
         let served = titled.and_then(|()| self.order(state, &operations));
         if served.is_err() {
             self.fail_locked(state);
@@ -335,6 +334,7 @@ impl SystrapSpace {
     }
 
     fn order(&self, state: &mut State, operations: &[Operation]) -> Result<(), PlatformError> {
+        state.changes += operations.len() as u64;
         for some in operations.chunks(MAX_OPERATIONS) {
             let process = state.process.as_mut().ok_or(PlatformError::Gone)?;
             let done = process.obey(some);
@@ -593,7 +593,6 @@ impl SystrapSpace {
         self.operations(&state.mapped, range, change, &mut own);
         own.iter_mut().for_each(adjust);
         operations.extend(own);
-        state.changes += operations.len() as u64;
         let changed = self.order(state, &operations);
         if changed.is_err() && !waiting.is_empty() {
             // Nobody knows what of that it shows.

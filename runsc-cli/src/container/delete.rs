@@ -12,7 +12,7 @@ use crate::sandbox::control::Request;
 use crate::spec;
 
 /// So long the host has to end a process that was killed. Linux 6.18 was seen to give both processors to one group of tasks that
-/// never rest, and none to all others, the kernel's own threads too, for 12 s at a time.
+/// never rest, and none to all others, the kernel's own threads too, for 17 s at a time.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Whether a container that runs is killed.
