@@ -285,6 +285,8 @@ pub trait Context {
     fn robust_list(&self) -> Option<Arc<dyn RobustList>> {
         None
     }
+    /// The calling thread is going to wait, and the guest with it, as long as others run: they may have its place.
+    fn rest(&mut self) {}
 }
 
 /// The address that a guest thread has last given set_robust_list(2), where guest code can change it: see [`Context::robust_list`]. It may

@@ -15,6 +15,7 @@
 //! - A pair that loses its second processor to another pair goes on on its first: to wake a thread on another processor costs five
 //!   times what it costs on the own one. So does a new one at first. When no other has come for
 //!   some traps it looks for the best place again.
+//!   So does one that found no second processor because others are held that do nothing.
 //! - From time to time it lets itself go for a few traps, so that the host's scheduler may find a better place; it
 //!   is held again wherever its tracer is then.
 //! - A guest that computes for long gives its tracer nothing to look at. A thread of the platform's own, which
@@ -32,6 +33,8 @@ use sync::{Condvar, Mutex};
 /// Traps between two looks at the clock, while held and while not.
 const HELD_TRAPS: u32 = 32;
 const FREE_TRAPS: u32 = 4;
+/// The same for one that may have a second processor soon.
+const SOON_TRAPS: u32 = 256;
 /// The same for a pair that has just come.
 const FIRST_TRAPS: u32 = 8;
 /// Traps are dense when they are closer than this, on average.
@@ -98,6 +101,8 @@ pub(crate) struct Seat {
     narrowed: bool,
     /// How many pairs had come at the last look.
     newcomers: u32,
+    /// The guest waits as long as others run.
+    rests: bool,
 }
 
 /// What the platform's thread sees of it.
@@ -112,6 +117,8 @@ struct SharedSeat {
     in_guest: AtomicBool,
     /// The pair has two processors.
     spread: AtomicBool,
+    /// Its guest waits as long as others run.
+    rests: AtomicBool,
 }
 
 /// In place of a processor: several, or not known.
@@ -258,6 +265,7 @@ impl Seat {
             traps: AtomicU32::new(0),
             in_guest: AtomicBool::new(false),
             spread: AtomicBool::new(false),
+            rests: AtomicBool::new(false),
         });
         let now = Instant::now();
         Seat {
@@ -276,6 +284,7 @@ impl Seat {
             wide: false,
             narrowed: false,
             newcomers: 0,
+            rests: false,
         }
     }
 
@@ -299,7 +308,18 @@ impl Seat {
         if self.wide && !self.shared.spread.load(Ordering::Relaxed) {
             self.narrow();
         }
+        if self.rests {
+            self.rests = false;
+            self.shared.rests.store(false, Ordering::Relaxed);
+        }
         self.shared.in_guest.store(true, Ordering::Relaxed);
+    }
+
+    /// The guest is going to wait as long as others run: its processors are theirs.
+    #[cold]
+    pub(crate) fn rest(&mut self) {
+        self.rests = true;
+        self.shared.rests.store(true, Ordering::Relaxed);
     }
 
     /// How long each side shall look at memory now.
@@ -402,20 +422,30 @@ impl Seat {
         // Each needs a processor at least.
         let mut room = placement.cpus;
         for other in others {
-            room = room.saturating_sub(1);
+            let seat = other.seat.upgrade();
+            if !seat.as_ref().is_some_and(|seat| seat.rests.load(Ordering::Relaxed)) {
+                room = room.saturating_sub(1);
+            }
             // One whose guest waits for this one, which may end soon, goes on as it was. Should both run, it will see that it is late.
-            if let Some(seat) = other.seat.upgrade()
+            if let Some(seat) = seat
                 && (wanted == Where::Best || seat.in_guest.load(Ordering::Relaxed))
             {
                 seat.spread.store(false, Ordering::Relaxed);
             }
         }
         let second = placement.all.iter().find(|&other| other != cpu && !crowded(other));
+        let others_wait = second.is_some() && !crowded(cpu);
         let second = second.filter(|_| {
             placement.spreads && wanted == Where::Best && room >= 2 && now >= self.not_spread_before
         });
         self.wide = second.is_some();
-        self.narrowed = wanted == Where::Here;
+        // Where the others only wait, such as for this one to end, they are let go soon.
+        let soon = second.is_none()
+            && wanted == Where::Best
+            && placement.spreads
+            && others_wait
+            && now >= self.not_spread_before;
+        self.narrowed = wanted == Where::Here || soon;
         self.shared.spread.store(self.wide, Ordering::Relaxed);
         if state.over || self.shared.restrict(cpu, second.unwrap_or(cpu)).is_err() {
             placement.release(&self.shared);
@@ -444,7 +474,7 @@ impl Seat {
         self.looked = now;
         self.looked_traps = self.traps;
         self.held_since = now;
-        self.next_look = self.traps.wrapping_add(HELD_TRAPS);
+        self.next_look = self.traps.wrapping_add(if soon { SOON_TRAPS } else { HELD_TRAPS });
     }
 }
 

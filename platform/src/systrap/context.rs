@@ -584,6 +584,10 @@ impl Context for SystrapContext {
     fn robust_list(&self) -> Option<Arc<dyn RobustList>> {
         Some(Arc::clone(&self.remote) as Arc<dyn RobustList>)
     }
+
+    fn rest(&mut self) {
+        self.seat.rest();
+    }
 }
 
 impl Drop for SystrapContext {

@@ -9,6 +9,9 @@
 //! With more threads in guest code than CPUs they take turns of [`SLICE_NS`], which costs nothing that the host's
 //! scheduler would not have made them wait anyway. Threads without rseq take no part.
 //!
+//! Where a call and its answer are most of what the threads do, one that has two processors of the host, for itself and for the Sentry's
+//! thread, gets further than two that have one each ([`width`](super::cpu_width)). So fewer CPUs are given out as long as that is seen to be so.
+//!
 //! Data in memory that several address spaces share is not protected: numbers are given out for each by itself.
 //!
 //! State of a CPU: 0 when it is free, else its thread with [`IN_GUEST`] and [`WANTED`]. Going into guest code and
@@ -21,6 +24,7 @@ use std::time::Duration;
 
 use sync::Mutex;
 
+use super::cpu_width::Width;
 use super::{Task, work};
 use crate::sched::MAX_CPUS;
 use crate::wait::Parker;
@@ -40,6 +44,8 @@ struct Slot {
     state: AtomicU64,
     /// When its thread got it, on the sandbox's boot clock.
     since_ns: AtomicU64,
+    /// How often a thread has left guest code on it while others waited for one. Written by its thread.
+    stops: AtomicU64,
     /// Its thread, to get it out of guest code.
     holder: Mutex<Weak<Task>, sync::levels::Leaf>,
 }
@@ -67,6 +73,8 @@ pub(crate) struct CpuSlots {
     /// Length of the queue, to be read without the lock.
     waiting: AtomicUsize,
     queue: Mutex<VecDeque<Waiter>, sync::levels::Leaf>,
+    /// How many are given out, the first ones.
+    width: Width,
 }
 
 fn held_by(task: &Task) -> u64 {
@@ -79,18 +87,27 @@ impl CpuSlots {
             slots: (0..cpus.max(1)).map(|_| Slot::default()).collect(),
             waiting: AtomicUsize::new(0),
             queue: Mutex::default(),
+            width: Width::new(cpus.max(1) as usize),
         }
     }
 
     /// Back to guest code on the CPU that the thread had: false if it has it no more.
     pub(super) fn enter(&self, cpu: usize, task: &Task) -> bool {
         let held = held_by(task);
-        self.change(cpu, held, held | IN_GUEST)
+        cpu < self.width.now() && self.change(cpu, held, held | IN_GUEST)
     }
 
-    /// Out of guest code. The thread keeps the CPU, unless somebody waits for it and its turn is over.
-    pub(super) fn leave(&self, cpu: usize, task: &Task) {
+    /// Out of guest code, at `now_ns` of the sandbox's boot clock. The thread keeps the CPU, unless somebody waits for it and its turn
+    /// is over.
+    pub(super) fn leave(&self, cpu: usize, task: &Task, now_ns: u64) {
         let held = held_by(task);
+        if self.waiting.load(Ordering::Relaxed) != 0 {
+            let stops = &self.slots[cpu].stops;
+            stops.store(stops.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+            if self.width.is_due(now_ns) {
+                self.reconsider_width(now_ns);
+            }
+        }
         if !self.change(cpu, held | IN_GUEST, held) {
             self.slots[cpu].state.store(held, Ordering::SeqCst);
             self.hand_over(cpu, held);
@@ -110,7 +127,7 @@ impl CpuSlots {
         self.change(cpu, held_by(task), 0);
     }
 
-    /// Takes one of the CPUs that are `allowed`, waiting for a turn. `None` when the thread has other things to look at
+    /// Takes one of the CPUs that are `allowed`, waiting for a turn, which it says by `waits`. `None` when the thread has other things to look at
     /// first, such as a change of those.
     pub(super) fn take(
         &self,
@@ -118,7 +135,11 @@ impl CpuSlots {
         task: &Arc<Task>,
         parker: &Arc<Parker>,
         allowed: Allowed,
+        waits: impl FnOnce(),
     ) -> Option<usize> {
+        if !(0..self.slots.len()).all(|cpu| allowed.has(cpu)) {
+            self.width.fix();
+        }
         if let Some(cpu) = self.try_take(last, task, &allowed) {
             return Some(cpu);
         }
@@ -127,6 +148,7 @@ impl CpuSlots {
             queue.push_back(Waiter { task: Arc::clone(task), parker: Arc::clone(parker), allowed });
             self.waiting.store(queue.len(), Ordering::SeqCst);
         }
+        waits();
         loop {
             if let Some(cpu) = self.handed_to(task) {
                 return Some(cpu);
@@ -148,9 +170,10 @@ impl CpuSlots {
     /// Takes an allowed CPU that nobody is using at the moment: free ones first, then those of threads that are not in
     /// guest code.
     fn try_take(&self, last: Option<usize>, task: &Arc<Task>, allowed: &Allowed) -> Option<usize> {
-        let all = || (0..self.slots.len()).filter(|cpu| allowed.has(*cpu));
+        let width = self.width.now();
+        let all = || (0..width).filter(|cpu| allowed.has(*cpu));
         let free = |cpu: &usize| self.slots[*cpu].state.load(Ordering::SeqCst) == 0;
-        let last = last.into_iter().filter(|cpu| allowed.has(*cpu));
+        let last = last.into_iter().filter(|cpu| *cpu < width && allowed.has(*cpu));
         let cpu = last.chain(all().filter(free)).chain(all()).find(|cpu| {
             let state = self.slots[*cpu].state.load(Ordering::SeqCst);
             state & IN_GUEST == 0 && self.change(*cpu, state, held_by(task) | IN_GUEST)
@@ -169,8 +192,24 @@ impl CpuSlots {
         self.slots.iter().position(|slot| slot.state.load(Ordering::SeqCst) & !WANTED == held)
     }
 
+    /// After a while of so many CPUs: whether so many are right.
+    #[cold]
+    fn reconsider_width(&self, now_ns: u64) {
+        let stops = self.slots.iter().map(|slot| slot.stops.load(Ordering::Relaxed));
+        if !self.width.reconsider(now_ns, stops) {
+            return;
+        }
+        // More than before: who waits may have those that are free.
+        for cpu in 1..self.width.now() {
+            self.hand_over(cpu, 0);
+        }
+    }
+
     /// Gives a CPU whose thread is not in guest code to the first who waits for it.
     fn hand_over(&self, cpu: usize, held: u64) {
+        if cpu >= self.width.now() {
+            return;
+        }
         let next = {
             let mut queue = self.queue.lock();
             let Some(at) = queue.iter().position(|waiter| waiter.allowed.has(cpu)) else { return };

@@ -14,6 +14,7 @@ mod container;
 mod cpu_number;
 pub(crate) mod cpu_slots;
 mod cpu_time;
+mod cpu_width;
 mod creds;
 mod current;
 mod exec;

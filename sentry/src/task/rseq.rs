@@ -144,10 +144,10 @@ impl CurrentTask {
         }
     }
 
-    /// After guest code has run.
-    pub(super) fn leave_cpu(&self) {
+    /// After guest code has run, at `now_ns` of the sandbox's boot clock.
+    pub(super) fn leave_cpu(&self, now_ns: u64) {
         if let Some(Active { slots, cpu: Some(cpu), .. }) = &self.rseq.active {
-            slots.leave(*cpu, &self.task);
+            slots.leave(*cpu, &self.task, now_ns);
         }
     }
 
@@ -180,7 +180,9 @@ impl CurrentTask {
             active.slots.give_up(cpu, &self.task);
             active.look_again = true;
         }
-        let Some(cpu) = active.slots.take(active.told, &self.task, &self.parker, affinity) else {
+        let context = &mut self.context;
+        let rest = || context.rest();
+        let Some(cpu) = active.slots.take(active.told, &self.task, &self.parker, affinity, rest) else {
             return false;
         };
         active.cpu = Some(cpu);
@@ -191,7 +193,7 @@ impl CurrentTask {
         }
         if done.is_err() {
             crate::signal::force(&self.task, Signal::SIGSEGV, SigInfo::kernel(Signal::SIGSEGV));
-            self.leave_cpu();
+            self.leave_cpu(self.kernel().boot_ns());
             return false;
         }
         if let Some(active) = &mut self.rseq.active {

@@ -66,7 +66,7 @@ impl CurrentTask {
             self.task.in_guest.enter(since(now));
             let trap = self.context.run(&self.space, &mut self.regs);
             let trapped = Instant::now();
-            self.leave_cpu();
+            self.leave_cpu(since(trapped));
             self.task.in_guest.leave(since(trapped));
             self.waited = Duration::ZERO;
             let fault = matches!(trap, Ok(Trap::Fault { .. }));
