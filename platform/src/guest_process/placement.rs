@@ -47,7 +47,7 @@ const MAX_NOT_HELD: Duration = Duration::from_millis(500);
 /// How long a pair is held before the host may find a better place.
 const HOLD: Duration = Duration::from_millis(100);
 /// How long a pair is held on one processor after it has been spread in vain: at first, and at most. It doubles each time.
-const NOT_SPREAD: Duration = Duration::from_millis(400);
+const NOT_SPREAD: Duration = Duration::from_millis(12);
 const MAX_NOT_SPREAD: Duration = Duration::from_secs(7);
 /// Of the traps between two looks at the clock, this many may come too late for one who spins.
 const MAX_LATE: u32 = HELD_TRAPS / 4;
