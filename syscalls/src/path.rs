@@ -4,8 +4,8 @@ use abi::Errno;
 use abi::open::{AT_FDCWD, AtFlags};
 use sentry::mm::{CStrError, UserCStr, UserString};
 use sentry::task::CurrentTask;
-use sentry::vfs::resolve::{LookupFlags, lookup};
-use sentry::vfs::{Path, Roots};
+use sentry::vfs::resolve::{End, LookupFlags, lookup, lookup_attr};
+use sentry::vfs::{Caller, Path, Roots};
 
 use crate::arg::DirFd;
 
@@ -80,6 +80,29 @@ impl At {
 
 /// The place that a path argument means.
 pub(crate) fn at(task: &CurrentTask, dir: DirFd, path: UserCStr, how: At) -> Result<Path, Errno> {
+    let place = walk(task, dir, path, how, lookup)?;
+    if !how.unused {
+        place.mount.used();
+    }
+    Ok(place)
+}
+
+/// What a path argument means, for who only wants its attributes.
+pub(crate) fn attr_at(task: &CurrentTask, dir: DirFd, path: UserCStr, how: At) -> Result<End, Errno> {
+    let end = walk(task, dir, path, how, lookup_attr)?;
+    let (End::Place(place) | End::Entry(place, _)) = &end;
+    place.mount.used();
+    Ok(end)
+}
+
+/// Has a path argument looked up.
+fn walk<T>(
+    task: &CurrentTask,
+    dir: DirFd,
+    path: UserCStr,
+    how: At,
+    lookup: impl FnOnce(&Caller<'_>, &Path, &[u8], LookupFlags) -> Result<T, Errno>,
+) -> Result<T, Errno> {
     let path = if how.empty && path.0.is_null() { UserString::new() } else { read(task, path)? };
     let roots = task.fs().roots();
     let flags = if how.empty { AtFlags::EMPTY_PATH } else { AtFlags::empty() };
@@ -87,9 +110,5 @@ pub(crate) fn at(task: &CurrentTask, dir: DirFd, path: UserCStr, how: At) -> Res
     let mut lookup_flags = LookupFlags::empty();
     lookup_flags.set(LookupFlags::FOLLOW, how.follow);
     lookup_flags.set(LookupFlags::EMPTY, how.empty);
-    let place = lookup(&task.caller(&roots), &start, &path, lookup_flags)?;
-    if !how.unused {
-        place.mount.used();
-    }
-    Ok(place)
+    lookup(&task.caller(&roots), &start, &path, lookup_flags)
 }

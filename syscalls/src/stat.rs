@@ -10,11 +10,11 @@ use abi::time::StatxTimestamp;
 use sentry::SysResult;
 use sentry::mm::UserCStr;
 use sentry::task::{Credentials, CurrentTask};
-use sentry::vfs::resolve::{LookupFlags, lookup};
+use sentry::vfs::resolve::{End, LookupFlags, lookup};
 use sentry::vfs::{Attr, Caller, MountFlags, Path, Timestamp, Want};
 
 use crate::arg::{AccessFlags, DirFd, Fd, Flags, Out, OutBuf};
-use crate::path::{At, at};
+use crate::path::{At, at, attr_at};
 
 /// stat(2)
 pub fn stat(task: &mut CurrentTask, path: UserCStr, buf: Out<Stat>) -> SysResult<()> {
@@ -30,7 +30,7 @@ pub fn lstat(task: &mut CurrentTask, path: UserCStr, buf: Out<Stat>) -> SysResul
 pub fn fstat(task: &mut CurrentTask, fd: Fd, buf: Out<Stat>) -> SysResult<()> {
     let stat = {
         let file = task.file_or_path(fd.0)?;
-        to_stat(task, &file.path)?
+        to_stat(task, file.path.inode().sb.dev, &file.path.inode().attr()?)
     };
     Ok(task.write_obj(*buf, &stat)?)
 }
@@ -55,16 +55,17 @@ pub fn newfstatat(
     if !(AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH | sync).contains(flags) {
         return Err(Errno::EINVAL.into());
     }
-    let place = at(task, dir, path, At::of(flags))?;
-    let stat = to_stat(task, &place)?;
+    let stat = match attr_at(task, dir, path, At::of(flags))? {
+        End::Place(place) => to_stat(task, place.inode().sb.dev, &place.inode().attr()?),
+        End::Entry(dir, attr) => to_stat(task, dir.inode().sb.dev, &attr),
+    };
     Ok(task.write_obj(*buf, &stat)?)
 }
 
-fn to_stat(task: &CurrentTask, place: &Path) -> Result<Stat, Errno> {
-    let attr = place.inode().attr()?;
+fn to_stat(task: &CurrentTask, dev: u64, attr: &Attr) -> Stat {
     let ns = &task.own_creds().user_ns;
-    Ok(Stat {
-        st_dev: place.inode().sb.dev,
+    Stat {
+        st_dev: dev,
         st_ino: attr.ino,
         st_nlink: u64::from(attr.nlink),
         st_mode: attr.mode,
@@ -81,7 +82,7 @@ fn to_stat(task: &CurrentTask, place: &Path) -> Result<Stat, Errno> {
         st_ctime: attr.ctime.secs,
         st_ctime_nsec: i64::from(attr.ctime.nanos),
         ..Stat::default()
-    })
+    }
 }
 
 /// statx(2)
@@ -102,13 +103,19 @@ pub fn statx(
     if mask.bits() & STATX_RESERVED != 0 || both_syncs || !known.contains(flags) {
         return Err(Errno::EINVAL.into());
     }
-    let place = at(task, dir, path, At::of(flags))?;
-    let attr = place.inode().attr()?;
-    let statx = to_statx(task, &place, &attr, mask.retain());
+    let (place, attr, is_root) = match attr_at(task, dir, path, At::of(flags))? {
+        End::Place(place) => {
+            let (attr, is_root) = (place.inode().attr()?, place.is_mount_root());
+            (place, attr, is_root)
+        }
+        End::Entry(dir, attr) => (dir, attr, false),
+    };
+    // Mount and file system are those of the directory as well.
+    let statx = to_statx(task, &place, is_root, &attr, mask.retain());
     Ok(task.write_obj(*buf, &statx)?)
 }
 
-fn to_statx(task: &CurrentTask, place: &Path, attr: &Attr, asked: StatxMask) -> Statx {
+fn to_statx(task: &CurrentTask, place: &Path, is_root: bool, attr: &Attr, asked: StatxMask) -> Statx {
     let ns = &task.own_creds().user_ns;
     let time = |t: Timestamp| StatxTimestamp { tv_sec: t.secs, tv_nsec: t.nanos, reserved: 0 };
     let mut mask = StatxMask::BASIC_STATS;
@@ -116,7 +123,7 @@ fn to_statx(task: &CurrentTask, place: &Path, attr: &Attr, asked: StatxMask) -> 
     mask |=
         if asked.contains(StatxMask::MNT_ID_UNIQUE) { StatxMask::MNT_ID_UNIQUE } else { StatxMask::MNT_ID };
     let mut attributes = StatxAttributes::empty();
-    attributes.set(StatxAttributes::MOUNT_ROOT, place.is_mount_root());
+    attributes.set(StatxAttributes::MOUNT_ROOT, is_root);
     let dev = place.inode().sb.dev;
     Statx {
         stx_mask: mask.bits(),

@@ -8,6 +8,7 @@ mod full;
 mod guest;
 mod hostile;
 mod layer;
+mod listed;
 mod lost;
 mod shared;
 mod sockets;

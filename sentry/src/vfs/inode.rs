@@ -360,6 +360,16 @@ pub struct LookupRun {
     pub missing: bool,
 }
 
+/// Answer of [`InodeOps::peek`].
+pub enum Peeked {
+    /// These are its attributes.
+    There(Attr),
+    /// It is not there.
+    Missing,
+    /// To be looked up.
+    Unknown,
+}
+
 /// One side of a rename.
 #[derive(Clone, Copy)]
 pub struct RenameEnd<'a> {
@@ -441,6 +451,12 @@ pub trait InodeOps: Send + Sync + Any {
             }
         }
         Ok(run)
+    }
+
+    /// The attributes of `name` for who wants nothing else, where they are known without a request and an inode: nobody
+    /// has one of the file, by whatever name. Never those of a directory.
+    fn peek(&self, _dir: &Arc<Inode>, _name: &[u8]) -> Peeked {
+        Peeked::Unknown
     }
 
     /// Makes a node. EEXIST when somebody else was faster.

@@ -56,7 +56,7 @@ pub use dentry::Dentry;
 pub use fd_table::{FdTable, OnExec, ReservedFd};
 pub use file::{AccessMode, Blocking, File, FileOps, SeekFrom};
 pub use fs_context::{FsContext, Roots};
-pub use inode::{Created, Inode, InodeOps, Link, LookupRun, RenameEnd, XattrSet};
+pub use inode::{Created, Inode, InodeOps, Link, LookupRun, Peeked, RenameEnd, XattrSet};
 pub use internal::InternalFs;
 pub use io::{BufSink, BufSource, IoSink, IoSource};
 pub use mount::{Mount, MountFlags};

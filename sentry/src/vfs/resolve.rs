@@ -9,6 +9,7 @@ use abi::Errno;
 use abi::open::ResolveFlags;
 use smallvec::SmallVec;
 
+use super::attr::{Attr, FileType};
 use super::caller::Caller;
 use super::dentry::{Cached, Dentry, Run, moves};
 use super::inode::Link;
@@ -32,6 +33,14 @@ bitflags::bitflags! {
         /// An empty path is the starting place itself (AT_EMPTY_PATH).
         const EMPTY = 4;
     }
+}
+
+/// Where a walk ends that is only after attributes.
+pub enum End {
+    /// At a place.
+    Place(Path),
+    /// At an entry of a directory (which is no directory, and nothing is mounted there): these are its attributes.
+    Entry(Path, Attr),
 }
 
 /// The last component of a path.
@@ -71,6 +80,11 @@ impl Parent {
 /// Where `path` leads from `at`.
 pub fn lookup(caller: &Caller<'_>, at: &Path, path: &[u8], flags: LookupFlags) -> Result<Path> {
     Walk::new(caller, at, path, flags, ResolveFlags::empty())?.to_end()
+}
+
+/// What `path` leads to from `at`, for who only wants its attributes.
+pub fn lookup_attr(caller: &Caller<'_>, at: &Path, path: &[u8], flags: LookupFlags) -> Result<End> {
+    Walk::new(caller, at, path, flags, ResolveFlags::empty())?.to_attr()
 }
 
 /// The directory that the last component of `path` is (to be) in.
@@ -133,6 +147,10 @@ pub struct Walk<'a> {
     /// Moves and changes of mounts when it began: a scoped walk that meets one of them may have been led out.
     began: (u64, u64),
     must_be_directory: bool,
+    /// Whether attributes at the end will do.
+    peeks: bool,
+    /// The attributes at the end, where a look at them has done: then the walk has stayed in the directory.
+    peeked: Option<Attr>,
 }
 
 impl<'a> Walk<'a> {
@@ -170,11 +188,28 @@ impl<'a> Walk<'a> {
             ahead: Run::new(),
             began: (moves(), tree_changes()),
             must_be_directory: flags.contains(LookupFlags::DIRECTORY),
+            peeks: false,
+            peeked: None,
         })
     }
 
     /// Goes to the end.
     pub fn to_end(mut self) -> Result<Path> {
+        self.go_to_end()?;
+        Ok(self.at)
+    }
+
+    /// Goes to the end, or so near that its attributes are known.
+    pub fn to_attr(mut self) -> Result<End> {
+        self.peeks = true;
+        self.go_to_end()?;
+        Ok(match self.peeked {
+            Some(attr) => End::Entry(self.at, attr),
+            None => End::Place(self.at),
+        })
+    }
+
+    fn go_to_end(&mut self) -> Result<()> {
         while let Some(component) = self.next() {
             self.may_search()?;
             self.step(component)?;
@@ -185,7 +220,7 @@ impl<'a> Walk<'a> {
         if self.must_be_directory && !self.at.inode().is_dir() {
             return Err(Errno::ENOTDIR);
         }
-        Ok(self.at)
+        Ok(())
     }
 
     /// Goes to the directory of the last component.
@@ -280,16 +315,31 @@ impl<'a> Walk<'a> {
             b".." => return self.up(),
             _ => {}
         }
+        let follow = !component.last || component.slashes || self.flags.contains(LookupFlags::FOLLOW);
         let child = match self.ahead.pop() {
             Some(next) if is_entry(&next, &self.at.dentry, name) => next,
             _ => {
                 self.ahead.clear();
-                let ahead =
-                    if self.resolve.contains(ResolveFlags::CACHED) { None } else { Some(&mut self.ahead) };
-                find(&self.at.dentry, name, text.rest(), self.caller, ahead)?.ok_or(Errno::ENOENT)?
+                let dir = &self.at.dentry;
+                match cached(dir, name) {
+                    Cached::Hit(child) => child,
+                    Cached::Negative => return Err(Errno::ENOENT),
+                    Cached::Unknown if self.resolve.contains(ResolveFlags::CACHED) => {
+                        return Err(Errno::EAGAIN);
+                    }
+                    Cached::Unknown => {
+                        if self.peeks && component.last && !self.must_be_directory {
+                            let wanted = |attr: &Attr| !(follow && is_symlink(attr));
+                            self.peeked = dir.peek(name).filter(wanted);
+                            if self.peeked.is_some() {
+                                return Ok(());
+                            }
+                        }
+                        ask(dir, name, text.rest(), self.caller, &mut self.ahead)?.ok_or(Errno::ENOENT)?
+                    }
+                }
             }
         };
-        let follow = !component.last || component.slashes || self.flags.contains(LookupFlags::FOLLOW);
         if child.inode.is_symlink() && follow {
             return self.follow(&child);
         }
@@ -402,23 +452,24 @@ fn is_entry(dentry: &Dentry, dir: &Arc<Dentry>, name: &[u8]) -> bool {
     dentry.with_place(|parent, its_name| parent.is_some_and(|p| Arc::ptr_eq(p, dir)) && its_name == name)
 }
 
-/// Finds `name` in `dir`. If the file system must be asked, it is asked for the names in `rest` too, and what lies
-/// there is put into `ahead`, the nearest last; without an `ahead` it is not asked: EAGAIN (RESOLVE_CACHED).
-fn find(
+fn is_symlink(attr: &Attr) -> bool {
+    FileType::from_mode(attr.mode) == Some(FileType::Symlink)
+}
+
+/// What is known of `name` in `dir`; nothing where each lookup asks.
+fn cached(dir: &Dentry, name: &[u8]) -> Cached {
+    if dir.inode.ops().revalidate(&dir.inode) { Cached::Unknown } else { dir.cached_child(name) }
+}
+
+/// Asks the file system for `name` in `dir`, and for the names in `rest` too: what lies there is put into `ahead`, the
+/// nearest last.
+fn ask(
     dir: &Arc<Dentry>,
     name: &[u8],
     rest: &[u8],
     caller: &Caller<'_>,
-    ahead: Option<&mut Run>,
+    ahead: &mut Run,
 ) -> Result<Option<Arc<Dentry>>> {
-    if !dir.inode.ops().revalidate(&dir.inode) {
-        match dir.cached_child(name) {
-            Cached::Hit(child) => return Ok(Some(child)),
-            Cached::Negative => return Ok(None),
-            Cached::Unknown => {}
-        }
-    }
-    let Some(ahead) = ahead else { return Err(Errno::EAGAIN) };
     let mut names: SmallVec<[&[u8]; 16]> = SmallVec::new();
     names.push(name);
     for name in rest.split(|b| *b == b'/').filter(|name| !name.is_empty()) {

@@ -24,7 +24,7 @@ use crate::mm::FileMappings;
 use crate::net::SocketKind;
 use crate::vfs::{
     Acl, AclChange, AclKind, Attr, Caller, Created, FileOps, Inode, InodeOps, LookupRun, NewKind, NewNode,
-    OpenedOps, RenameEnd, SetAttr, XattrSet,
+    OpenedOps, Peeked, RenameEnd, SetAttr, XattrSet,
 };
 
 /// A file of the host.
@@ -457,6 +457,19 @@ impl InodeOps for GoferInode {
         }
     }
 
+    fn peek(&self, dir: &Arc<Inode>, name: &[u8]) -> Peeked {
+        if self.sharing == Sharing::Shared {
+            return Peeked::Unknown;
+        }
+        let listing = self.dir_state().and_then(|state| state.listing(dir));
+        let (Some(listing), Ok(fs)) = (listing, fs(dir)) else { return Peeked::Unknown };
+        match listing.peek(name, fs.changed()) {
+            // Who has the inode may have changed it without a word (see `evict`).
+            (_, Some(id)) if fs.is_known(id) => Peeked::Unknown,
+            (peeked, _) => peeked,
+        }
+    }
+
     fn create(&self, dir: &Arc<Inode>, at: &[u8], node: &NewNode<'_>) -> Result<Arc<Inode>> {
         let fs = fs(dir)?;
         let (at, perm, owner) = (name(at)?, self.perm_in(dir, node)?, owner(node)?);
@@ -699,6 +712,11 @@ impl InodeOps for GoferInode {
     }
 
     fn evict(&self, inode: &Inode) {
+        // Only the first of several writes tells of itself, and no write by a mapping does.
+        let is_written = |contents: &Contents| contents.open.lock().write.is_some();
+        if self.stale.load(Ordering::Acquire) || self.contents_if_any().is_some_and(is_written) {
+            changed(inode);
+        }
         if let (Some(handle), Ok(fs)) = (self.handle.get(), fs(inode)) {
             fs.client.release(handle);
         }

@@ -162,6 +162,11 @@ impl GoferFs {
         known.filter(|known| known.kind.mode() == kind)
     }
 
+    /// Whether somebody has the inode of file `id`.
+    fn is_known(&self, id: FileId) -> bool {
+        self.inodes.lock().get(&id).is_some_and(|inode| inode.strong_count() > 0)
+    }
+
     /// The inode of a file that a listing of `dir` has brought, as which entry; `None` where a handle would be needed.
     fn listed_inode(
         &self,
@@ -170,7 +175,7 @@ impl GoferFs {
         found: Found,
         (listing, index): (&Arc<Listing>, usize),
     ) -> Option<Arc<Inode>> {
-        let Found { handle, id, seen, more } = found;
+        let Found { handle, id, seen, more, .. } = found;
         if let Some(handle) = handle {
             let inode = self.held_inode(&dir.sb, handle, id, seen);
             if let Some(state) = inode.downcast::<GoferInode>().and_then(GoferInode::dir_state) {

@@ -9,7 +9,7 @@ use abi::stat::FileType;
 use super::Overlay;
 use crate::Result;
 use crate::vfs::resolve::{LookupFlags, lookup};
-use crate::vfs::{Caller, Dentry, File, Inode, Mount, MountFlags, Name, NewKind, NewNode, Path};
+use crate::vfs::{Attr, Caller, Dentry, File, Inode, Mount, MountFlags, Name, NewKind, NewNode, Path};
 
 /// A tree that an overlay is made of. It has a mount of its own, so that it stays.
 pub struct Layer {
@@ -40,6 +40,11 @@ impl Layer {
 /// Whether `inode` says that a name is not there.
 pub fn is_whiteout(inode: &Inode) -> bool {
     inode.kind == FileType::CharDevice && inode.rdev == 0
+}
+
+/// The same of what has these attributes.
+pub fn is_whiteout_attr(attr: &Attr) -> bool {
+    FileType::from_mode(attr.mode) == Some(FileType::CharDevice) && attr.rdev == 0
 }
 
 /// What a whiteout is made of.

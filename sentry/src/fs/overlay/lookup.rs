@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use abi::Errno;
 
-use super::layer::{Home, is_whiteout, walk};
+use super::layer::{Home, is_whiteout, is_whiteout_attr, walk};
 use super::node::{Lowers, OverlayNode, node};
 use super::options::Redirects;
-use super::{Overlay, overlay_of};
+use super::{Key, Overlay, overlay_of};
 use crate::Result;
-use crate::vfs::{Inode, LookupRun, Name};
+use crate::vfs::{Attr, Inode, LookupRun, Name, Peeked};
 
 /// Finds `names`, each in the one before, from `dir` on. Each lower layer is asked once for the whole run.
 pub fn lookup_run(dir: &Arc<Inode>, names: &[&[u8]]) -> Result<LookupRun> {
@@ -37,6 +37,28 @@ pub fn lookup_run(dir: &Arc<Inode>, names: &[&[u8]]) -> Result<LookupRun> {
         dir = child;
     }
     Ok(run)
+}
+
+/// The attributes of what only a lower layer has under `name` in `dir`, where that layer knows them without an inode, and so
+/// nobody has one of the overlay.
+pub fn peek(dir: &Arc<Inode>, name: &[u8]) -> Peeked {
+    let (Ok(overlay), Ok(dir)) = (overlay_of(&dir.sb), node(dir)) else { return Peeked::Unknown };
+    if let Some(upper) = dir.upper.get()
+        && !matches!(upper.ops().lookup(upper, name, &overlay.caller()), Ok(None))
+    {
+        return Peeked::Unknown;
+    }
+    for (layer, lower) in &dir.lowers {
+        match lower.ops().peek(lower, name) {
+            Peeked::Missing => {}
+            Peeked::There(attr) if !is_whiteout_attr(&attr) => {
+                let ino = overlay.number(Key::Lower(*layer, attr.ino));
+                return Peeked::There(Attr { ino, ..attr });
+            }
+            Peeked::There(_) | Peeked::Unknown => return Peeked::Unknown,
+        }
+    }
+    Peeked::Missing
 }
 
 /// What a lower layer has answered for the names ahead.

@@ -12,8 +12,8 @@ use super::layer::Home;
 use super::{Key, Overlay, overlay_of};
 use crate::Result;
 use crate::vfs::{
-    Acl, AclChange, AclKind, Attr, Caller, FileOps, Inode, InodeOps, Link, LookupRun, NewNode, RenameEnd,
-    SetAttr, SuperBlock, XattrSet,
+    Acl, AclChange, AclKind, Attr, Caller, FileOps, Inode, InodeOps, Link, LookupRun, NewNode, Peeked,
+    RenameEnd, SetAttr, SuperBlock, XattrSet,
 };
 
 /// Lower inodes, each with its layer.
@@ -152,6 +152,10 @@ impl InodeOps for OverlayNode {
 
     fn lookup_run(&self, dir: &Arc<Inode>, names: &[&[u8]], _caller: &Caller<'_>) -> Result<LookupRun> {
         super::lookup::lookup_run(dir, names)
+    }
+
+    fn peek(&self, dir: &Arc<Inode>, name: &[u8]) -> Peeked {
+        super::lookup::peek(dir, name)
     }
 
     fn create(&self, dir: &Arc<Inode>, name: &[u8], node: &NewNode<'_>) -> Result<Arc<Inode>> {

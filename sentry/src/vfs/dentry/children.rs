@@ -42,6 +42,14 @@ impl Children {
         }
     }
 
+    /// Whether somebody has a dentry of this name, be it of an earlier state.
+    pub(super) fn is_used(&self, name: &[u8]) -> bool {
+        match self.entries.get(name) {
+            Some(Child::Positive(child) | Child::Stale(child)) => child.strong_count() > 0,
+            Some(Child::Negative) | None => false,
+        }
+    }
+
     pub(super) fn insert(&mut self, name: &[u8], child: Child) {
         let negative = matches!(child, Child::Negative);
         let old = match self.entries.get_mut(name) {

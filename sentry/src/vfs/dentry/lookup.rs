@@ -10,8 +10,9 @@ use sync::SleepMutexGuard;
 use super::children::Child;
 use super::{Dentry, UNLINKED};
 use crate::Result;
+use crate::vfs::attr::Attr;
 use crate::vfs::caller::Caller;
-use crate::vfs::inode::Inode;
+use crate::vfs::inode::{Inode, Peeked};
 use crate::vfs::name::Name;
 
 /// Dentries of successive names of a path.
@@ -48,6 +49,20 @@ impl Dentry {
                 Cached::Hit(child)
             }
             None => Cached::Unknown,
+        }
+    }
+
+    /// The attributes of `name`, of which nothing is cached, where the file system has them at hand and nobody has a dentry
+    /// of it; see [`InodeOps::peek`](crate::vfs::InodeOps::peek).
+    pub fn peek(&self, name: &[u8]) -> Option<Attr> {
+        // With a dentry comes what is mounted there.
+        if self.children.read().as_ref().is_some_and(|children| children.is_used(name)) {
+            return None;
+        }
+        match self.inode.ops().peek(&self.inode, name) {
+            Peeked::There(attr) => Some(attr),
+            // That nothing is there is kept by a lookup.
+            Peeked::Missing | Peeked::Unknown => None,
         }
     }
 
