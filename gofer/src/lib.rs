@@ -13,6 +13,7 @@ pub mod error;
 mod filter;
 mod ops;
 pub mod owners;
+mod processor;
 pub mod server;
 mod table;
 pub mod tree;

@@ -328,6 +328,7 @@ impl Listing {
                 client: Arc::clone(&fs.client),
             })
         };
+        fs.pace.came_ahead(parts.len() as u32 - 1);
         let mut more_beside = 0;
         // What is in another comes behind it.
         while parts.len() > 1
@@ -372,13 +373,22 @@ impl Listing {
         waiting.take(most).for_each(|(index, handle)| tell(index, handle));
     }
 
+    /// Something of it is used.
+    fn note_use(&self) {
+        if self.used.fetch_add(1, Ordering::Relaxed) == 0
+            && let Some(pace) = &self.ahead
+        {
+            pace.is_used();
+        }
+    }
+
     /// What it says of `name`, in state `tree` of the tree.
     pub fn find(&self, name: &[u8], tree: u64) -> Known {
         let Some(index) = self.entries.find(name) else { return Known::Missing };
         if tree != self.tree {
             return Known::Unknown;
         }
-        self.used.fetch_add(1, Ordering::Relaxed);
+        self.note_use();
         let (taken, room) = self.looked.lock().take(index);
         drop(room);
         taken.map_or(Known::Unknown, |found| Known::There(found, index))
@@ -397,7 +407,7 @@ impl Drop for Listing {
         if let Some(pace) = &self.ahead
             && self.used.load(Ordering::Relaxed) == 0
         {
-            pace.slower();
+            pace.was_in_vain();
         }
     }
 }
@@ -411,7 +421,7 @@ impl GoferFs {
             return Listing::read(self, dir, ops, 0, None);
         }
         if let Some(known) = state.listing(dir) {
-            known.used.fetch_add(1, Ordering::Relaxed);
+            known.note_use();
             return Ok(known);
         }
         let above = state.above();
