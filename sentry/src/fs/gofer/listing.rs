@@ -177,8 +177,8 @@ impl DirState {
         std::mem::replace(&mut *self.listing.lock(), new)
     }
 
-    /// One more name is asked for; whether listing the directory is cheaper from now on.
-    pub fn ask_singly(&self, dir: &Inode, pace: &Pace) -> bool {
+    /// One more name is asked for, of a directory of this length; whether listing the directory is cheaper from now on.
+    pub fn ask_singly(&self, dir: &Inode, bytes: u64, pace: &Pace) -> bool {
         let changes = dir.changes();
         let state = changes << 8;
         let before = self.asked.load(Ordering::Relaxed);
@@ -186,7 +186,7 @@ impl DirState {
         if count == ENOUGH {
             return false;
         }
-        let enough = count + 1 >= if changes == 0 { pace.singly() } else { Pace::singly_of_changed() };
+        let enough = count + 1 >= if changes == 0 { pace.singly(bytes) } else { Pace::singly_of_changed() };
         self.asked.store(state | if enough { ENOUGH } else { count + 1 }, Ordering::Relaxed);
         enough
     }

@@ -13,6 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 /// So many names are asked for one by one before a directory is listed, by who does not go over a tree.
 const SINGLY: u64 = 8;
 
+/// Of a large directory one name more for each so many bytes: where directories have blocks, these are a hundred names, which take as
+/// long to list as a few requests. What length a directory has is its file system's affair; it is a hint.
+const BLOCK: u64 = 4096;
+
+/// But not more.
+const MOST_SINGLY: u64 = 64;
+
 /// How many directories are listed ahead, by level.
 const AHEAD: [u16; 6] = [0, 0, 4, 16, 64, 128];
 
@@ -80,9 +87,10 @@ impl Pace {
         if self.uses_most() { self.level_ahead() } else { 0 }
     }
 
-    /// How many names to ask for one by one before a directory is listed that has never changed.
-    pub fn singly(&self) -> u64 {
-        (SINGLY >> self.level.load(Ordering::Relaxed)).max(1)
+    /// How many names to ask for one by one before a directory of this length is listed that has never changed.
+    pub fn singly(&self, bytes: u64) -> u64 {
+        let large = (bytes / BLOCK).saturating_sub(1).min(MOST_SINGLY);
+        (SINGLY >> self.level.load(Ordering::Relaxed)).max(1).max(large)
     }
 
     /// The same for one that has: one more change, and the listing is of no use.
@@ -117,13 +125,27 @@ mod tests {
     #[test]
     fn it_takes_a_few_to_go_faster() {
         let pace = Pace::default();
-        assert_eq!((pace.ahead(), pace.singly()), (0, 8));
+        assert_eq!((pace.ahead(), pace.singly(4096)), (0, 8));
         pace.faster();
-        assert_eq!((pace.ahead(), pace.singly()), (0, 4));
+        assert_eq!((pace.ahead(), pace.singly(4096)), (0, 4));
         (0..20).for_each(|_| pace.faster());
-        assert_eq!((pace.ahead(), pace.singly()), (128, 1));
+        assert_eq!((pace.ahead(), pace.singly(4096)), (128, 1));
         (0..3).for_each(|_| pace.slower());
-        assert_eq!((pace.ahead(), pace.singly()), (0, 8));
+        assert_eq!((pace.ahead(), pace.singly(4096)), (0, 8));
+    }
+
+    #[test]
+    fn a_large_directory_is_listed_later() {
+        let pace = Pace::default();
+        assert_eq!(
+            [0, 4096, 9 * 4096, 12 * 4096, u64::MAX].map(|bytes| pace.singly(bytes)),
+            [8, 8, 8, 11, 64]
+        );
+        (0..5).for_each(|_| pace.faster());
+        assert_eq!(
+            [0, 4096, 9 * 4096, 12 * 4096, u64::MAX].map(|bytes| pace.singly(bytes)),
+            [1, 1, 8, 11, 64]
+        );
     }
 
     #[test]
