@@ -6,7 +6,7 @@
 //! a directory is listed at the first name that is looked up in it. What was listed in vain takes that back.
 //!
 //! Others come to one directory after the other, and to none of those ahead: a Python that starts, or whoever looks for a program in PATH. So
-//! there are more ahead only for who has used most of those before.
+//! there are more ahead only for who has used most of those before. And of a large directory a few names are no sign that many will follow.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
