@@ -3,10 +3,11 @@
 use std::os::fd::OwnedFd;
 
 use gofer_protocol::socket::{NoMessage, inbox, receive, send};
-use gofer_protocol::{Errno, MAX_CHANNELS, MAX_MESSAGE, Reply, Request};
+use gofer_protocol::{Errno, Head, MAX_CHANNELS, MAX_MESSAGE, Reply, Request};
 
 use crate::error::GoferError;
 use crate::ops::{Answer, Gift, Scratch, perform};
+use crate::processor::Processor;
 use crate::server::Server;
 
 /// Serves a channel until the other side closes it (no error) or breaks the protocol.
@@ -16,6 +17,7 @@ pub(crate) fn serve(server: &Server, socket: &OwnedFd) -> Result<(), GoferError>
     let mut inbox = inbox();
     let mut out = Vec::new();
     let mut scratch = Scratch::new();
+    let mut processor = Processor::default();
     loop {
         let bytes = match receive(socket, &mut inbox[..MAX_MESSAGE]) {
             Ok(bytes) => bytes,
@@ -23,8 +25,8 @@ pub(crate) fn serve(server: &Server, socket: &OwnedFd) -> Result<(), GoferError>
             Err(NoMessage::Long) => return Err(GoferError::Protocol("a message is too long")),
             Err(error) => return Err(GoferError::Receive(error)),
         };
-        let (id, request) = Request::decode(bytes);
-        let Some(id) = id else { return Err(GoferError::Protocol("a message is too short")) };
+        let (head, request) = Request::decode(bytes);
+        let Some(Head { id, cpu }) = head else { return Err(GoferError::Protocol("a message is too short")) };
         let answer = match request.map_err(|_| Errno::PROTO).and_then(|r| perform(server, &mut scratch, r)) {
             Ok(Some(answer)) => answer,
             Ok(None) => continue,
@@ -35,6 +37,8 @@ pub(crate) fn serve(server: &Server, socket: &OwnedFd) -> Result<(), GoferError>
             Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
             Err(errno) => return Err(GoferError::Send(errno)),
         }
+        // Now that nobody waits for it.
+        processor.follow(cpu);
     }
 }
 

@@ -21,6 +21,9 @@ const LOG: &[u32] = &[2];
 /// Commands of fcntl(2).
 const CHECK: &[u32] = &[libc::F_GETFD as u32];
 
+/// The calling thread.
+const ITSELF: &[u32] = &[0];
+
 /// The list.
 #[rustfmt::skip]
 const CALLS: &[(c_long, Verdict, &str)] = &[
@@ -68,6 +71,7 @@ const CALLS: &[(c_long, Verdict, &str)] = &[
     (libc::SYS_brk,             Allow, "the allocator"),
     (libc::SYS_futex,           Allow, "locks; waiting for threads that end"),
     (libc::SYS_sched_yield,     Allow, "a lock that is contended for a moment"),
+    (libc::SYS_sched_setaffinity, Only(0, ITSELF), "a channel's thread runs where its requests come from"),
     (libc::SYS_rt_sigprocmask,  Allow, "the C library blocks signals while a thread ends"),
     (libc::SYS_rt_sigreturn,    Allow, "return from a handler"),
     (libc::SYS_sigaltstack,     Allow, "Rust takes a thread's overflow stack down"),

@@ -105,6 +105,8 @@ pub struct Ready {
 impl Ready {
     /// Makes the further channels and their threads.
     pub fn new(parts: Parts, first: OwnedFd) -> Result<Ready, GoferError> {
+        // Asked for the first time, while that is allowed.
+        let _ = host::thread::initial_affinity();
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 1..parts.channels.clamp(1, MAX_CHANNELS) {
             let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)

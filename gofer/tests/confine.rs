@@ -236,6 +236,9 @@ fn nothing_else(setting: &Setting) {
     assert_eq!((field("NoNewPrivs"), field("Seccomp")), (vec!["1".to_owned()], vec!["2".to_owned()]));
     assert_eq!(field("NSpid").last().unwrap(), "1");
     assert_eq!(field("Threads"), ["4"]);
+    // Slots of the table of descriptors: to get more later takes milliseconds.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    assert!(field("FDSize")[0].parse::<u64>().unwrap() >= limit.min(4096), "{status}");
     let namespace = |pid: &str, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
     for kind in ["mnt", "pid", "ipc", "uts", "net", "cgroup"] {
         let own = namespace(&gofer.child.pid().to_string(), kind);

@@ -38,12 +38,12 @@ pub use list::{List, Packer};
 pub use name::{Bytes, Name, Target, XattrName};
 pub use node::{Below, Entry, Looked, Node, Place, StatfsReply};
 pub use reply::{Reply, ReplyKind};
-pub use request::{Op, Request};
+pub use request::{Head, Op, Request};
 pub use rustix::io::Errno;
 pub use wire::{Bad, Reader, Writer};
 
 /// The version both sides must speak. They are built together; a difference means that a wrong binary was started.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Bytes in the longest message: the longest xattr value (64 KiB) and a page for what goes with it.
 pub const MAX_MESSAGE: usize = 64 * 1024 + 4096;

@@ -1,10 +1,10 @@
 //! How a table of messages becomes an enum with its encoder and decoder.
 
-/// Each line gives number, name and fields of a message.
+/// Each line gives number, name and fields of a message; all begin with the same head.
 macro_rules! messages {
     (
         $(#[$meta:meta])*
-        $name:ident<$a:lifetime>, $(#[$kinds_meta:meta])* $kinds:ident;
+        $name:ident<$a:lifetime>, $head:ty, $(#[$kinds_meta:meta])* $kinds:ident;
         $($(#[$doc:meta])* $number:literal $variant:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty),* $(,)? })*
     ) => {
         $(#[$meta])*
@@ -22,21 +22,21 @@ macro_rules! messages {
                 match self { $($name::$variant { .. } => $kinds::$variant,)* }
             }
             /// Writes it as a whole message into `bytes`, whose contents are replaced.
-            pub fn encode(&self, id: u32, bytes: &mut Vec<u8>) -> Result<(), $crate::wire::Bad> {
+            pub fn encode(&self, head: $head, bytes: &mut Vec<u8>) -> Result<(), $crate::wire::Bad> {
                 let mut to = $crate::wire::Writer::message(bytes);
-                to.put(&id);
+                to.put(&head);
                 to.put(&self.kind());
                 match self { $($name::$variant { $($field),* } => { $(to.put($field);)* })* }
                 to.finish()
             }
-            /// Reads a whole message: its id, and what it says.
-            pub fn decode(bytes: &$a [u8]) -> (Option<u32>, Result<$name<$a>, $crate::wire::Bad>) {
+            /// Reads a whole message: its head, and what it says.
+            pub fn decode(bytes: &$a [u8]) -> (Option<$head>, Result<$name<$a>, $crate::wire::Bad>) {
                 let mut from = $crate::wire::Reader::new(bytes);
-                let id = match from.get::<u32>() {
-                    Ok(id) => id,
+                let head = match from.get::<$head>() {
+                    Ok(head) => head,
                     Err(bad) => return (None, Err(bad)),
                 };
-                (Some(id), $name::decode_body(from))
+                (Some(head), $name::decode_body(from))
             }
             fn decode_body(mut from: $crate::wire::Reader<$a>) -> Result<$name<$a>, $crate::wire::Bad> {
                 let message = match from.get::<$kinds>()? {

@@ -12,7 +12,7 @@ use crate::node::{Below, Entry, Looked, Node, StatfsReply};
 
 messages! {
     /// A reply; see [`Request`](crate::Request) for which belongs to what.
-    Reply<'a>,
+    Reply<'a>, u32,
     /// The kinds of replies.
     ReplyKind;
 

@@ -10,11 +10,39 @@ use crate::list::List;
 use crate::message::messages;
 use crate::name::{Bytes, Name, Target, XattrName};
 use crate::node::Place;
+use crate::wire::{Bad, Reader, Wire, Writer};
+
+/// What a request begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The reply has the same.
+    pub id: u32,
+    /// The processor on which the asker waits, if it told: the reply comes soonest from there. Only a hint.
+    pub cpu: Option<u16>,
+}
+
+impl Head {
+    /// In place of a processor.
+    const UNKNOWN: u16 = u16::MAX;
+}
+
+impl Wire<'_> for Head {
+    fn put(&self, to: &mut Writer<'_>) {
+        to.put(&self.id);
+        to.put(&self.cpu.unwrap_or(Head::UNKNOWN));
+    }
+    fn get(from: &mut Reader<'_>) -> Result<Head, Bad> {
+        let id = from.get()?;
+        // What ends here already has an id at least; that it is no request will be seen next.
+        let cpu = from.get().ok().filter(|&cpu| cpu != Head::UNKNOWN);
+        Ok(Head { id, cpu })
+    }
+}
 
 messages! {
     /// A request. The reply that belongs to it is named after it; instead of it, any request can get
     /// [`Reply::Error`](crate::Reply::Error).
-    Request<'a>,
+    Request<'a>, Head,
     /// The kinds of requests.
     Op;
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use gofer_protocol::client::{ConnectError, Death};
 use gofer_protocol::socket::{receive, send};
 use gofer_protocol::{
-    Attr, Bad, Client, Errno, FileId, FileType, Handle, Leaf, List, Looked, MAX_MESSAGE, Name, OpenFlags,
-    Packer, Perm, ReaddirFlags, Reply, Request, Time, TreeFlags, VERSION,
+    Attr, Bad, Client, Errno, FileId, FileType, Handle, Head, Leaf, List, Looked, MAX_MESSAGE, Name,
+    OpenFlags, Packer, Perm, ReaddirFlags, Reply, Request, Time, TreeFlags, VERSION,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -53,7 +53,10 @@ fn gofer(
     thread::spawn(move || {
         let mut bytes = vec![0; MAX_MESSAGE];
         let greeting = receive(&theirs, &mut bytes).unwrap();
-        assert!(matches!(Request::decode(greeting), (Some(1), Ok(Request::Hello { version: VERSION }))));
+        assert!(matches!(
+            Request::decode(greeting),
+            (Some(Head { id: 1, .. }), Ok(Request::Hello { version: VERSION }))
+        ));
         let pairs: Vec<_> = (0..channels).map(|_| pair()).collect();
         let fds: Vec<_> = pairs.iter().map(|(ours, _)| ours.as_fd()).collect();
         let mut packer = Packer::new();
@@ -69,8 +72,8 @@ fn gofer(
             thread::spawn(move || {
                 let mut bytes = vec![0; MAX_MESSAGE];
                 while let Ok(message) = receive(&end, &mut bytes) {
-                    let (id, request) = Request::decode(message);
-                    if answer(id.unwrap(), request.unwrap(), &end).is_none() {
+                    let (head, request) = Request::decode(message);
+                    if answer(head.unwrap().id, request.unwrap(), &end).is_none() {
                         break;
                     }
                 }

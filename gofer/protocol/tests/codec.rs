@@ -2,11 +2,13 @@
 
 use gofer_protocol::reply::Look;
 use gofer_protocol::{
-    Attr, Bad, Below, Bytes, Changes, Entry, Errno, FileId, FileType, Handle, Leaf, Looked, MAX_MESSAGE,
-    Name, NewTime, Node, NodeKind, Op, OpenFlags, Owner, Packer, Perm, Place, ReaddirFlags, RenameFlags,
-    Reply, ReplyKind, Request, SetMode, SocketKind, StatfsReply, SyncKind, Target, Time, TreeFlags,
-    UnlinkKind, VERSION, XattrName,
+    Attr, Bad, Below, Bytes, Changes, Entry, Errno, FileId, FileType, Handle, Head, Leaf, Looked,
+    MAX_MESSAGE, Name, NewTime, Node, NodeKind, Op, OpenFlags, Owner, Packer, Perm, Place, ReaddirFlags,
+    RenameFlags, Reply, ReplyKind, Request, SetMode, SocketKind, StatfsReply, SyncKind, Target, Time,
+    TreeFlags, UnlinkKind, VERSION, XattrName,
 };
+
+const HEAD: Head = Head { id: 1, cpu: Some(0) };
 
 fn handle(number: u64) -> Handle {
     Handle::new(number).unwrap()
@@ -164,9 +166,10 @@ fn requests_survive_the_way() {
         assert!(all.iter().any(|request| request.kind() == *op), "no sample of {op:?}");
     }
     for (id, request) in all.iter().enumerate() {
-        request.encode(id as u32, &mut bytes).unwrap();
+        let head = Head { id: id as u32, cpu: id.checked_sub(1).map(|cpu| cpu as u16) };
+        request.encode(head, &mut bytes).unwrap();
         assert!(bytes.len() <= MAX_MESSAGE);
-        assert_eq!(Request::decode(&bytes), (Some(id as u32), Ok(*request)));
+        assert_eq!(Request::decode(&bytes), (Some(head), Ok(*request)));
     }
 }
 
@@ -187,7 +190,7 @@ fn replies_survive_the_way() {
 fn a_cut_message_is_none() {
     let (mut packers, mut bytes) = (std::array::from_fn(|_| Packer::new()), Vec::new());
     for request in requests(&mut packers) {
-        request.encode(1, &mut bytes).unwrap();
+        request.encode(HEAD, &mut bytes).unwrap();
         for len in 0..bytes.len().min(2000) {
             assert!(Request::decode(&bytes[..len]).1.is_err(), "{request:?} cut to {len}");
         }
@@ -220,8 +223,8 @@ impl Random {
 /// Whatever decodes, encodes to the same bytes: there is one form for each value, and no decoder panics.
 fn check_any(bytes: &[u8]) {
     let mut again = Vec::new();
-    if let (Some(id), Ok(request)) = Request::decode(bytes) {
-        request.encode(id, &mut again).unwrap();
+    if let (Some(head), Ok(request)) = Request::decode(bytes) {
+        request.encode(head, &mut again).unwrap();
         assert_eq!(bytes, again);
     }
     if let (Some(id), Ok(reply)) = Reply::decode(bytes) {
@@ -236,9 +239,11 @@ fn random_bytes_do_no_harm() {
     for _ in 0..200_000 {
         let len = (random.next() % 96) as usize;
         let mut bytes: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
-        if bytes.len() >= 6 {
-            bytes[4] %= 30;
-            bytes[5] = 0;
+        // Where a reply has its number, and where a request has.
+        for at in [4, 6] {
+            if let Some(number) = bytes.get_mut(at..at + 2) {
+                number.copy_from_slice(&[number[0] % 30, 0]);
+            }
         }
         check_any(&bytes);
     }
@@ -251,7 +256,7 @@ fn damaged_messages_do_no_harm() {
     let mut bytes = Vec::new();
     let mut packers = std::array::from_fn(|_| Packer::new());
     for request in requests(&mut packers) {
-        request.encode(1, &mut bytes).unwrap();
+        request.encode(HEAD, &mut bytes).unwrap();
         samples.push(bytes.clone());
     }
     let mut packers = std::array::from_fn(|_| Packer::new());
@@ -295,7 +300,7 @@ fn names_are_single_components() {
     // And they are checked again on the other side.
     let mut bytes = Vec::new();
     Request::Unlink { dir: handle(1), name: name(b"ab"), kind: UnlinkKind::File }
-        .encode(1, &mut bytes)
+        .encode(HEAD, &mut bytes)
         .unwrap();
     let at = bytes.windows(2).position(|two| two == b"ab").unwrap();
     for wrong in [b"..", b"a/", b"/b", b"\0b"] {
@@ -314,14 +319,14 @@ fn illegal_values_are_refused() {
         assert_eq!(Reply::decode(&bytes).1, Err(Bad::Value("errno")));
     }
     // Handle 0.
-    Request::Stat { handle: handle(1) }.encode(1, &mut bytes).unwrap();
-    bytes[6] = 0;
+    Request::Stat { handle: handle(1) }.encode(HEAD, &mut bytes).unwrap();
+    bytes[8] = 0;
     assert_eq!(Request::decode(&bytes).1, Err(Bad::Value("handle")));
     // A list that claims more than there is.
     let mut packer = Packer::new();
     assert!(packer.push(&handle(1)));
-    Request::Close { handles: packer.list() }.encode(1, &mut bytes).unwrap();
-    bytes[6..8].copy_from_slice(&u16::MAX.to_le_bytes());
+    Request::Close { handles: packer.list() }.encode(HEAD, &mut bytes).unwrap();
+    bytes[8..10].copy_from_slice(&u16::MAX.to_le_bytes());
     assert_eq!(Request::decode(&bytes).1, Err(Bad::Short));
     // Opening for nothing, and truncating what is only read.
     assert!(!OpenFlags::empty().is_legal());
@@ -340,7 +345,7 @@ fn nothing_grows_past_the_longest_message() {
         mode: SetMode::Any,
         value: Bytes(&value),
     };
-    assert_eq!(request.encode(1, &mut bytes), Err(Bad::Long));
+    assert_eq!(request.encode(HEAD, &mut bytes), Err(Bad::Long));
     assert!(bytes.len() <= MAX_MESSAGE);
     let mut packer = Packer::new();
     let mut count = 0;
@@ -349,7 +354,7 @@ fn nothing_grows_past_the_longest_message() {
     }
     assert_eq!(packer.len(), count);
     let request = Request::Walk { dir: handle(1), leaf: Leaf::Attr, names: packer.list() };
-    request.encode(1, &mut bytes).unwrap();
+    request.encode(HEAD, &mut bytes).unwrap();
     let (_, decoded) = Request::decode(&bytes);
     let Ok(Request::Walk { names, .. }) = decoded else { panic!("{decoded:?}") };
     assert_eq!(names.iter().count(), count);

@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 
 use gofer::TreeConfig;
 use gofer_protocol::socket::{NoMessage, receive, receive_fds, send};
-use gofer_protocol::{Client, Errno, MAX_MESSAGE, Reply, Request, VERSION};
+use gofer_protocol::{Client, Errno, Head, MAX_MESSAGE, Reply, Request, VERSION};
 
 use crate::fixture::{Fixture, serve};
+
+fn head(id: u32) -> Head {
+    Head { id, cpu: None }
+}
 
 fn server() -> (tempfile::TempDir, std::thread::JoinHandle<Result<(), gofer::GoferError>>, OwnedFd) {
     let dir = tempfile::tempdir().unwrap();
@@ -50,14 +54,14 @@ fn noise() {
     let mut inbox = vec![0; MAX_MESSAGE];
     while begun.elapsed() < Duration::from_secs(1) {
         // A right head, so that many get further than that; small numbers, so that some are handles.
-        let len = 6 + random.next() % 60;
+        let len = 8 + random.next() % 60;
         let mut bytes: Vec<u8> = (0..len)
             .map(|_| {
                 if random.next().is_multiple_of(3) { random.next() as u8 } else { (random.next() % 4) as u8 }
             })
             .collect();
         // Not the greeting, which brings descriptors, nor what has no answer.
-        bytes[4..6].copy_from_slice(&((random.next() % 28 + 2) as u16).to_le_bytes());
+        bytes[6..8].copy_from_slice(&((random.next() % 28 + 2) as u16).to_le_bytes());
         if let (_, Ok(Request::Close { .. })) = Request::decode(&bytes) {
             continue;
         }
@@ -132,9 +136,9 @@ fn messages_that_are_none() {
 
     let (_dir, server, socket) = self::server();
     assert_eq!(ask(&socket, &7u32.to_le_bytes()), Ok((Some(7), Some(Errno::PROTO))));
-    assert_eq!(ask(&socket, b"\x08\0\0\0\xff\xff"), Ok((Some(8), Some(Errno::PROTO))));
+    assert_eq!(ask(&socket, b"\x08\0\0\0\0\0\xff\xff"), Ok((Some(8), Some(Errno::PROTO))));
     // Half a close has no answer to wait for, but is no close.
-    assert_eq!(ask(&socket, b"\x09\0\0\0\x19\0\x05"), Ok((Some(9), Some(Errno::PROTO))));
+    assert_eq!(ask(&socket, b"\x09\0\0\0\0\0\x19\0\x05"), Ok((Some(9), Some(Errno::PROTO))));
     drop(socket);
     server.join().unwrap().unwrap();
 }
@@ -143,14 +147,14 @@ fn messages_that_are_none() {
 fn the_greeting_comes_once() {
     let (_dir, server, socket) = server();
     let mut bytes = Vec::new();
-    Request::Hello { version: VERSION }.encode(1, &mut bytes).unwrap();
+    Request::Hello { version: VERSION }.encode(head(1), &mut bytes).unwrap();
     let (mut inbox, mut fds) = (vec![0; MAX_MESSAGE], Vec::new());
     send(&socket, &bytes, &[]).unwrap();
     receive_fds(&socket, &mut inbox, &mut fds).unwrap();
     assert_eq!(fds.len(), 3);
     assert_eq!(ask(&socket, &bytes), Ok((Some(1), Some(Errno::ALREADY))));
     // The other channels serve as well, and end on their own.
-    Request::Attach { tree: 0 }.encode(2, &mut bytes).unwrap();
+    Request::Attach { tree: 0 }.encode(head(2), &mut bytes).unwrap();
     for fd in &fds {
         assert_eq!(ask(fd, &bytes), Ok((Some(2), None)));
     }
@@ -170,7 +174,7 @@ fn fds_that_are_sent_along_are_not_taken() {
     let (_dir, server, socket) = server();
     let (mut read, write) = std::io::pipe().unwrap();
     let mut bytes = Vec::new();
-    Request::Attach { tree: 0 }.encode(1, &mut bytes).unwrap();
+    Request::Attach { tree: 0 }.encode(head(1), &mut bytes).unwrap();
     send(&socket, &bytes, &[write.as_fd()]).unwrap();
     drop(write);
     let mut inbox = vec![0; MAX_MESSAGE];
@@ -185,7 +189,7 @@ fn a_client_that_reads_no_replies() {
     let (_dir, server, socket) = server();
     rustix::io::ioctl_fionbio(&socket, true).unwrap();
     let mut bytes = Vec::new();
-    Request::Attach { tree: 0 }.encode(1, &mut bytes).unwrap();
+    Request::Attach { tree: 0 }.encode(head(1), &mut bytes).unwrap();
     // Until both directions are full: nothing grows without bound, and the server ends when the socket does.
     let mut sent = 0;
     let begun = Instant::now();

@@ -250,6 +250,20 @@ pub fn close_range_on_exec(first: i32, last: i32) -> Result<()> {
     .map(drop)
 }
 
+/// Descriptors that a process which will hold many makes room for.
+const DESCRIPTORS: u64 = 4096;
+
+/// Makes room in the table of descriptors, as far as the limit goes. To be called before there are other threads, or processes that
+/// share the table: whenever Linux makes a shared one larger, it waits until all processors have seen that, some 8 ms (`expand_fdtable`
+/// in fs/file.c), and it does so at 64, 128, 256 … descriptors. The room takes 8 bytes a descriptor.
+pub fn reserve_descriptors() -> Result<()> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let last = limit.min(DESCRIPTORS).saturating_sub(1) as i32;
+    let one = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
+    // The table stays as large as it is now.
+    Ok(rustix::io::fcntl_dupfd_cloexec(&one, last).map(drop)?)
+}
+
 /// A new session, of which the caller is leader.
 pub fn setsid() -> Result<i32> {
     // SAFETY: no arguments, no memory.

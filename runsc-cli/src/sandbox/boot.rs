@@ -128,6 +128,10 @@ fn confine(config: &SentryConfig, timeline: &mut Timeline) -> anyhow::Result<Arc
         LargeFile::new().inspect_err(|error| tracing::info!(%error, "guest memory without large pages"));
     privileges::drop_all()?;
     privileges::set_limits()?;
+    // The processes of guests share the table.
+    if let Err(error) = host::process::reserve_descriptors() {
+        tracing::info!(%error, "no room ahead for descriptors");
+    }
     timeline.done("sentry: capabilities dropped");
     let (name, platform) = choose_platform::make(config.platform, large.ok())?;
     timeline.done("sentry: platform");

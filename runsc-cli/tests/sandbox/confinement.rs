@@ -35,6 +35,17 @@ fn the_sentry_has_no_rights() {
     });
 }
 
+/// A table of descriptors that grows while others share it stops whoever opens something for milliseconds.
+#[test]
+fn there_is_room_for_descriptors_from_the_start() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let test = SelfTest::start(rustix::process::geteuid().as_raw());
+    for pid in [test.sentry, test.gofer] {
+        let slots: u64 = status(pid)("FDSize").parse().unwrap();
+        assert!(slots >= limit.min(4096), "{slots} of {limit}");
+    }
+}
+
 #[test]
 fn the_sentry_is_in_namespaces_of_its_own() {
     as_each_user(|uid| {

@@ -8,10 +8,11 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::Death;
+use super::stay::{self, Stay};
 use crate::handle::Handle;
 use crate::list::Packer;
 use crate::reply::Reply;
-use crate::request::Request;
+use crate::request::{Head, Request};
 use crate::socket::{NoMessage, inbox, receive_fds, send, try_receive_fds};
 use crate::time::Watch;
 use crate::{Bad, MAX_MESSAGE};
@@ -33,6 +34,8 @@ pub(super) struct Channel {
 pub(super) struct Line {
     socket: Arc<OwnedFd>,
     last_id: u32,
+    /// The processor that was told with the last request.
+    cpu: Option<u16>,
     out: Vec<u8>,
     inbox: Box<[u8]>,
     fds: Vec<OwnedFd>,
@@ -68,7 +71,7 @@ impl Channel {
             set_socket_timeout(&*socket, wait, Some(TURN)).map_err(Death::Host)?;
         }
         let (out, fds) = (Vec::new(), Vec::new());
-        let line = Line { socket, last_id: 0, out, inbox: inbox(), fds, owed: false };
+        let line = Line { socket, last_id: 0, cpu: None, out, inbox: inbox(), fds, owed: false };
         Ok(Channel { packer: Packer::new(), line })
     }
 }
@@ -78,7 +81,9 @@ impl Line {
     /// is not needed any more: EINTR then.
     pub fn send(&mut self, request: &Request<'_>, gives_up: &dyn Fn() -> bool) -> Result<(), Failure> {
         self.last_id = self.last_id.wrapping_add(1);
-        request.encode(self.last_id, &mut self.out).map_err(|_| Failure::Local(Errno::TOOBIG))?;
+        self.cpu = stay::current_cpu();
+        let head = Head { id: self.last_id, cpu: self.cpu };
+        request.encode(head, &mut self.out).map_err(|_| Failure::Local(Errno::TOOBIG))?;
         let mut turns = Turns::default();
         loop {
             match send(&*self.socket, &self.out, &[]) {
@@ -99,6 +104,7 @@ impl Line {
         gives_up: &dyn Fn() -> bool,
     ) -> Result<Answer<'_>, Failure> {
         let _watch = Watch::start();
+        let _stay = Stay::here();
         self.send(request, gives_up)?;
         let mut turns = Turns::default();
         let (len, lost_fds) = loop {
@@ -121,6 +127,11 @@ impl Line {
             Reply::Error { errno } => Err(Failure::Refused(errno)),
             reply => Ok(Answer { reply, fds: &mut self.fds, lost_fds }),
         }
+    }
+
+    /// The processor that the server's thread expects the next request from.
+    pub fn cpu(&self) -> Option<u16> {
+        self.cpu
     }
 
     /// Whether a reply is still to come that nobody waits for.

@@ -11,6 +11,7 @@
 
 mod channel;
 mod ops;
+mod stay;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -219,7 +220,7 @@ impl Client {
             if self.death.get().is_some() {
                 return Err(Errno::IO);
             }
-            if let Some(channel) = channels.idle.pop() {
+            if let Some(channel) = channels.take_idle() {
                 return Ok(Taken { client: self, channel: Some(channel) });
             }
             if !channels.owed.is_empty() {
@@ -259,6 +260,15 @@ impl std::fmt::Debug for Mourner {
 }
 
 impl Channels {
+    /// A channel for the next request: one whose thread is on the caller's processor, if there is one, else the warmest.
+    fn take_idle(&mut self) -> Option<Channel> {
+        let cpu = stay::current_cpu();
+        match self.idle.iter().rposition(|channel| channel.line.cpu() == cpu) {
+            Some(at) => Some(self.idle.remove(at)),
+            None => self.idle.pop(),
+        }
+    }
+
     /// Takes the replies that have come to channels on which nobody waits, which are idle then.
     fn take_owed(&mut self, handles: &mut Vec<Handle>) -> Result<(), Death> {
         for mut channel in std::mem::take(&mut self.owed) {

@@ -169,6 +169,11 @@ impl GoferInode {
         }
     }
 
+    /// Its length, as last seen.
+    fn length(&self) -> u64 {
+        self.known.lock().attr.size
+    }
+
     fn contents_if_any(&self) -> Option<&Contents> {
         match self.more.get().map(|more| &**more) {
             Some(More::File(contents)) => Some(contents),
@@ -441,7 +446,9 @@ impl InodeOps for GoferInode {
             at = self.listed_run(dir, &mut rest, &mut run)?;
             let fs = fs(&at)?;
             let asks_much = !rest.is_empty()
-                && ops(&at)?.dir_state().is_some_and(|state| state.ask_singly(&at, &fs.pace));
+                && ops(&at)?.dir_state().is_some_and(|state| {
+                    state.ask_singly(&at, ops(&at).map_or(0, GoferInode::length), &fs.pace)
+                });
             // An error of the listing is no error of the lookup, which is then made by itself.
             if asks_much && fs.list_for_lookups(&at).is_ok() {
                 at = self.listed_run(&at, &mut rest, &mut run)?;

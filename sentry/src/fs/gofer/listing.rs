@@ -187,8 +187,8 @@ impl DirState {
         std::mem::replace(&mut *self.listing.lock(), new)
     }
 
-    /// One more name is asked for; whether listing the directory is cheaper from now on.
-    pub fn ask_singly(&self, dir: &Inode, pace: &Pace) -> bool {
+    /// One more name is asked for, of a directory of this length; whether listing the directory is cheaper from now on.
+    pub fn ask_singly(&self, dir: &Inode, bytes: u64, pace: &Pace) -> bool {
         let changes = dir.changes();
         let state = changes << 8;
         let before = self.asked.load(Ordering::Relaxed);
@@ -196,7 +196,7 @@ impl DirState {
         if count == ENOUGH {
             return false;
         }
-        let enough = count + 1 >= if changes == 0 { pace.singly() } else { Pace::singly_of_changed() };
+        let enough = count + 1 >= if changes == 0 { pace.singly(bytes) } else { Pace::singly_of_changed() };
         self.asked.store(state | if enough { ENOUGH } else { count + 1 }, Ordering::Relaxed);
         enough
     }
@@ -344,6 +344,7 @@ impl Listing {
                 client: Arc::clone(&fs.client),
             })
         };
+        fs.pace.came_ahead(parts.len() as u32 - 1);
         let mut more_beside = 0;
         // What is in another comes behind it.
         while parts.len() > 1
@@ -388,13 +389,22 @@ impl Listing {
         waiting.take(most).for_each(|(index, handle)| tell(index, handle));
     }
 
+    /// Something of it is used.
+    fn note_use(&self) {
+        if self.used.fetch_add(1, Ordering::Relaxed) == 0
+            && let Some(pace) = &self.ahead
+        {
+            pace.is_used();
+        }
+    }
+
     /// What it says of `name`, in state `tree` of the tree.
     pub fn find(&self, name: &[u8], tree: u64) -> Known {
         let Some(index) = self.entries.find(name) else { return Known::Missing };
         if tree != self.tree {
             return Known::Unknown;
         }
-        self.used.fetch_add(1, Ordering::Relaxed);
+        self.note_use();
         let (taken, room) = self.looked.lock().take(index);
         drop(room);
         taken.map_or(Known::Unknown, |found| Known::There(found, index))
@@ -415,7 +425,7 @@ impl Listing {
         };
         let Some(found) = looked.get_mut(index).filter(wanted) else { return (Peeked::Unknown, None) };
         if found.peeks == 0 {
-            self.used.fetch_add(1, Ordering::Relaxed);
+            self.note_use();
         }
         found.peeks += 1;
         let ino = self.entries.get(index).map_or(0, |(_, ino, _)| ino);
@@ -435,7 +445,7 @@ impl Drop for Listing {
         if let Some(pace) = &self.ahead
             && self.used.load(Ordering::Relaxed) == 0
         {
-            pace.slower();
+            pace.was_in_vain();
         }
     }
 }
@@ -449,7 +459,7 @@ impl GoferFs {
             return Listing::read(self, dir, ops, 0, None);
         }
         if let Some(known) = state.listing(dir) {
-            known.used.fetch_add(1, Ordering::Relaxed);
+            known.note_use();
             return Ok(known);
         }
         let above = state.above();
