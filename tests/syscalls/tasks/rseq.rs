@@ -184,3 +184,42 @@ fn sections_of_many_threads_do_not_mix() {
     let sum: u64 = (0..4096).map(|cpu| peek64(counters + cpu * 64)).sum();
     eq(sum, (THREADS * ROUNDS * TIMES) as u64);
 }
+
+case!(sections_of_threads_that_make_calls_all_the_time: rseq, clone);
+fn sections_of_threads_that_make_calls_all_the_time() {
+    const THREADS: usize = 6;
+    const CALLS: usize = 12_000;
+    const COMPUTED: usize = 20_000_000;
+    /// Short sections between calls.
+    extern "C" fn calls(area: usize) -> c_int {
+        ok(sys!(rseq, area, 32, 0, SIGNATURE));
+        let counters = peek64(area + 128) as usize;
+        for _ in 0..CALLS {
+            // SAFETY: just registered; there are 4096 counters.
+            unsafe { count_up(area, counters, 3) };
+            ok(sys!(sched_yield));
+        }
+        0
+    }
+    /// The same in one go.
+    extern "C" fn computes(area: usize) -> c_int {
+        ok(sys!(rseq, area, 32, 0, SIGNATURE));
+        // SAFETY: as above.
+        unsafe { count_up(area, peek64(area + 128) as usize, COMPUTED) };
+        0
+    }
+    let counters = map(64 * PAGE, RW);
+    let flags = (CLONE_VM | SIGCHLD) as u64;
+    let start = |body| {
+        let area = map(PAGE, RW);
+        poke64(area + 128, counters as u64);
+        Child { pid: ok_i32(thread::clone(flags, Slots::default(), body, area)) }
+    };
+    let mut children: Vec<Child> = (0..THREADS).map(|_| start(calls)).collect();
+    children.push(start(computes));
+    for child in children {
+        child.succeeds();
+    }
+    let sum: u64 = (0..4096).map(|cpu| peek64(counters + cpu * 64)).sum();
+    eq(sum, (THREADS * CALLS * 3 + COMPUTED) as u64);
+}
