@@ -439,12 +439,8 @@ impl Seat {
             placement.spreads && wanted == Where::Best && room >= 2 && now >= self.not_spread_before
         });
         self.wide = second.is_some();
-        // Where the others only wait, such as for this one to end, they are let go soon.
-        let soon = second.is_none()
-            && wanted == Where::Best
-            && placement.spreads
-            && others_wait
-            && now >= self.not_spread_before;
+        // Others that only wait, such as for this one to end, are let go soon; and what was in vain is tried again.
+        let soon = second.is_none() && wanted == Where::Best && placement.spreads && others_wait;
         self.narrowed = wanted == Where::Here || soon;
         self.shared.spread.store(self.wide, Ordering::Relaxed);
         if state.over || self.shared.restrict(cpu, second.unwrap_or(cpu)).is_err() {
