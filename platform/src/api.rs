@@ -237,6 +237,11 @@ pub trait AddressSpace: Send + Sync {
     fn retire(&self, kept: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
         Err(kept)
     }
+    /// For who has the last reference, before others are told that the guest's process has ended: whether the space may be dropped
+    /// after that. Then this has waited until the platform can take the end of one more.
+    fn reserve_end(&self) -> bool {
+        false
+    }
     /// CPU time that guest code in this space has used, in nanoseconds.
     fn cpu_time_ns(&self) -> u64;
     /// Tells the host's tools (ps(1)) what runs here, for people to look at: nothing depends on it, and where the host can't
@@ -273,6 +278,9 @@ pub trait Context {
     fn set_fpu(&mut self, area: &[u8]) -> Result<(), PlatformError>;
     /// Puts all extended state back to the initial state (exec).
     fn reset_fpu(&mut self) -> Result<(), PlatformError>;
+    /// The guest thread is about to have a child in a process of its own, and then to wait until that has ended, if `waits`, as far as
+    /// anybody can tell. Before the child's host thread is started: for where the platform has the two of them run.
+    fn expect_wait(&mut self, _waits: bool) {}
     /// Lets the platform answer these calls of the guest thread from now on, instead of those told before. It may, and need
     /// not: as many as it likes, from whatever place it likes. Without any, every call is to be a trap.
     fn set_answers(&mut self, _answers: &[Answer]) {}

@@ -7,6 +7,8 @@
 //! Lock levels: `WaitQueue`, then (in the waker) `Parker` or an epoll's own; a waker must not take a lock of a lower
 //! level than `WaitQueue` — so [`WaitQueue::notify`] calls wakers after it has let its own lock go.
 
+use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
@@ -117,6 +119,43 @@ impl WaitQueue {
     }
 }
 
+thread_local! {
+    /// Threads that this one wakes when it has let a lock go; `None`: at once.
+    static HELD: RefCell<Option<Vec<Thread>>> = const { RefCell::new(None) };
+}
+
+/// While it lives, parked threads that the calling thread [unparks](Parker::unpark) sleep on; they are woken at its end. Made before a
+/// lock is taken that whoever is woken takes first: on the same processor it would run at once, and wait for that lock. Nobody may be
+/// waited for meanwhile.
+pub(crate) struct HeldWakes {
+    /// Of the thread that made it.
+    not_send: PhantomData<*const ()>,
+    /// Another one that lives longer does it.
+    inner: bool,
+}
+
+impl HeldWakes {
+    pub(crate) fn new() -> HeldWakes {
+        let inner = HELD.with_borrow_mut(|held| match held {
+            Some(_) => true,
+            None => {
+                *held = Some(Vec::new());
+                false
+            }
+        });
+        HeldWakes { not_send: PhantomData, inner }
+    }
+}
+
+impl Drop for HeldWakes {
+    fn drop(&mut self) {
+        if !self.inner {
+            let threads = HELD.with_borrow_mut(Option::take);
+            threads.into_iter().flatten().for_each(|thread| thread.unpark());
+        }
+    }
+}
+
 /// Where one thread waits. Made by the thread itself; anyone may [`unpark`](Parker::unpark) it.
 pub struct Parker {
     thread: Thread,
@@ -131,7 +170,18 @@ impl Parker {
 
     /// Ends the current or the next [`park`](Parker::park).
     pub fn unpark(&self) {
-        if !self.notified.swap(true, Ordering::SeqCst) {
+        if self.notified.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let hold = |held: &RefCell<Option<Vec<Thread>>>| match &mut *held.borrow_mut() {
+            Some(threads) => {
+                threads.push(self.thread.clone());
+                true
+            }
+            None => false,
+        };
+        // A thread that is taken apart holds nothing.
+        if !HELD.try_with(hold).unwrap_or(false) {
             self.thread.unpark();
         }
     }
@@ -159,5 +209,42 @@ impl Wake for Parker {
     fn wake(&self, _events: PollEvents) -> bool {
         self.unpark();
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::{HeldWakes, Parker};
+
+    #[test]
+    fn wakes_are_held_until_the_outermost_ends() {
+        let (parkers, parked) = channel();
+        let (said, told) = channel();
+        let thread = std::thread::spawn(move || {
+            let parker = Parker::for_current_thread();
+            parkers.send(std::sync::Arc::clone(&parker)).expect("send");
+            for _ in 0..2 {
+                parker.park(None);
+                said.send(()).expect("send");
+            }
+        });
+        let parker = parked.recv().expect("a parker");
+        // Long enough for it to sleep: it would be woken at once otherwise.
+        std::thread::sleep(Duration::from_millis(50));
+        let outer = HeldWakes::new();
+        {
+            let _inner = HeldWakes::new();
+            parker.unpark();
+            parker.unpark();
+        }
+        assert!(told.recv_timeout(Duration::from_millis(50)).is_err());
+        drop(outer);
+        told.recv().expect("it was woken");
+        parker.unpark();
+        told.recv().expect("it was woken at once");
+        thread.join().expect("join");
     }
 }

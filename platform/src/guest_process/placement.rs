@@ -16,6 +16,8 @@
 //!   times what it costs on the own one. So does a new one at first. When no other has come for
 //!   some traps it looks for the best place again.
 //!   So does one that found no second processor because others are held that do nothing.
+//! - A pair whose guest is about to wait for a child is held where it is, dense or not: the child begins there, and neither it nor its end
+//!   has to wake another processor. When it turns out that the guest makes another one instead, it is let go.
 //! - From time to time it lets itself go for a few traps, so that the host's scheduler may find a better place; it
 //!   is held again wherever its tracer is then.
 //! - A guest that computes for long gives its tracer nothing to look at. A thread of the platform's own, which
@@ -103,6 +105,8 @@ pub(crate) struct Seat {
     newcomers: u32,
     /// The guest waits as long as others run.
     rests: bool,
+    /// It is held because its guest waits for a child.
+    stays: bool,
 }
 
 /// What the platform's thread sees of it.
@@ -285,7 +289,40 @@ impl Seat {
             narrowed: false,
             newcomers: 0,
             rests: false,
+            stays: false,
         }
+    }
+
+    /// The guest is about to have a child. See the module.
+    pub(crate) fn expect_wait(&mut self, waits: bool) {
+        if self.placement.cpus < 2 {
+            return;
+        }
+        let held = Placement::is_held(&self.placement.state.lock(), &self.shared);
+        if !waits {
+            if std::mem::take(&mut self.stays) && held {
+                self.let_go();
+            }
+            return;
+        }
+        let now = Instant::now();
+        if !held {
+            self.hold(now, Where::Here);
+            self.stays = true;
+        }
+        if self.stays && now - self.held_since <= HOLD {
+            // Looks would find that calls are not dense.
+            self.next_look = self.traps.wrapping_add(HELD_TRAPS);
+        }
+    }
+
+    /// Lets a pair that is held run everywhere for a few traps.
+    fn let_go(&mut self) {
+        let mut state = self.placement.state.lock();
+        state.held.retain(|held| !std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared)));
+        self.placement.release(&self.shared);
+        drop(state);
+        self.next_look = self.traps.wrapping_add(FREE_TRAPS);
     }
 
     /// The context has another host thread.
@@ -354,6 +391,7 @@ impl Seat {
         self.looked = now;
         self.looked_traps = self.traps;
         let held = Placement::is_held(&self.placement.state.lock(), &self.shared);
+        self.stays = false;
         let newcomers = self.placement.newcomers.load(Ordering::Relaxed);
         let quiet = newcomers == std::mem::replace(&mut self.newcomers, newcomers);
         let dense = passed < DENSE * traps;
@@ -375,11 +413,7 @@ impl Seat {
         if held && dense && (self.wide && late > MAX_LATE || self.narrowed && quiet) {
             self.hold(now, Where::Best);
         } else if held && (!dense || now - self.held_since > HOLD) {
-            let mut state = self.placement.state.lock();
-            state.held.retain(|held| !std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared)));
-            self.placement.release(&self.shared);
-            drop(state);
-            self.next_look = self.traps.wrapping_add(FREE_TRAPS);
+            self.let_go();
         } else if !held && perhaps {
             self.hold(now, Where::Best);
         } else {

@@ -103,6 +103,8 @@ struct State {
     shown: Vec<Shown>,
     /// To be dropped when the process is gone.
     kept: Option<Box<dyn Any + Send>>,
+    /// Who ends processes expects this one.
+    end_is_reserved: bool,
 }
 
 impl State {
@@ -666,6 +668,7 @@ impl AddressSpace for SystrapSpace {
             mapped: state.mapped.clone(),
             shown: state.shown.clone(),
             kept: None,
+            end_is_reserved: false,
         };
         let copies = self.copies.lock().clone();
         Ok(SystrapSpace::with(Arc::clone(&self.shared), state, copies))
@@ -680,6 +683,18 @@ impl AddressSpace for SystrapSpace {
         state.dead = true;
         state.kept = Some(kept);
         Ok(())
+    }
+
+    fn reserve_end(&self) -> bool {
+        let has_process = {
+            let state = self.state.lock();
+            state.process.is_some() && !state.end_is_reserved
+        };
+        if has_process {
+            self.shared.reserve_end();
+            self.state.lock().end_is_reserved = true;
+        }
+        has_process
     }
 
     fn cpu_time_ns(&self) -> u64 {
@@ -712,7 +727,7 @@ impl Drop for SystrapSpace {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if let Some(process) = state.process.take() {
-            self.shared.discard(process, state.kept.take());
+            self.shared.discard(process, state.kept.take(), state.end_is_reserved);
         }
     }
 }

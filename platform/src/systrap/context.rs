@@ -573,6 +573,10 @@ impl Context for SystrapContext {
         Ok(())
     }
 
+    fn expect_wait(&mut self, waits: bool) {
+        self.seat.expect_wait(waits);
+    }
+
     fn set_answers(&mut self, answers: &[Answer]) {
         self.remote.answers.give(answers);
     }

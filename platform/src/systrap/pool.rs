@@ -249,7 +249,7 @@ struct Dying {
 #[derive(Default)]
 struct DyingState {
     queue: VecDeque<Zombie>,
-    /// Those in the queue, and the one that is waited for.
+    /// Those in the queue, the one that is waited for, and those that are expected.
     count: usize,
     /// The thread exists.
     reaped: bool,
@@ -271,7 +271,19 @@ impl Zombie {
 }
 
 impl Dying {
-    fn add(self: &Arc<Self>, zombie: Zombie) {
+    /// Expects one more. When the host is slower to end them than guests are to make them, guests have to wait.
+    fn reserve(&self) {
+        let mut state = self.state.lock();
+        while state.count >= MAX_ZOMBIES {
+            self.changed.wait(&mut state);
+        }
+        state.count += 1;
+    }
+
+    fn add(self: &Arc<Self>, zombie: Zombie, reserved: bool) {
+        if !reserved {
+            self.reserve();
+        }
         let mut state = self.state.lock();
         if !state.reaped {
             let this = Arc::clone(self);
@@ -279,17 +291,15 @@ impl Dying {
             if reaper.spawn(move || this.reap()).is_err() {
                 drop(state);
                 zombie.end();
+                self.state.lock().count -= 1;
+                self.changed.notify_all();
                 return;
             }
             state.reaped = true;
         }
         state.queue.push_back(zombie);
-        state.count += 1;
+        drop(state);
         self.changed.notify_all();
-        // When the host is slower to end them than guests are to make them, guests have to wait.
-        while state.count > MAX_ZOMBIES {
-            self.changed.wait(&mut state);
-        }
     }
 
     fn reap(&self) {
@@ -413,9 +423,14 @@ impl Shared {
         Ok(this.process(pid, None))
     }
 
-    /// Has a process ended; `kept` is dropped when it has gone.
-    pub(super) fn discard(&self, process: Process, kept: Option<Box<dyn Any + Send>>) {
-        self.dying.add(Zombie { process, kept });
+    /// Before [`discard`](Self::discard): waits until there is room for one more.
+    pub(super) fn reserve_end(&self) {
+        self.dying.reserve();
+    }
+
+    /// Has a process ended; `kept` is dropped when it has gone. `reserved`: there is room for it.
+    pub(super) fn discard(&self, process: Process, kept: Option<Box<dyn Any + Send>>, reserved: bool) {
+        self.dying.add(Zombie { process, kept }, reserved);
     }
 }
 

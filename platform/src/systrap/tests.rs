@@ -41,6 +41,34 @@ fn a_killed_process_is_gone() {
 }
 
 #[test]
+fn ends_that_are_reserved_have_room() {
+    let platform = platform();
+    let guest = Guest::new(&platform, call_loop());
+    let mut context = guest.context();
+    run_to_call(&mut *context, &guest.space, &mut start());
+    // More than may wait for their end at once, told and then dropped, by several threads that know nothing of each other.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..40 {
+                    let child = guest.space.fork().expect("fork");
+                    assert!(child.reserve_end());
+                    assert!(!child.reserve_end());
+                    drop(child);
+                }
+            });
+        }
+    });
+    // One without a process has nothing to end.
+    assert!(!platform.new_address_space().expect("space").reserve_end());
+    // Not told, and it is ended too.
+    let child = guest.space.fork().expect("fork");
+    let last = pid(&child);
+    drop(child);
+    wait_until("the last one's end", || host::signal::kill(last, 0).is_err());
+}
+
+#[test]
 fn the_segments_of_a_library_are_one_order() {
     let platform = platform();
     let guest = Guest::new(&platform, crate::conformance::guest::load());

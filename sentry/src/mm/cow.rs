@@ -70,7 +70,7 @@ impl Inner {
         let window = if pma.private { self.shared_part(&whole, &pma, window, page) } else { window };
         if pma.private && self.learning.0 > 0 {
             self.learning.0 -= 1;
-            self.learning.1.note(&window);
+            self.learning.1.note(&(page..page + PAGE));
         }
         let copied = self.copy_window(&window);
         if !pma.private {

@@ -86,7 +86,7 @@ impl CpuTable {
     /// An empty one, with its page.
     pub fn new(memory: &Arc<MemoryFile>) -> Result<CpuTable, Errno> {
         Ok(CpuTable {
-            page: Shmem::new(memory, PAGE)?,
+            page: Shmem::used_page(memory)?,
             memory: Arc::clone(memory),
             generation: AtomicU64::new(0),
             words: Mutex::default(),

@@ -5,8 +5,9 @@
 //! copies of that at once, while the parent's pages stay as they are. Its children know what it knows, as long as they run the
 //! same program: a shell forks from forks. It forgets from time to time, as a copy that would not have been needed looks like one that was.
 //!
-//! Most processes fork only once. So the first fork of a program, when nothing is known, begins with a guess: short runs of pages that
-//! can be written, which are the data of program and libraries, and the end of the stack.
+//! Most processes fork only once. So the first forks of a program, when little is known, go by a guess: short runs of pages that
+//! can be written, which are the data of program and libraries, and the end of the stack. That is several times of what is written, so a program
+//! that forks on has only the pages copied that were seen to be.
 //!
 //! Lock level: `Leaf`.
 
@@ -25,8 +26,11 @@ const MAX_BYTES: u64 = 128 * PAGE;
 pub(super) const LOOKED_AT: u32 = 16;
 /// The longest run that is taken for data of a program or library, and what is taken of a stack.
 const SHORT: u64 = 16 * PAGE;
+/// Forks that take their guess along with what is known. After so many the program is one that forks often: it pays then to know the pages
+/// that are really written.
+const GUESSES: u32 = 3;
 /// Forks after which everything is learned anew.
-const MAX_FORKS: u32 = 64;
+const MAX_FORKS: u32 = 256;
 
 /// What the children of an address space are likely to write.
 #[derive(Default)]
@@ -42,36 +46,40 @@ struct State {
 impl Hot {
     /// The pages in `range` had to be copied soon after a fork.
     pub(super) fn note(&self, range: &Range<u64>) {
-        let mut state = self.0.lock();
-        let mut range = range.clone();
-        // What touches it becomes one with it.
-        state.ranges.retain(|other| {
-            let apart = other.end < range.start || range.end < other.start;
-            if !apart {
-                range = range.start.min(other.start)..range.end.max(other.end);
-            }
-            apart
-        });
-        let bytes: u64 = state.ranges.iter().chain([&range]).map(|range| range.end - range.start).sum();
-        if state.ranges.len() < MAX_RANGES && bytes <= MAX_BYTES {
-            state.ranges.push(range);
-        }
+        join(&mut self.0.lock().ranges, range.clone());
     }
 
-    /// Before a fork: what to copy for the child. `guess` says what that is when nothing is known.
+    /// Before a fork: what to copy for the child. `guess` says what that may be while little is known.
     fn for_child(&self, guess: impl FnOnce() -> Vec<Range<u64>>) -> Vec<Range<u64>> {
-        let is_first = {
+        let (mut ranges, guesses) = {
             let mut state = self.0.lock();
             state.forks += 1;
             if state.forks > MAX_FORKS {
-                *state = State::default();
+                *state = State { ranges: Vec::new(), forks: GUESSES + 1 };
             }
-            state.forks == 1
+            (state.ranges.clone(), state.forks <= GUESSES)
         };
-        if is_first {
-            guess().iter().for_each(|range| self.note(range));
+        if guesses {
+            guess().into_iter().for_each(|range| join(&mut ranges, range));
         }
-        self.0.lock().ranges.clone()
+        ranges
+    }
+}
+
+/// Adds a range, as long as all of them are not too many: with those that it touches it becomes one.
+fn join(ranges: &mut Vec<Range<u64>>, mut range: Range<u64>) {
+    let mut joined = Vec::with_capacity(ranges.len() + 1);
+    for other in ranges.iter() {
+        if other.end < range.start || range.end < other.start {
+            joined.push(other.clone());
+        } else {
+            range = range.start.min(other.start)..range.end.max(other.end);
+        }
+    }
+    joined.push(range);
+    let bytes: u64 = joined.iter().map(|range| range.end - range.start).sum();
+    if joined.len() <= MAX_RANGES && bytes <= MAX_BYTES {
+        *ranges = joined;
     }
 }
 
@@ -119,10 +127,18 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_asked_for_once() {
+    fn guesses_end_and_what_was_seen_stays() {
         let hot = Hot::default();
         let likely = [5 * PAGE..7 * PAGE, 9 * PAGE..10 * PAGE];
         assert_eq!(hot.for_child(|| likely.to_vec()), likely);
-        assert_eq!(hot.for_child(|| panic!("something is known")), likely);
+        let seen = 6 * PAGE..8 * PAGE;
+        hot.note(&seen);
+        for _ in 1..GUESSES {
+            assert_eq!(hot.for_child(|| likely.to_vec()), [5 * PAGE..8 * PAGE, 9 * PAGE..10 * PAGE]);
+        }
+        for _ in GUESSES..MAX_FORKS {
+            assert_eq!(hot.for_child(|| panic!("enough is known")), std::slice::from_ref(&seen));
+        }
+        assert_eq!(hot.for_child(|| panic!("it forks often")), []);
     }
 }

@@ -7,7 +7,7 @@ use abi::Errno;
 use platform::{Frames, MemoryFile};
 
 use super::mappable::{Mappable, Place, Run};
-use super::page_up;
+use super::{PAGE, page_up};
 
 /// Device number that such memory shows in /proc/PID/maps: that of the kernel's internal tmpfs.
 pub const SHMEM_DEVICE: u64 = 1;
@@ -33,8 +33,21 @@ impl Shmem {
     pub fn new(memory: &Arc<MemoryFile>, len: u64) -> Result<Arc<Shmem>, Errno> {
         let len = page_up(len).ok_or(Errno::ENOMEM)?;
         let frames = memory.allocate(len).map_err(|_| Errno::ENOMEM)?;
+        Ok(Shmem::of(memory, frames))
+    }
+
+    /// A zero-filled page that is about to be written: one that was freed a moment ago, if there is one. To clear it costs less than
+    /// to have the host make one, and to give it back later.
+    pub fn used_page(memory: &Arc<MemoryFile>) -> Result<Arc<Shmem>, Errno> {
+        let Some(frames) = memory.allocate_used(PAGE) else { return Shmem::new(memory, PAGE) };
+        let page = Shmem::of(memory, frames);
+        memory.zero(frames.offset, frames.len).map_err(|_| Errno::ENOMEM)?;
+        Ok(page)
+    }
+
+    fn of(memory: &Arc<MemoryFile>, frames: Frames) -> Arc<Shmem> {
         let inode = NEXT_INODE.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Shmem { memory: Arc::clone(memory), frames, inode, futex_id: next_futex_id() }))
+        Arc::new(Shmem { memory: Arc::clone(memory), frames, inode, futex_id: next_futex_id() })
     }
 
     /// Bytes.

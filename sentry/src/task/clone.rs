@@ -60,6 +60,16 @@ impl VforkDone {
     }
 }
 
+/// How a new task stands to those that its maker made before.
+enum Company {
+    /// It is a thread of the same process.
+    Thread,
+    /// Its maker had children, and has waited for all of them: it is likely to wait for this one.
+    NextChild,
+    /// Nothing of the kind is known.
+    Other,
+}
+
 /// What a new host thread needs to become the child.
 struct Start {
     task: Arc<Task>,
@@ -156,13 +166,18 @@ impl CurrentTask {
 
         // From here on it exists, or is undone.
         task.set_resources(Some(resources.clone()));
-        if let Err(errno) = self.enter_tree(&kernel, &task, args, is_thread) {
-            task.set_resources(None);
-            task.leave_undo_list();
-            if let Some(fd) = pidfd {
-                drop(self.files().remove(fd));
+        match self.enter_tree(&kernel, &task, args, is_thread) {
+            Ok(Company::Thread) => {}
+            Ok(Company::NextChild) => self.context.expect_wait(true),
+            Ok(Company::Other) => self.context.expect_wait(false),
+            Err(errno) => {
+                task.set_resources(None);
+                task.leave_undo_list();
+                if let Some(fd) = pidfd {
+                    drop(self.files().remove(fd));
+                }
+                return Err(errno.into());
             }
-            return Err(errno.into());
         }
         let rseq = if flags.contains(C::VM) {
             super::rseq::Rseq::default()
@@ -259,7 +274,7 @@ impl CurrentTask {
         task: &Arc<Task>,
         args: &CloneArgs,
         is_thread: bool,
-    ) -> Result<(), Errno> {
+    ) -> Result<Company, Errno> {
         let own = self.thread_group();
         let mut tree = kernel.tree.lock();
         crate::fs::cgroupfs::pids::may_have_one_more(&tree, own)?;
@@ -273,7 +288,7 @@ impl CurrentTask {
             task.pid().set_task(Arc::downgrade(task));
             kernel.count_task(task.creds().uid, 1);
             own.container.count(1);
-            return Ok(());
+            return Ok(Company::Thread);
         }
         let sibling = args.flags.contains(CloneFlags::PARENT);
         let (parent, exit_signal) = if sibling {
@@ -288,6 +303,11 @@ impl CurrentTask {
         task.pid().set_task(Arc::downgrade(task));
         kernel.count_task(task.creds().uid, 1);
         own.container.count(1);
+        let is_next = tree.get_mut(own.id()).is_some_and(|node| {
+            let has_forked = std::mem::replace(&mut node.has_forked, true);
+            has_forked && node.children.is_empty()
+        });
+        let company = if is_next { Company::NextChild } else { Company::Other };
         tree.insert(Node {
             group,
             parent,
@@ -298,9 +318,10 @@ impl CurrentTask {
             zombie: None,
             subreaper: false,
             children_usage: super::Usage::default(),
+            has_forked: false,
             did_exec: false,
         });
-        Ok(())
+        Ok(company)
     }
 
     /// The child of a vfork lets its parent go on: it has memory of its own now, or is gone.
@@ -457,6 +478,7 @@ impl Kernel {
                 zombie: None,
                 subreaper: false,
                 children_usage: super::Usage::default(),
+                has_forked: false,
                 did_exec: true,
             });
         }

@@ -11,6 +11,7 @@ use super::{CurrentTask, ProcessGroup, RunState, Task, ThreadGroup, Tree};
 use crate::Kernel;
 use crate::mm::UserAddr;
 use crate::signal::{StopState, flags, kill_group, send_to_group, send_to_process_group, send_to_task};
+use crate::wait::HeldWakes;
 
 /// What has to be sent once the tree lock is let go.
 #[derive(Default)]
@@ -74,9 +75,11 @@ impl CurrentTask {
         let CurrentTask { context, space, resources, .. } = self;
         drop(context);
         drop(resources);
-        drop(space);
+        // The last reference: what it takes to end a process of the host comes when the parent knows.
+        let rest = (Arc::strong_count(&space) == 1 && space.reserve_end()).then_some(space);
         task.cpu_time.end();
         finish(&kernel, &group, &task, status);
+        drop(rest);
     }
 
     fn clear_child_tid(&mut self) {
@@ -94,6 +97,8 @@ impl CurrentTask {
 fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, status: i32) {
     let mut afterwards = Afterwards::default();
     let usage = task.settled_usage();
+    // A parent that waits takes the lock first.
+    let wakes = HeldWakes::new();
     let mut tree = kernel.tree.lock();
     // Without a group exit the last thread to go gives the status, leader or not.
     let (last, final_status, exec_by) = {
@@ -133,6 +138,7 @@ fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, stat
         process_ended(kernel, &mut tree, group, final_status, &mut afterwards);
     }
     drop(tree);
+    drop(wakes);
     // A thread that others see in the tables of its parent stays until it is reaped; what is sent goes out now.
     for (thread, signal) in afterwards.parent_died {
         let _ = send_to_task(&thread, signal, SigInfo::kill(signal, SI_USER, 0, 0));

@@ -41,6 +41,8 @@ pub struct Node {
     pub subreaper: bool,
     /// Usage of children that were waited for.
     pub children_usage: Usage,
+    /// Has made a child.
+    pub has_forked: bool,
     /// Has called execve: setpgid of the parent is EACCES.
     pub did_exec: bool,
 }

@@ -152,6 +152,53 @@ fn many_at_once() {
     children.into_iter().for_each(Child::succeeds);
 }
 
+case!(each_in_turn_has_its_own_pages: fork, wait4);
+fn each_in_turn_has_its_own_pages() {
+    // So many that a kernel which learns what is written after forks learns it more than once.
+    const PAGES: usize = 8;
+    let pages = map(PAGES * PAGE, RW);
+    for round in 0..600u32 {
+        let own = |page: usize| pages + page * PAGE;
+        // Another pattern from time to time: what one writes the next only reads, and what only the child writes the parent does later.
+        let (by_parent, by_child) = (round as usize / 7 % PAGES, round as usize / 11 % PAGES);
+        let before: Vec<u8> = (0..PAGES).map(|page| peek(own(page))).collect();
+        let child = fork(|| {
+            poke(own(by_child), 255);
+            for (page, &byte) in before.iter().enumerate() {
+                eq(peek(own(page)), if page == by_child { 255 } else { byte });
+            }
+        });
+        poke(own(by_parent), round as u8);
+        child.succeeds();
+        for (page, &byte) in before.iter().enumerate() {
+            eq(peek(own(page)), if page == by_parent { round as u8 } else { byte });
+        }
+    }
+}
+
+case!(parent_goes_on_after_children_in_turn: fork, wait4);
+fn parent_goes_on_after_children_in_turn() {
+    // Whoever takes it for one that waits for each child keeps neither side from running.
+    for _ in 0..5 {
+        fork(|| {}).succeeds();
+    }
+    let turn = shared::<[AtomicU32; 2]>();
+    let spin = |own: usize, other: usize| {
+        for round in 1..=50 {
+            turn[own].store(round, Ordering::SeqCst);
+            while turn[other].load(Ordering::SeqCst) < round {
+                std::hint::spin_loop();
+            }
+        }
+    };
+    let child = fork(|| spin(1, 0));
+    spin(0, 1);
+    child.succeeds();
+    turn.iter().for_each(|word| word.store(0, Ordering::SeqCst));
+    let children = [fork(|| spin(0, 1)), fork(|| spin(1, 0))];
+    children.into_iter().for_each(Child::succeeds);
+}
+
 case!(deep_chain: fork, wait4);
 fn deep_chain() {
     fn down(levels: u32) {
