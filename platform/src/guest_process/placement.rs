@@ -36,7 +36,7 @@ use sync::{Condvar, Mutex};
 const HELD_TRAPS: u32 = 32;
 const FREE_TRAPS: u32 = 4;
 /// The same for one that may have a second processor soon.
-const SOON_TRAPS: u32 = 256;
+const SOON_TRAPS: u32 = 64;
 /// The same for a pair that has just come.
 const FIRST_TRAPS: u32 = 8;
 /// Traps are dense when they are closer than this, on average.
@@ -346,8 +346,7 @@ impl Seat {
             self.narrow();
         }
         if self.rests {
-            self.rests = false;
-            self.shared.rests.store(false, Ordering::Relaxed);
+            self.go_on();
         }
         self.shared.in_guest.store(true, Ordering::Relaxed);
     }
@@ -357,6 +356,17 @@ impl Seat {
     pub(crate) fn rest(&mut self) {
         self.rests = true;
         self.shared.rests.store(true, Ordering::Relaxed);
+    }
+
+    /// It is the guest's turn again.
+    #[cold]
+    fn go_on(&mut self) {
+        self.rests = false;
+        self.shared.rests.store(false, Ordering::Relaxed);
+        // As those did whose place it takes, if it did before.
+        if self.not_held == NOT_HELD {
+            self.hold(Instant::now(), Where::Best);
+        }
     }
 
     /// How long each side shall look at memory now.
