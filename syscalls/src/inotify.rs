@@ -27,11 +27,9 @@ pub fn inotify_init1(task: &mut CurrentTask, flags: Flags<InotifyFlags>) -> SysR
 fn make(task: &mut CurrentTask, flags: InotifyFlags) -> SysResult<Fd> {
     let flags = OpenFlags::from_bits_retain(flags.bits());
     let reserved = task.reserve_fd(OnExec::from_flags(flags))?;
-    let file = task.kernel().internal.anonymous(
-        Box::new(Inotify::new()),
-        flags - OpenFlags::CLOEXEC,
-        task.own_creds(),
-    );
+    let inotify = Inotify::new(task.own_creds().euid)?;
+    let file =
+        task.kernel().internal.anonymous(Box::new(inotify), flags - OpenFlags::CLOEXEC, task.own_creds());
     Ok(Fd(reserved.fill(file)))
 }
 

@@ -56,6 +56,9 @@ fn options(task: &CurrentTask, data: UserAddr) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
+/// MS_NOUSER, which Linux has as an `int`: with it all the bits above.
+const NO_USER: u64 = !0 << 31;
+
 /// mount(2)
 pub fn mount(
     task: &mut CurrentTask,
@@ -74,6 +77,9 @@ pub fn mount(
     }
     let flags = Ms::from_bits_retain(bits);
     let place = at(task, DirFd(AT_FDCWD), target, At::FOLLOW)?;
+    if bits & NO_USER != 0 {
+        return Err(Errno::EINVAL.into());
+    }
     may_mount(task)?;
     if flags.contains(Ms::REMOUNT) {
         return remount(task, &place, flags, &data);

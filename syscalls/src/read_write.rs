@@ -9,7 +9,7 @@ use abi::uio::{IoVec, RwFlags};
 use sentry::SysResult;
 use sentry::mm::{UserAddr, UserRef, UserSlice};
 use sentry::task::CurrentTask;
-use sentry::task::io::{At, Patience};
+use sentry::task::io::{At, Broken, Patience};
 use sentry::vfs::file::AT_END;
 use sentry::vfs::{File, SeekFrom};
 
@@ -63,13 +63,19 @@ fn positioned(task: &CurrentTask, fd: Fd) -> Result<Arc<File>, Errno> {
     if file.ops().seekable() { Ok(file) } else { Err(Errno::ESPIPE) }
 }
 
+fn read_one(task: &mut CurrentTask, file: &Arc<File>, slice: UserSlice, at: At) -> SysResult<usize> {
+    no_directory(file)?;
+    task.read_file(file, &[slice], at, Patience::AsFile)
+}
+
 /// read(2)
 pub fn read(task: &mut CurrentTask, fd: Fd, buf: OutBuf, count: usize) -> SysResult<usize> {
     let file = task.file(fd.0)?;
     readable(&file)?;
     let slice = one(*buf, count)?;
-    no_directory(&file)?;
-    task.read_file(&file, &[slice], At::Position, Patience::AsFile)
+    let done = read_one(task, &file, slice, At::Position);
+    task.count_read(&done);
+    done
 }
 
 /// write(2)
@@ -77,7 +83,9 @@ pub fn write(task: &mut CurrentTask, fd: Fd, buf: InBuf, count: usize) -> SysRes
     let file = task.file(fd.0)?;
     writable(&file)?;
     let slice = one(*buf, count)?;
-    task.write_file(&file, &[slice], At::Position, Patience::AsFile)
+    let done = task.write_file(&file, &[slice], At::Position, Patience::AsFile);
+    task.count_written(&done);
+    done
 }
 
 /// pread64(2)
@@ -86,8 +94,9 @@ pub fn pread64(task: &mut CurrentTask, fd: Fd, buf: OutBuf, count: usize, pos: i
     let file = positioned(task, fd)?;
     readable(&file)?;
     let slice = one(*buf, count)?;
-    no_directory(&file)?;
-    task.read_file(&file, &[slice], At::Offset(at), Patience::AsFile)
+    let done = read_one(task, &file, slice, At::Offset(at));
+    task.count_read(&done);
+    done
 }
 
 /// pwrite64(2)
@@ -96,33 +105,49 @@ pub fn pwrite64(task: &mut CurrentTask, fd: Fd, buf: InBuf, count: usize, pos: i
     let file = positioned(task, fd)?;
     writable(&file)?;
     let slice = one(*buf, count)?;
-    task.write_file(&file, &[slice], At::Offset(at), Patience::AsFile)
+    let done = task.write_file(&file, &[slice], At::Offset(at), Patience::AsFile);
+    task.count_written(&done);
+    done
 }
 
 /// readv(2)
 pub fn readv(task: &mut CurrentTask, fd: Fd, vec: IoVecsOut, count: u64) -> SysResult<usize> {
-    let file = task.file(fd.0)?;
-    read_vector(task, &file, vec.array(), count, At::Position, RwFlags::empty())
+    let done = task
+        .file(fd.0)
+        .map_err(Into::into)
+        .and_then(|file| read_vector(task, &file, vec.array(), count, At::Position, RwFlags::empty()));
+    task.count_read(&done);
+    done
 }
 
 /// writev(2)
 pub fn writev(task: &mut CurrentTask, fd: Fd, vec: IoVecs, count: u64) -> SysResult<usize> {
-    let file = task.file(fd.0)?;
-    write_vector(task, &file, vec.array(), count, At::Position, RwFlags::empty())
+    let done = task
+        .file(fd.0)
+        .map_err(Into::into)
+        .and_then(|file| write_vector(task, &file, vec.array(), count, At::Position, RwFlags::empty()));
+    task.count_written(&done);
+    done
 }
 
 /// preadv(2)
 pub fn preadv(task: &mut CurrentTask, fd: Fd, vec: IoVecsOut, count: u64, pos: i64) -> SysResult<usize> {
     let at = offset(pos)?;
-    let file = positioned(task, fd)?;
-    read_vector(task, &file, vec.array(), count, At::Offset(at), RwFlags::empty())
+    let done = positioned(task, fd)
+        .map_err(Into::into)
+        .and_then(|file| read_vector(task, &file, vec.array(), count, At::Offset(at), RwFlags::empty()));
+    task.count_read(&done);
+    done
 }
 
 /// pwritev(2)
 pub fn pwritev(task: &mut CurrentTask, fd: Fd, vec: IoVecs, count: u64, pos: i64) -> SysResult<usize> {
     let at = offset(pos)?;
-    let file = positioned(task, fd)?;
-    write_vector(task, &file, vec.array(), count, At::Offset(at), RwFlags::empty())
+    let done = positioned(task, fd)
+        .map_err(Into::into)
+        .and_then(|file| write_vector(task, &file, vec.array(), count, At::Offset(at), RwFlags::empty()));
+    task.count_written(&done);
+    done
 }
 
 /// preadv2(2)
@@ -135,8 +160,12 @@ pub fn preadv2(
     _pos_high: u64,
     flags: Flags<RwFlags>,
 ) -> SysResult<usize> {
-    let (file, at) = positioned_or_current(task, fd, pos)?;
-    read_vector(task, &file, vec.array(), count, at, flags.retain())
+    let pos = position_or_current(pos)?;
+    let done = file_at(task, fd, pos)
+        .map_err(Into::into)
+        .and_then(|(file, at)| read_vector(task, &file, vec.array(), count, at, flags.retain()));
+    task.count_read(&done);
+    done
 }
 
 /// pwritev2(2)
@@ -149,16 +178,22 @@ pub fn pwritev2(
     _pos_high: u64,
     flags: Flags<RwFlags>,
 ) -> SysResult<usize> {
-    let (file, at) = positioned_or_current(task, fd, pos)?;
-    write_vector(task, &file, vec.array(), count, at, flags.retain())
+    let pos = position_or_current(pos)?;
+    let done = file_at(task, fd, pos)
+        .map_err(Into::into)
+        .and_then(|(file, at)| write_vector(task, &file, vec.array(), count, at, flags.retain()));
+    task.count_written(&done);
+    done
 }
 
-fn positioned_or_current(task: &CurrentTask, fd: Fd, pos: i64) -> Result<(Arc<File>, At), Errno> {
-    if pos == -1 {
-        return Ok((task.file(fd.0)?, At::Position));
-    }
-    let at = offset(pos)?;
-    Ok((positioned(task, fd)?, At::Offset(at)))
+/// -1 is the position of the description.
+fn position_or_current(pos: i64) -> Result<At, Errno> {
+    if pos == -1 { Ok(At::Position) } else { Ok(At::Offset(offset(pos)?)) }
+}
+
+fn file_at(task: &CurrentTask, fd: Fd, at: At) -> Result<(Arc<File>, At), Errno> {
+    let file = if at == At::Position { task.file(fd.0)? } else { positioned(task, fd)? };
+    Ok((file, at))
 }
 
 /// Flags that change nothing here: polling for completion, and not keeping pages in the cache.
@@ -188,8 +223,13 @@ fn read_vector(
 /// What flags say about waiting; an error where they can't be done. What is only about writes is accepted for reads. No file here writes
 /// all or nothing: RWF_ATOMIC is refused as by a file system that can't.
 pub(crate) fn patience(flags: RwFlags) -> Result<Patience, Errno> {
-    let known =
-        HINTS | RwFlags::NOWAIT | RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND | RwFlags::NOAPPEND;
+    let known = HINTS
+        | RwFlags::NOWAIT
+        | RwFlags::DSYNC
+        | RwFlags::SYNC
+        | RwFlags::APPEND
+        | RwFlags::NOAPPEND
+        | RwFlags::NOSIGNAL;
     if !known.contains(flags) {
         return Err(Errno::EOPNOTSUPP);
     }
@@ -224,8 +264,9 @@ pub(crate) fn write_slices(
     flags: RwFlags,
 ) -> SysResult<usize> {
     let patience = patience(flags)?;
+    let broken = if flags.contains(RwFlags::NOSIGNAL) { Broken::Quiet } else { Broken::Signal };
     let done = if flags.contains(RwFlags::APPEND) && file.ops().seekable() {
-        let done = task.write_file(file, slices, At::Offset(AT_END), patience)?;
+        let done = task.write_file_or(file, slices, At::Offset(AT_END), patience, broken)?;
         if at == At::Position {
             // As if it had been opened for appending.
             let mut position = file.position();
@@ -238,7 +279,7 @@ pub(crate) fn write_slices(
             At::Offset(offset) => At::NotAtEnd(Some(offset)),
             _ => At::NotAtEnd(None),
         };
-        task.write_file(file, slices, at, patience)?
+        task.write_file_or(file, slices, at, patience, broken)?
     };
     if flags.intersects(RwFlags::DSYNC | RwFlags::SYNC) && file.path.inode().is_regular() {
         file.ops().sync(file, !flags.contains(RwFlags::SYNC))?;
@@ -324,6 +365,8 @@ pub fn sendfile(
             }
         }
     }
+    task.count_read(&Ok(done));
+    task.count_written(&Ok(done));
     if start.is_some() {
         task.write_obj(*offset_ptr, &(at as i64))?;
     } else if done > 0 {
@@ -400,6 +443,10 @@ pub fn copy_file_range(
                 break;
             }
         }
+    }
+    if len > 0 {
+        task.count_read(&Ok(done as usize));
+        task.count_written(&Ok(done as usize));
     }
     match input_at {
         Some(_) => task.write_obj(*input_offset, &((start + done) as i64))?,

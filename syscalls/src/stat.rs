@@ -115,6 +115,10 @@ pub fn statx(
     Ok(task.write_obj(*buf, &statx)?)
 }
 
+/// Attributes that the kernel knows of itself, whatever the file system.
+const KNOWN_ATTRIBUTES: StatxAttributes =
+    StatxAttributes::MOUNT_ROOT.union(StatxAttributes::AUTOMOUNT).union(StatxAttributes::DAX);
+
 fn to_statx(task: &CurrentTask, place: &Path, is_root: bool, attr: &Attr, asked: StatxMask) -> Statx {
     let ns = &task.own_creds().user_ns;
     let time = |t: Timestamp| StatxTimestamp { tv_sec: t.secs, tv_nsec: t.nanos, reserved: 0 };
@@ -129,7 +133,7 @@ fn to_statx(task: &CurrentTask, place: &Path, is_root: bool, attr: &Attr, asked:
         stx_mask: mask.bits(),
         stx_blksize: attr.block_size,
         stx_attributes: attributes.bits(),
-        stx_attributes_mask: StatxAttributes::MOUNT_ROOT.bits(),
+        stx_attributes_mask: KNOWN_ATTRIBUTES.bits(),
         stx_nlink: attr.nlink,
         stx_uid: ns.uid_inside(attr.uid),
         stx_gid: ns.gid_inside(attr.gid),

@@ -1,7 +1,8 @@
-//! A Gofer that does not answer: who asked waits, the others don't, and the sandbox can be ended.
+//! A Gofer that does not answer: who asked waits, the others don't, and the sandbox can be ended. One that never
+//! answered at all is not waited for for ever.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gofer_protocol::{Op, Request};
 use rustix::process::{Signal, kill_process};
@@ -52,4 +53,27 @@ fn who_waits_can_be_killed() {
     sandbox.order("[os.waitpid(kid, 0)[1] for kid in kids]");
     assert_eq!(sandbox.answer(PATIENCE).as_deref(), Some("[9, 9, 9, 9, 9, 9]"));
     assert_eq!(sandbox.end().0, Some(0));
+}
+
+#[test]
+fn no_greeting() {
+    if !possible("no_greeting") {
+        return;
+    }
+    let folder = tree();
+    let begun = Instant::now();
+    let (mut runsc, gofer, _socket) = Sandbox::stopped(folder.path(), "shared");
+    // It waits for half a minute.
+    while begun.elapsed() < 3 * PATIENCE && runsc.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ended = runsc.try_wait().unwrap().map(|status| status.code());
+    let (_, _) = (runsc.kill(), runsc.wait());
+    let errors = runsc.stderr.take().map(|pipe| std::io::read_to_string(pipe).unwrap()).unwrap_or_default();
+    assert_eq!(ended, Some(Some(125)), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.contains("the gofer has not answered the greeting for 30 seconds"), "{errors}");
+    // Stopped as it is, it has ended with the command.
+    let file = format!("/proc/{}/comm", gofer.as_raw_pid());
+    assert!(!std::path::Path::new(&file).exists(), "the gofer is left behind");
 }

@@ -106,6 +106,12 @@ pub fn possible(test: &str) -> bool {
 impl Sandbox {
     /// Starts one with `folder` as the volume /v, shared or exclusive. Nothing is a lie before [`lie`](Self::lie).
     pub fn start(folder: &Path, mode: &str, lie: Lie) -> Sandbox {
+        let (runsc, gofer, socket) = Sandbox::stopped(folder, mode);
+        Sandbox::relayed(runsc, gofer, socket, folder, lie)
+    }
+
+    /// A command whose Gofer is stopped before it has answered anything; that, and a copy of its end of the connection.
+    pub fn stopped(folder: &Path, mode: &str) -> (Child, Pid, OwnedFd) {
         for _ in 0..TRIES {
             let mut command = Command::new(env!("CARGO_BIN_EXE_runsc"));
             command.arg("do").arg(format!("--volume={}:/v:{mode}", folder.display()));
@@ -113,7 +119,7 @@ impl Sandbox {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
             let mut runsc = command.spawn().expect("runsc");
             match take_place(&runsc) {
-                Some((gofer, socket)) => return Sandbox::relayed(runsc, gofer, socket, folder, lie),
+                Some((gofer, socket)) => return (runsc, gofer, socket),
                 // It was faster.
                 None => {
                     let _ = runsc.kill();

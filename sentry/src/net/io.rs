@@ -16,7 +16,7 @@ use super::message::{Received, SendMessage};
 use super::socket::{Connected, Socket, SocketKind};
 use crate::error::{Restart, SysError, SysResult};
 use crate::mm::{UserSink, UserSlice, UserSource};
-use crate::task::io::Patience;
+use crate::task::io::{Broken, Patience};
 use crate::task::{CurrentTask, WaitEnd};
 use crate::vfs::File;
 use crate::vfs::io::{IoSink, IoSource};
@@ -162,8 +162,11 @@ impl CurrentTask {
         file: &Arc<File>,
         slices: &[UserSlice],
         patience: Patience,
+        broken: Broken,
     ) -> SysResult<usize> {
-        self.send(file, slices, flags_of(patience), &mut SendMessage::default())
+        let mut flags = flags_of(patience);
+        flags.set(MsgFlags::NOSIGNAL, broken == Broken::Quiet);
+        self.send(file, slices, flags, &mut SendMessage::default())
     }
 
     /// connect(2)

@@ -374,6 +374,7 @@ pub(crate) fn new_task(
         voluntary_switches: AtomicU64::new(0),
         involuntary_switches: AtomicU64::new(0),
         minor_faults: AtomicU64::new(0),
+        io: Default::default(),
         futexes_released: AtomicBool::new(false),
         robust_list: Default::default(),
         clear_child_tid: AtomicU64::new(0),

@@ -55,6 +55,15 @@ pub enum Patience {
     None,
 }
 
+/// What a write that nobody can read does besides EPIPE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// SIGPIPE.
+    Signal,
+    /// Nothing (RWF_NOSIGNAL).
+    Quiet,
+}
+
 pub(crate) const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM).union(PollEvents::RDHUP);
 pub(super) const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM);
 
@@ -176,15 +185,27 @@ impl CurrentTask {
         at: At,
         patience: Patience,
     ) -> SysResult<usize> {
+        self.write_file_or(file, slices, at, patience, Broken::Signal)
+    }
+
+    /// As [`write_file`](Self::write_file), with a word on files that nobody reads.
+    pub fn write_file_or(
+        &mut self,
+        file: &Arc<File>,
+        slices: &[UserSlice],
+        at: At,
+        patience: Patience,
+        broken: Broken,
+    ) -> SysResult<usize> {
         let ops = file.ops();
         let total = slices.iter().fold(0u64, |sum, slice| sum.saturating_add(slice.len));
         if ops.seekable() {
             return self.write_seekable(file, slices, total, at);
         }
         if file.downcast::<Socket>().is_some() {
-            return self.write_socket(file, slices, patience);
+            return self.write_socket(file, slices, patience, broken);
         }
-        self.write_stream(file, total as usize, patience, |task, done| {
+        self.write_stream(file, total as usize, (patience, broken), |task, done| {
             let mut source = UserSource::new(task.mm(), slices);
             source.advance(done);
             ops.write(file, &mut source, &mut 0)
@@ -223,7 +244,7 @@ impl CurrentTask {
         &mut self,
         file: &Arc<File>,
         total: usize,
-        patience: Patience,
+        (patience, broken): (Patience, Broken),
         mut write: impl FnMut(&mut Self, usize) -> Result<usize, Errno>,
     ) -> SysResult<usize> {
         let mut done = 0;
@@ -236,7 +257,7 @@ impl CurrentTask {
                     }
                 }
                 Err(error) => {
-                    if error == SysError::Errno(Errno::EPIPE) {
+                    if error == SysError::Errno(Errno::EPIPE) && broken == Broken::Signal {
                         self.signal_self(Signal::SIGPIPE);
                     }
                     return if done > 0 { Ok(done) } else { Err(error) };
@@ -261,7 +282,7 @@ impl CurrentTask {
         if ops.seekable() {
             return self.write_seekable(file, bytes, bytes.len() as u64, at);
         }
-        self.write_stream(file, bytes.len(), Patience::AsFile, |_, done| {
+        self.write_stream(file, bytes.len(), (Patience::AsFile, Broken::Signal), |_, done| {
             ops.write(file, &mut BufSource::new(&bytes[done..]), &mut 0)
         })
     }

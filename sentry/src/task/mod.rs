@@ -7,7 +7,7 @@
 //!
 //! Lock order: `TaskSet` (the tree) → `Signal` (a process) → `SignalTask` (a thread) → `Leaf`.
 
-mod access;
+pub mod access;
 mod block;
 mod clone;
 mod container;
@@ -208,6 +208,7 @@ pub struct Task {
     voluntary_switches: AtomicU64,
     involuntary_switches: AtomicU64,
     minor_faults: AtomicU64,
+    io: usage::IoTally,
     /// It is exiting and has given up its PI futexes.
     pub(crate) futexes_released: AtomicBool,
     /// set_robust_list(2).
@@ -372,6 +373,7 @@ impl Task {
             minor_faults: self.minor_faults.load(Ordering::Relaxed),
             voluntary_switches: self.voluntary_switches.load(Ordering::Relaxed),
             involuntary_switches: self.involuntary_switches.load(Ordering::Relaxed),
+            io: self.io.sums(),
         }
     }
 }

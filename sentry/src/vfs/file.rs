@@ -16,6 +16,7 @@ use abi::open::OpenFlags;
 use abi::poll::PollEvents;
 use sync::{Mutex, SleepMutex, SleepMutexGuard};
 
+use super::attr::FileType;
 use super::io::{IoSink, IoSource};
 use super::mount::MountFlags;
 use super::notify::{Events, notify, notify_file};
@@ -117,6 +118,11 @@ pub trait FileOps: Send + Sync + Any {
     /// Called by the generic layer before each attempt to read or write: job control of terminals.
     fn before_io(&self, _file: &File, _task: &CurrentTask, _writes: bool) -> SysResult<()> {
         Ok(())
+    }
+
+    /// Whether it may be opened with `O_DIRECT`: it reads and writes bytes of a file system. Nothing is asked of where they lie.
+    fn direct(&self) -> bool {
+        false
     }
 
     /// Whether this kind of file can be read at all. Where not, EINVAL wins over what is wrong with the buffers.
@@ -461,8 +467,19 @@ impl File {
         Some(if mount.contains(MountFlags::RELATIME) { AccessTime::Relative } else { AccessTime::Strict })
     }
 
+    /// O_DIRECT is for files that can be read and written without a cache: EINVAL.
+    pub(super) fn check_direct(&self) -> Result<(), Errno> {
+        let asked = self.flags().contains(OpenFlags::DIRECT) && !self.is_path();
+        if asked && !self.ops.direct() { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+
     /// F_SETFL: changes what it may change (`O_APPEND`, `O_ASYNC`, `O_DIRECT`, `O_NOATIME`, `O_NONBLOCK`).
     pub fn set_flags(&self, flags: OpenFlags) -> Result<(), Errno> {
+        // What is a FIFO takes it for packets.
+        let takes_direct = self.path.inode().kind == FileType::Fifo || self.ops.direct();
+        if flags.contains(OpenFlags::DIRECT) && !takes_direct {
+            return Err(Errno::EINVAL);
+        }
         self.ops.flags_changed(self, flags)?;
         let mut settable = SETTABLE.bits();
         if !self.ops.signals_io() {

@@ -156,7 +156,8 @@ impl WaitingOpen {
     pub fn ready(&mut self) -> Option<Result<Arc<File>>> {
         let opened = self.pending.ready()?;
         let file = |ops| File::new(ops, self.place.clone(), self.flags, Arc::clone(&self.opener));
-        Some(opened.map(file))
+        let file = opened.map(file);
+        Some(file.and_then(|file| file.check_direct().map(|()| file)))
     }
 }
 
@@ -375,7 +376,9 @@ impl Caller<'_> {
         match ops {
             Ok(OpenedOps::Ready(ops)) => {
                 let claim = if writer { Claim::Write } else { Claim::None };
-                Ok(Opening::Done(File::with_claim(ops, place, flags, Arc::clone(self.creds), claim)))
+                let file = File::with_claim(ops, place, flags, Arc::clone(self.creds), claim);
+                file.check_direct()?;
+                Ok(Opening::Done(file))
             }
             Ok(OpenedOps::Waiting(pending)) => {
                 Ok(Opening::Waiting(WaitingOpen { pending, place, flags, opener: Arc::clone(self.creds) }))

@@ -24,6 +24,7 @@ flags! {
         const NOAPPEND = 0x20;
         const ATOMIC = 0x40;
         const DONTCACHE = 0x80;
+        const NOSIGNAL = 0x100;
     }
 }
 

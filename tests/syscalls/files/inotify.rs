@@ -260,3 +260,26 @@ fn readiness_and_waiting() {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
     check(info.contains(&format!("inotify wd:{wd:x} ino:")), info.clone());
 }
+
+case!(a_user_has_so_many: inotify_init1, inotify_add_watch; root);
+fn a_user_has_so_many() {
+    let limit: usize = text(c"/proc/sys/fs/inotify/max_user_instances").trim().parse().unwrap_or_default();
+    if !(1..=900).contains(&limit) {
+        skip("more instances than descriptors");
+    }
+    in_child(move || {
+        // Nobody else's.
+        become_user(1_234_567);
+        let mut last = -1;
+        for _ in 0..limit {
+            last = ok_i32(sys!(inotify_init1, IN_CLOEXEC));
+        }
+        fails(sys!(inotify_init1, 0), EMFILE);
+        // A copy counts for nothing, and does not let it end.
+        let copy = ok_i32(sys!(dup, last));
+        close(last);
+        fails(sys!(inotify_init1, 0), EMFILE);
+        close(copy);
+        eventually("the room of one that was closed", || sys!(inotify_init1, 0).is_ok());
+    });
+}

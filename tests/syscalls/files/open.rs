@@ -342,3 +342,30 @@ fn text_file_is_busy() {
     ok(sys!(unlinkat, AT_FDCWD, c"copy", 0));
     child.end();
 }
+
+case!(direct_is_for_bytes_of_a_file_system: openat, fcntl; disk);
+fn direct_is_for_bytes_of_a_file_system() {
+    put(c"f", b"x");
+    mkdir(c"d");
+    ok(sys!(mknodat, AT_FDCWD, c"p", S_IFIFO | 0o600, 0));
+    // Linux before 6.6 has none of it on a tmpfs.
+    match sys!(openat, AT_FDCWD, c"f", O_RDWR | O_DIRECT, 0) {
+        Ok(fd) => eq(ok(sys!(fcntl, fd, F_GETFL, 0)) as i32 & O_DIRECT, O_DIRECT),
+        Err(_) => needs_tmpfs(),
+    }
+    let places = [c"d", c"/dev/null", c"/dev/zero", c"/proc/self/stat", c"/proc/self", c"/proc/self/mem"];
+    for name in places {
+        fails(sys!(openat, AT_FDCWD, name, O_RDONLY | O_DIRECT, 0), EINVAL);
+        let fd = open(name, O_RDONLY);
+        fails(sys!(fcntl, fd, F_SETFL, O_DIRECT), EINVAL);
+        eq(ok(sys!(fcntl, fd, F_GETFL, 0)) as i32 & O_DIRECT, 0);
+        close(open(name, O_PATH | O_DIRECT));
+    }
+    let mut ends = [0i32; 2];
+    ok(sys!(socketpair, AF_UNIX, SOCK_STREAM, 0, &mut ends));
+    fails(sys!(fcntl, ends[0], F_SETFL, O_DIRECT), EINVAL);
+    // Of a pipe it makes packets, but a FIFO is not opened so.
+    ok(sys!(fcntl, pipe(0)[1], F_SETFL, O_DIRECT));
+    fails(sys!(openat, AT_FDCWD, c"p", O_RDWR | O_DIRECT, 0), EINVAL);
+    ok(sys!(fcntl, open(c"p", O_RDWR), F_SETFL, O_DIRECT));
+}

@@ -297,3 +297,30 @@ fn wild_memory_in_a_pipe() {
     // It is still there.
     eq(read(r, 2), b"x");
 }
+
+case!(broken_without_a_signal: pwritev2, preadv2);
+fn broken_without_a_signal() {
+    const RWF_NOSIGNAL: i32 = 0x100;
+    let [r, w] = pipe(0);
+    let vector = [iovec { iov_base: c"x".as_ptr() as *mut c_void, iov_len: 1 }];
+    let write2 = |fd: i32, flags: i32| sys!(pwritev2, fd, &vector, 1, -1, 0, flags);
+    if write2(w, RWF_NOSIGNAL) == Err(Errno(EOPNOTSUPP)) {
+        skip("RWF_NOSIGNAL came with Linux 6.18");
+    }
+    let mut byte = 0u8;
+    let into = [iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 }];
+    eq(ok(sys!(preadv2, r, &into, 1, -1, 0, RWF_NOSIGNAL)), 1);
+    close(r);
+    fails(write2(w, RWF_NOSIGNAL), EPIPE);
+    let mut ends = [0i32; 2];
+    ok(sys!(socketpair, AF_UNIX, SOCK_STREAM, 0, &mut ends));
+    close(ends[1]);
+    fails(write2(ends[0], RWF_NOSIGNAL), EPIPE);
+    // And with one, as always.
+    for fd in [w, ends[0]] {
+        fork(|| {
+            let _ = write2(fd, 0);
+        })
+        .dies_of(SIGPIPE);
+    }
+}

@@ -308,3 +308,19 @@ fn tmpfs_limits() {
     ok(sys!(unlinkat, AT_FDCWD, c"m/2", 0));
     mkdir(c"m/3");
 }
+
+case!(flags_that_are_the_kernels_own: mount; root);
+fn flags_that_are_the_kernels_own() {
+    own_mounts();
+    mkdir(c"m");
+    // MS_NOUSER, and what is above it.
+    for bit in 31..64 {
+        fails(sys!(mount, c"none", c"m", c"tmpfs", 1u64 << bit, 0), EINVAL);
+        fails(sys!(mount, c"none", c"missing", c"tmpfs", 1u64 << bit, 0), ENOENT);
+        fails(sys!(mount, c"none", c"m", c"no-such-kind", MS_REMOUNT | 1u64 << bit, 0), EINVAL);
+    }
+    unprivileged(|| {
+        fails(sys!(mount, c"none", c"m", c"tmpfs", 1u64 << 31, 0), EINVAL);
+        fails(sys!(mount, c"none", c"m", c"tmpfs", 0, 0), EPERM);
+    });
+}

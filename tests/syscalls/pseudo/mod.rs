@@ -1,6 +1,7 @@
 //! /proc, /dev, and what else is no file on a disk.
 
 mod dev_files;
+mod proc_access;
 mod proc_fd;
 mod proc_files;
 mod proc_locks;

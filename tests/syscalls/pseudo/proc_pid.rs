@@ -224,8 +224,8 @@ fn processes_are_listed() {
     child.end();
 }
 
-case!(limits_and_io: openat, prlimit64);
-fn limits_and_io() {
+case!(limits_of_a_process: openat, prlimit64);
+fn limits_of_a_process() {
     let limit = rlimit { rlim_cur: 17, rlim_max: 33 };
     ok(sys!(prlimit64, 0, RLIMIT_NOFILE, &limit, 0));
     let all = text(c"/proc/self/limits");

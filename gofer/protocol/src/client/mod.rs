@@ -13,8 +13,10 @@ mod channel;
 mod ops;
 mod stay;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -30,6 +32,9 @@ pub use ops::{Ahead, Listed, Walked};
 
 /// Handles that wait to be given back before they are sent in one message.
 const CLOSE_BATCH: usize = 128;
+
+/// How often a Gofer's greeting is waited for, a [`TURN`] each time: half a minute.
+const GREETING_TURNS: u32 = 300;
 
 /// Why a connection is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +59,9 @@ pub enum ConnectError {
     /// The greeting did not come through.
     #[error("no greeting from the gofer: {0}")]
     Dead(Death),
+    /// The Gofer has not answered for so long.
+    #[error("the gofer has not answered the greeting for {} seconds", .0.as_secs())]
+    Silent(Duration),
     /// The Gofer refused it.
     #[error("the gofer refused the connection: {0}")]
     Refused(Errno),
@@ -89,14 +97,17 @@ struct Channels {
 }
 
 impl Client {
-    /// Greets the Gofer at the other end of `socket`. Waits until it has set itself up.
+    /// Greets the Gofer at the other end of `socket`. Waits until it has set itself up, [`GREETING_TURNS`] at most.
     pub fn connect(socket: OwnedFd) -> Result<Client, ConnectError> {
         let first = Arc::new(socket);
         let mut channel = Channel::new(Arc::clone(&first)).map_err(ConnectError::Dead)?;
         let hello = Request::Hello { version: VERSION };
-        let answer = channel.line.exchange(&hello, &|| false).map_err(|failure| match failure {
+        // Turns are counted, not seconds: while both are stopped, none goes by.
+        let turns = Cell::new(0);
+        let gives_up = || turns.replace(turns.get() + 1) >= GREETING_TURNS;
+        let answer = channel.line.exchange(&hello, &gives_up).map_err(|failure| match failure {
             Failure::Refused(errno) | Failure::Local(errno) => ConnectError::Refused(errno),
-            Failure::GivenUp => ConnectError::Refused(Errno::INTR),
+            Failure::GivenUp => ConnectError::Silent(GREETING_TURNS * TURN),
             Failure::Dead(death) => ConnectError::Dead(death),
         })?;
         let Reply::Hello { version, max_handles, trees } = answer.reply else {

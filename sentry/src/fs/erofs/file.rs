@@ -70,6 +70,10 @@ impl FileOps for ErofsFile {
         u64::try_from(at).map_err(|_| Errno::EINVAL)
     }
 
+    fn direct(&self) -> bool {
+        true
+    }
+
     fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>> {
         let memory = &erofs_of(&self.0.sb)?.memory;
         let pages = node(&self.0)?.pages.get_or_init(|| {

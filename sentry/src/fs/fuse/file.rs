@@ -278,6 +278,10 @@ impl FileOps for FuseFile {
         u64::try_from(at).map_err(|_| Errno::EINVAL)
     }
 
+    fn direct(&self) -> bool {
+        true
+    }
+
     fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>> {
         let pages = Arc::clone(node(&self.inode)?.pages(&self.inode));
         Ok(Arc::new(Mapped::new(&self.inode, pages, &self.handle, self.is_direct())))

@@ -206,6 +206,10 @@ impl FileOps for GoferFile {
         }
     }
 
+    fn direct(&self) -> bool {
+        true
+    }
+
     fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>> {
         if self.is_fixed() {
             self.host.set_fixed();

@@ -234,6 +234,10 @@ impl FileOps for HostStream {
         }
     }
 
+    fn direct(&self) -> bool {
+        true
+    }
+
     fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>, Errno> {
         if !self.regular() {
             return Err(Errno::ENODEV);

@@ -68,6 +68,10 @@ impl FileOps for OverlayFile {
         self.now().ioctl(file, task, request, arg)
     }
 
+    fn direct(&self) -> bool {
+        true
+    }
+
     fn mappable(&self, file: &File) -> Result<Arc<dyn Mappable>> {
         self.lower.mappable(file)
     }

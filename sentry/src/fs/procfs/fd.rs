@@ -59,9 +59,14 @@ impl Children for FdDir {
             &dir.sb,
             if file.is_path() { 0o100 } else { mode },
             (creds.euid, creds.egid),
-            move |_| Ok(Link::Place(open_file(&found, fd)?.1.path.clone())),
             move |caller| {
-                let file = open_file(&said, fd)?.1;
+                let (task, file) = open_file(&found, fd)?;
+                super::link::may_look_into(caller, &task)?;
+                Ok(Link::Place(file.path.clone()))
+            },
+            move |caller| {
+                let (task, file) = open_file(&said, fd)?;
+                super::link::may_look_into(caller, &task)?;
                 Ok(super::link::text_of(&file, caller))
             },
         );
@@ -101,7 +106,12 @@ impl Children for FdInfoDir {
     }
 
     fn owner(&self) -> (u32, u32, u32) {
-        owner(&self.0, 0o500)
+        owner(&self.0, 0o555)
+    }
+
+    fn permission(&self, dir: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        super::link::may_look_into(caller, &*self.0.upgrade().ok_or(Errno::ESRCH)?)?;
+        generic_permission(dir, caller.creds, want)
     }
 }
 
@@ -132,6 +142,6 @@ impl Text for FdInfo {
     }
 
     fn owner(&self) -> (u32, u32, u32) {
-        owner(&self.task, 0o400)
+        owner(&self.task, 0o444)
     }
 }

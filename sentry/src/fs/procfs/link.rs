@@ -3,11 +3,11 @@
 use std::sync::{Arc, Weak};
 
 use abi::Errno;
-use abi::capability::CAP_SYS_PTRACE;
 
 use crate::Result;
 use crate::fs::nsfs::Namespace;
 use crate::fs::pseudo::PseudoLink;
+use crate::task::access::{self, Access};
 use crate::task::{Resources, Task};
 use crate::vfs::inode::Link;
 use crate::vfs::{Caller, File, Inode, Path, SuperBlock};
@@ -19,15 +19,8 @@ pub(super) fn text_of(file: &Arc<File>, caller: &Caller<'_>) -> Vec<u8> {
 
 /// Whether the caller may see what a task is working with (ptrace(2), "Ptrace access mode checking"): EACCES.
 pub(super) fn may_look_into(caller: &Caller<'_>, task: &Task) -> Result<()> {
-    if caller.task.is_some_and(|own| own.thread_group().id() == task.thread_group().id()) {
-        return Ok(());
-    }
-    let theirs = task.creds();
-    let (uid, gid) = (caller.creds.fsuid, caller.creds.fsgid);
-    let same = [theirs.uid, theirs.euid, theirs.suid].iter().all(|id| *id == uid)
-        && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|id| *id == gid)
-        && task.resources().is_none_or(|r| r.mm.dumpable() == 1);
-    if same || caller.creds.has_cap_in(CAP_SYS_PTRACE, &theirs.user_ns) { Ok(()) } else { Err(Errno::EACCES) }
+    let own = caller.task.map(AsRef::as_ref);
+    if access::may_look_into(own, caller.creds, task, Access::File) { Ok(()) } else { Err(Errno::EACCES) }
 }
 
 /// A link to a place that `find` takes from what the task uses.

@@ -9,7 +9,8 @@ use abi::resource::RLIM_INFINITY;
 use abi::signal::SigSet;
 
 use crate::Result;
-use crate::task::{PidNamespace, RunState, Task, ThreadGroup, Usage};
+use crate::task::access::{self, Access};
+use crate::task::{PidNamespace, RunState, Task, ThreadGroup, Usage, current_task};
 
 /// Clock ticks of a time: 100 a second.
 pub(super) fn ticks(ns: u64) -> u64 {
@@ -118,7 +119,9 @@ pub(super) fn stat(task: &Arc<Task>, ns: &PidNamespace, scope: Scope) -> Result<
     let number = task.pid().number_in(ns);
     let sched = *task.sched.lock();
     let mm = task.resources().map(|resources| resources.mm);
-    let layout = mm.as_ref().map(|mm| mm.layout()).unwrap_or_default();
+    // Addresses are for who may look into it.
+    let shown = mm.as_ref().filter(|_| reader_may_look_into(task));
+    let layout = shown.map(|mm| mm.layout()).unwrap_or_default();
     let size = mm.as_ref().map_or(0, |mm| mm.usage().total);
     let rss = mm.as_ref().map_or(0, |mm| mm.rss().total()) / 4096;
     let rss_limit = group.limit(abi::resource::RLIMIT_RSS).rlim_cur;
@@ -404,10 +407,26 @@ pub(super) fn cmdline(task: &Arc<Task>) -> Result<Vec<u8>> {
     Ok(all)
 }
 
-/// A counter that only this file needs: bytes moved are not counted yet, and say so by being zero.
-pub(super) fn io(_task: &Arc<Task>) -> Result<Vec<u8>> {
-    Ok(b"rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"
-        .to_vec())
+/// /proc/PID/io: of a process with those of its children that it has waited for. What reaches a disk is the host's doing: none of it
+/// is this kernel's.
+pub(super) fn io(task: &Arc<Task>, scope: Scope) -> Vec<u8> {
+    let mut used = usage(task, scope);
+    if scope == Scope::Process
+        && let Some(node) = task.kernel().tree.lock().get(task.thread_group().id())
+    {
+        used.add(&node.children_usage);
+    }
+    let io = used.io;
+    format!(
+        "rchar: {}\nwchar: {}\nsyscr: {}\nsyscw: {}\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n",
+        io.read_bytes, io.written_bytes, io.reads, io.writes
+    )
+    .into_bytes()
+}
+
+/// Whether the task that reads right now may look into `task`.
+pub(super) fn reader_may_look_into(task: &Task) -> bool {
+    current_task().is_none_or(|own| access::may_look_into(Some(&own), &own.creds(), task, Access::File))
 }
 
 /// /proc/PID/oom_score_adj.

@@ -12,7 +12,7 @@ use crate::fs::pseudo::{PseudoDir, StaticDir, Text, TextFile};
 use crate::net::options::DEFAULT_BUFFER;
 use crate::task::current_task;
 use crate::uts::UtsNamespace;
-use crate::vfs::{Caller, File, Inode, SuperBlock, Want, fanotify};
+use crate::vfs::{Caller, File, Inode, SuperBlock, Want, fanotify, inotify};
 use crate::{Kernel, Result};
 
 /// A number or text that can only be read.
@@ -127,12 +127,12 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("max_user_marks", number(fanotify::MAX_USER_MARKS as i64)),
         ],
     );
-    let inotify = dir(
+    let inotify_dir = dir(
         sb,
         vec![
-            ("max_queued_events", number(16384)),
-            ("max_user_instances", number(128)),
-            ("max_user_watches", number(65536)),
+            ("max_queued_events", number(inotify::MAX_QUEUED as i64)),
+            ("max_user_instances", number(inotify::MAX_USER_INSTANCES as i64)),
+            ("max_user_watches", number(inotify::MAX_USER_WATCHES as i64)),
         ],
     );
     let epoll = dir(sb, vec![("max_user_watches", number(1_000_000))]);
@@ -158,7 +158,7 @@ pub(super) fn root(sb: &Arc<SuperBlock>, kernel: &Arc<Kernel>) -> Arc<Inode> {
             ("fanotify", fanotify),
             ("file-max", text("9223372036854775807")),
             ("file-nr", text("1024\t0\t9223372036854775807")),
-            ("inotify", inotify),
+            ("inotify", inotify_dir),
             ("lease-break-time", number(45)),
             ("leases-enable", number(1)),
             ("mount-max", number(100_000)),

@@ -23,19 +23,43 @@ const DT_DIR: u8 = 4;
 /// What makes a text of a task.
 type Say = fn(&Arc<Task>, &PidNamespace, Scope) -> Result<Vec<u8>>;
 
+/// Who may look (ptrace(2), "Ptrace access mode checking").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guard {
+    /// Whoever the mode lets.
+    Mode,
+    /// Who may look into the process: EACCES from open(2).
+    Open,
+    /// As [`Open`](Self::Open), when it is read, with this error.
+    Read(Errno),
+}
+
 /// A read-only file of a task.
 struct TaskText {
     task: Weak<Task>,
     ns: Arc<PidNamespace>,
     scope: Scope,
     mode: u32,
+    guard: Guard,
     say: Say,
 }
 
 impl Text for TaskText {
     fn read(&self, _file: &File) -> Result<Vec<u8>> {
         let task = self.task.upgrade().ok_or(Errno::ESRCH)?;
+        if let Guard::Read(errno) = self.guard
+            && !status::reader_may_look_into(&task)
+        {
+            return Err(errno);
+        }
         (self.say)(&task, &self.ns, self.scope)
+    }
+
+    fn open(&self, caller: &Caller<'_>) -> Result<()> {
+        if self.guard != Guard::Open {
+            return Ok(());
+        }
+        super::link::may_look_into(caller, &*self.task.upgrade().ok_or(Errno::ESRCH)?)
     }
 
     fn owner(&self) -> (u32, u32, u32) {
@@ -70,7 +94,13 @@ impl TaskDir {
         let weak = Arc::downgrade(task);
         let mut files = StaticDir::default();
         let mut text = |name: &str, mode: u32, say: Say| {
-            let text = TaskText { task: Weak::clone(&weak), ns: Arc::clone(ns), scope, mode, say };
+            let guard = match name {
+                "auxv" | "environ" | "maps" | "smaps" | "smaps_rollup" => Guard::Open,
+                "io" => Guard::Read(Errno::EACCES),
+                "personality" => Guard::Read(Errno::EPERM),
+                _ => Guard::Mode,
+            };
+            let text = TaskText { task: Weak::clone(&weak), ns: Arc::clone(ns), scope, mode, guard, say };
             files.add(name, TextFile::inode(sb, text));
         };
         text("auxv", 0o400, |task, _, _| Ok(auxv(task)));
@@ -86,7 +116,7 @@ impl TaskDir {
         }
         text("cmdline", 0o444, |task, _, _| status::cmdline(task));
         text("environ", 0o400, |task, _, _| environ(task));
-        text("io", 0o400, |task, _, _| status::io(task));
+        text("io", 0o400, |task, _, scope| Ok(status::io(task, scope)));
         text("limits", 0o444, |task, _, _| status::limits(task));
         text("loginuid", 0o444, |_, _, _| Ok(b"4294967295".to_vec()));
         text("maps", 0o444, |task, _, _| maps::maps(task));
@@ -136,7 +166,7 @@ impl TaskDir {
         ] {
             namespaces.add(kind, link::namespace(sb, task, kind));
         }
-        files.add("ns", PseudoDir::inode(sb, namespaces));
+        files.add("ns", PseudoDir::inode(sb, NamespaceDir { task: Weak::clone(&weak), links: namespaces }));
         files.add("net", super::net::dir(sb, task));
         TaskDir { task: weak, files }
     }
@@ -169,6 +199,26 @@ impl Children for TaskDir {
             return Err(Errno::EPERM);
         }
         generic_permission(dir, caller.creds, want)
+    }
+}
+
+/// /proc/PID/ns.
+struct NamespaceDir {
+    task: Weak<Task>,
+    links: StaticDir,
+}
+
+impl Children for NamespaceDir {
+    fn find(&self, _dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
+        Ok(self.links.get(name).cloned())
+    }
+
+    fn list(&self, _dir: &Arc<Inode>, position: u64) -> Result<Vec<Entry>> {
+        Ok(self.links.entries(0).skip(position as usize).collect())
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        owner(&self.task, 0o511)
     }
 }
 

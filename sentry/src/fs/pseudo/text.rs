@@ -31,6 +31,11 @@ pub trait Text: Send + Sync + Any {
     /// Mode, owner and group now.
     fn owner(&self) -> (u32, u32, u32);
 
+    /// Whether `caller` may open it at all, beyond what modes say.
+    fn open(&self, _caller: &Caller<'_>) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether `caller` may do what it `want`s.
     fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
         generic_permission(inode, caller.creds, want)
@@ -94,7 +99,8 @@ impl<T: Text> InodeOps for TextFile<T> {
         self.0.permission(inode, caller, want)
     }
 
-    fn open(&self, inode: &Arc<Inode>, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
+    fn open(&self, inode: &Arc<Inode>, _flags: OpenFlags, caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {
+        self.0.open(caller)?;
         Ok(Box::new(OpenText::<T> {
             inode: Arc::clone(inode),
             text: Mutex::default(),

@@ -87,6 +87,10 @@ impl FileOps for TmpfsFile {
         u64::try_from(offset).map_err(|_| Errno::EINVAL)
     }
 
+    fn direct(&self) -> bool {
+        true
+    }
+
     fn mappable(&self, file: &File) -> Result<Arc<dyn Mappable>> {
         if let (Some(how), Some(node)) = (file.access_time(), self.node()) {
             node.read(how);

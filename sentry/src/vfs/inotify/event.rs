@@ -7,7 +7,7 @@ use abi::inotify::{InotifyEvent, InotifyMask};
 use zerocopy::IntoBytes;
 
 /// Events that wait in a queue at most (`/proc/sys/fs/inotify/max_queued_events`).
-const MAX_QUEUED: usize = 16_384;
+pub const MAX_QUEUED: usize = 16_384;
 
 /// Something that has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ mod watch;
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use abi::Errno;
 use abi::inotify::{IN_ALL_EVENTS, InotifyMask};
@@ -24,13 +24,38 @@ use super::io::IoSink;
 use crate::wait::WaitQueue;
 use crate::{Result, SysResult};
 pub(super) use event::Event;
+pub use event::MAX_QUEUED;
 use event::Queue;
 use watch::Watch;
 pub use watch::Watches;
 pub(super) use watch::{gone, notify, notify_entry, notify_inode, notify_moved};
 
-/// Watches of one instance at most (`/proc/sys/fs/inotify/max_user_watches`).
-const MAX_WATCHES: usize = 65_536;
+/// Instances of one user at most (`/proc/sys/fs/inotify/max_user_instances`).
+pub const MAX_USER_INSTANCES: usize = 128;
+/// Watches of one user at most (`/proc/sys/fs/inotify/max_user_watches`).
+pub const MAX_USER_WATCHES: usize = 65_536;
+
+/// The instances and watches of a user.
+#[derive(Clone, Copy, Default)]
+struct Usage {
+    instances: usize,
+    watches: usize,
+}
+
+/// By user id.
+static USERS: LazyLock<Mutex<HashMap<u32, Usage>, sync::levels::Leaf>> = LazyLock::new(Mutex::default);
+
+/// Takes back `instances` and `watches` of a user.
+fn give_back(uid: u32, instances: usize, watches: usize) {
+    let mut users = USERS.lock();
+    if let Some(usage) = users.get_mut(&uid) {
+        usage.instances -= instances;
+        usage.watches -= watches;
+        if usage.instances == 0 && usage.watches == 0 {
+            users.remove(&uid);
+        }
+    }
+}
 
 /// An inotify instance.
 pub struct Inotify {
@@ -42,6 +67,8 @@ pub(super) struct Instance {
     queue: Mutex<Queue, sync::levels::Leaf>,
     waiters: WaitQueue,
     watches: Mutex<Table, sync::levels::FileState>,
+    /// The user that it counts for.
+    uid: u32,
 }
 
 #[derive(Default)]
@@ -51,11 +78,19 @@ struct Table {
 }
 
 impl Inotify {
-    /// An instance that watches nothing.
-    pub fn new() -> Inotify {
+    /// An instance that watches nothing, of the user `uid`. EMFILE when that one has too many.
+    pub fn new(uid: u32) -> Result<Inotify> {
+        {
+            let mut users = USERS.lock();
+            let usage = users.entry(uid).or_default();
+            if usage.instances >= MAX_USER_INSTANCES {
+                return Err(Errno::EMFILE);
+            }
+            usage.instances += 1;
+        }
         let shared =
-            Instance { queue: Mutex::default(), waiters: WaitQueue::new(), watches: Mutex::default() };
-        Inotify { shared: Arc::new(shared) }
+            Instance { queue: Mutex::default(), waiters: WaitQueue::new(), watches: Mutex::default(), uid };
+        Ok(Inotify { shared: Arc::new(shared) })
     }
 
     /// inotify_add_watch(2): watches `inode`, or changes what it is watched for; answers the watch's number.
@@ -74,8 +109,13 @@ impl Inotify {
             inode.watches().update();
             return Ok(there.wd);
         }
-        if table.by_wd.len() >= MAX_WATCHES {
-            return Err(Errno::ENOSPC);
+        {
+            let mut users = USERS.lock();
+            let usage = users.entry(self.shared.uid).or_default();
+            if usage.watches >= MAX_USER_WATCHES {
+                return Err(Errno::ENOSPC);
+            }
+            usage.watches += 1;
         }
         // Numbers are not used again before all have been used.
         loop {
@@ -99,12 +139,6 @@ impl Inotify {
     }
 }
 
-impl Default for Inotify {
-    fn default() -> Self {
-        Inotify::new()
-    }
-}
-
 impl Instance {
     /// Something has happened to what `watch` watches.
     fn tell(&self, event: Event) {
@@ -119,9 +153,16 @@ impl Instance {
         if removed.is_none() {
             return;
         }
+        give_back(self.uid, 0, 1);
         watch.detach();
         self.tell(Event { wd: watch.wd, mask: InotifyMask::IGNORED, cookie: 0, name: None });
         drop(removed);
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        give_back(self.uid, 1, self.watches.get_mut().by_wd.len());
     }
 }
 
@@ -185,6 +226,7 @@ impl FileOps for Inotify {
 
     fn release(&self, _file: &File) {
         let watches = std::mem::take(&mut self.shared.watches.lock().by_wd);
+        give_back(self.shared.uid, 0, watches.len());
         for watch in watches.values() {
             watch.detach();
         }

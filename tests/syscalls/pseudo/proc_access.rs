@@ -1,0 +1,163 @@
+//! /proc/PID/io, and who may look at which file of another process.
+
+use std::ffi::{CStr, CString};
+
+use crate::kit::prelude::*;
+
+/// The first four figures, and how many bytes the read(2) for them brought: open, one read, close.
+fn io(path: &CStr) -> ([u64; 4], u64) {
+    let fd = open(path, O_RDONLY);
+    let text = read(fd, 4000);
+    close(fd);
+    let len = text.len() as u64;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let figure = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
+        line.unwrap_or_else(|| fail(format_args!("no {name} in {text:?}")))
+    };
+    (["rchar", "wchar", "syscr", "syscw"].map(figure), len)
+}
+
+/// What `body` adds to the figures of a file.
+fn added(path: &CStr, body: impl FnOnce()) -> [u64; 4] {
+    let (before, len) = io(path);
+    body();
+    let (after, _) = io(path);
+    let mut by = [0, 1, 2, 3].map(|n| after[n] - before[n]);
+    // The first look is itself a read.
+    by[0] -= len;
+    by[2] -= 1;
+    by
+}
+
+const OWN: &CStr = c"/proc/self/io";
+const THREAD: &CStr = c"/proc/thread-self/io";
+
+case!(reads_and_writes_are_counted: read, write, pread64, pwrite64, readv, writev, preadv, pwritev, preadv2, pwritev2; disk);
+fn reads_and_writes_are_counted() {
+    let fd = create(c"f", b"0123456789");
+    let mut buf = [0u8; 100];
+    let vec = |len: usize, buf: &mut [u8]| libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: len };
+    let work = |buf: &mut [u8; 100]| {
+        let (out, input) = (vec(3, buf), vec(4, buf));
+        eq(ok(sys!(pread64, fd, &mut *buf, 100, 0)), 10);
+        eq(ok(sys!(pwrite64, fd, b"abc", 3, 20)), 3);
+        eq(ok(sys!(read, fd, &mut *buf, 100)), 13);
+        eq(ok(sys!(write, fd, b"x", 1)), 1);
+        eq(ok(sys!(preadv, fd, &input, 1, 0, 0)), 4);
+        eq(ok(sys!(preadv2, fd, &input, 1, 0, 0, 0)), 4);
+        eq(ok(sys!(readv, fd, &input, 1)), 0);
+        eq(ok(sys!(pwritev, fd, &out, 1, 0, 0)), 3);
+        eq(ok(sys!(pwritev2, fd, &out, 1, 0, 0, 0)), 3);
+        eq(ok(sys!(writev, fd, &out, 1)), 3);
+    };
+    ok(sys!(lseek, fd, 10, SEEK_SET));
+    eq(added(OWN, || work(&mut buf)), [31, 13, 5, 5]);
+    ok(sys!(ftruncate, fd, 10));
+    ok(sys!(lseek, fd, 10, SEEK_SET));
+    eq(added(THREAD, || work(&mut buf)), [31, 13, 5, 5]);
+}
+
+case!(failed_reads_and_writes: read, write, readv, writev, pread64);
+fn failed_reads_and_writes() {
+    let fd = create(c"f", b"0123456789");
+    let dir = open(c".", O_RDONLY);
+    let only_written = open(c"f", O_WRONLY);
+    let mut buf = [0u8; 10];
+    let read_into = |fd: c_int, buf: &mut [u8; 10]| sys!(read, fd, &mut *buf, 10);
+    // What fails before the file is asked is no call.
+    eq(added(OWN, || fails(read_into(-1, &mut buf), EBADF)), [0; 4]);
+    eq(added(OWN, || fails(read_into(only_written, &mut buf), EBADF)), [0; 4]);
+    eq(added(OWN, || fails(sys!(pread64, fd, &mut buf, 10, -1), EINVAL)), [0; 4]);
+    eq(added(OWN, || fails(read_into(dir, &mut buf), EISDIR)), [0, 0, 1, 0]);
+    eq(added(OWN, || fails(sys!(read, fd, 8, 10), EFAULT)), [0, 0, 1, 0]);
+    eq(added(OWN, || fails(sys!(write, fd, 8, 10), EFAULT)), [0, 0, 0, 1]);
+    // Of vectors every call counts.
+    eq(added(OWN, || fails(sys!(readv, -1, 0, 0), EBADF)), [0, 0, 1, 0]);
+    eq(added(OWN, || fails(sys!(writev, -1, 0, 0), EBADF)), [0, 0, 0, 1]);
+    eq(added(OWN, || eq(ok(sys!(read, fd, &mut buf, 0)), 0)), [0, 0, 1, 0]);
+}
+
+case!(copies_are_counted: sendfile, copy_file_range, splice, tee, recvfrom, sendto; disk);
+fn copies_are_counted() {
+    let (from, to) = (create(c"f", b"0123456789"), create(c"t", b""));
+    let [r, w] = pipe(0);
+    ok(sys!(lseek, from, 0, SEEK_SET));
+    eq(added(OWN, || eq(ok(sys!(sendfile, w, from, 0, 4)), 4)), [4, 4, 1, 1]);
+    eq(added(OWN, || eq(ok(sys!(copy_file_range, from, 0, to, 0, 5, 0)), 5)), [5, 5, 1, 1]);
+    eq(added(OWN, || eq(ok(sys!(copy_file_range, from, 0, to, 0, 0, 0)), 0)), [0; 4]);
+    // Neither does splice(2) count, nor what only sockets have.
+    eq(added(OWN, || eq(ok(sys!(splice, r, 0, to, 0, 2, 0)), 2)), [0; 4]);
+    let mut ends = [0i32; 2];
+    ok(sys!(socketpair, AF_UNIX, SOCK_STREAM, 0, &mut ends));
+    eq(added(OWN, || eq(ok(sys!(sendto, ends[0], b"abc", 3, 0, 0, 0)), 3)), [0; 4]);
+    eq(added(OWN, || eq(ok(sys!(recvfrom, ends[1], &mut [0u8; 8], 1, 0, 0, 0)), 1)), [0; 4]);
+    eq(added(OWN, || eq(ok(sys!(read, ends[1], &mut [0u8; 8], 8)), 2)), [2, 0, 1, 0]);
+}
+
+case!(children_count_once_waited_for: write, fork, wait4);
+fn children_count_once_waited_for() {
+    let fd = create(c"f", b"");
+    let [r, w] = pipe(0);
+    let run = || {
+        let child = fork(|| eq(ok(sys!(write, fd, b"12345", 5)), 5));
+        child.succeeds();
+    };
+    eq(added(OWN, run), [0, 5, 0, 1]);
+    eq(added(THREAD, run), [0; 4]);
+    let child = fork(|| {
+        write_all(fd, b"1234567");
+        eq(read(r, 1), b"x");
+    });
+    until_asleep(child.pid);
+    let of_child = CString::new(format!("/proc/{}/io", child.pid)).unwrap_or_default();
+    let (figures, _) = io(&of_child);
+    eq((figures[1], figures[3]), (7, 1));
+    write_all(w, b"x");
+    child.succeeds();
+}
+
+/// Gives up all capabilities, and stays who it is.
+fn drop_capabilities() {
+    const VERSION_3: u32 = 0x2008_0522;
+    ok(sys!(capset, &[VERSION_3, 0], &[0u32; 6]));
+}
+
+case!(fewer_capabilities_see_less: openat, readlinkat, read, capset; root);
+fn fewer_capabilities_see_less() {
+    let parent = ok_i32(sys!(getpid));
+    let of = |what: &str| CString::new(format!("/proc/{parent}/{what}")).unwrap_or_default();
+    let held = create(c"f", b"1");
+    in_child(|| {
+        drop_capabilities();
+        for name in ["environ", "auxv", "maps", "smaps", "smaps_rollup", "mem", "exe", "cwd/", "root/"] {
+            fails(sys!(openat, AT_FDCWD, of(name).as_c_str(), O_RDONLY, 0), EACCES);
+        }
+        for name in ["exe", "cwd", "root", "ns/mnt", &format!("fd/{held}")] {
+            fails(sys!(readlinkat, AT_FDCWD, of(name).as_c_str(), &mut [0u8; 64], 64), EACCES);
+        }
+        fails(sys!(openat, AT_FDCWD, of(&format!("fd/{held}")).as_c_str(), O_RDONLY, 0), EACCES);
+        fails(sys!(openat, AT_FDCWD, of("fdinfo").as_c_str(), O_RDONLY, 0), EACCES);
+        // These are opened, and read by nobody.
+        for (name, errno) in [("io", EACCES), ("personality", EPERM)] {
+            let fd = open(&of(name), O_RDONLY);
+            fails(sys!(read, fd, &mut [0u8; 64], 64), errno);
+        }
+        let stat = text(&of("stat"));
+        let fields: Vec<&str> = stat.trim_end().rsplit_once(") ").map_or("", |s| s.1).split(' ').collect();
+        eq(fields[42..49].to_vec(), vec!["0"; 7]);
+        check(fields[20] != "0", "its size is for all");
+        for name in ["status", "limits", "cmdline", "cgroup", "mountinfo", "comm", "statm"] {
+            text(&of(name));
+        }
+    });
+}
+
+case!(modes_of_directories: newfstatat);
+fn modes_of_directories() {
+    let mode = |name: &CStr| stat(name).st_mode & 0o7777;
+    eq(mode(c"/proc/self/fd"), 0o500);
+    eq(mode(c"/proc/self/ns"), 0o511);
+    eq(mode(c"/proc/self/task"), 0o555);
+    eq(mode(c"/proc/self/io"), 0o400);
+}
