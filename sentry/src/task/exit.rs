@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use abi::poll::PollEvents;
 use abi::signal::{SI_KERNEL, SI_USER, SIG_IGN, SaFlags, SigInfo, Signal};
+use platform::AddressSpace;
 
 use super::run::End;
 use super::{CurrentTask, ProcessGroup, RunState, Task, ThreadGroup, Tree};
@@ -56,7 +57,14 @@ impl CurrentTask {
     }
 
     /// Takes the thread apart.
-    pub(super) fn exit(mut self, status: i32) {
+    pub(super) fn exit(self, status: i32) {
+        // Nobody finds the thread any more when a process of the host is ended, which takes longer than a parent needs to look for it.
+        let rest = self.take_apart(status);
+        drop(rest);
+    }
+
+    /// Answers the address space, where ending that has been left for later.
+    fn take_apart(mut self, status: i32) -> Option<Arc<dyn AddressSpace>> {
         self.leave_group_stop();
         self.forget_rseq();
         self.withdraw_cpu();
@@ -79,7 +87,7 @@ impl CurrentTask {
         let rest = (Arc::strong_count(&space) == 1 && space.reserve_end()).then_some(space);
         task.cpu_time.end();
         finish(&kernel, &group, &task, status);
-        drop(rest);
+        rest
     }
 
     fn clear_child_tid(&mut self) {

@@ -8,7 +8,7 @@ use abi::signal::{SigSet, Signal};
 use sync::Mutex;
 
 use super::usage::Usage;
-use super::{Container, ControllingTty, Limits, Pid, Task};
+use super::{Container, ControllingTty, Limits, Pid, RunState, Task};
 use crate::Kernel;
 use crate::fs::cgroupfs::Cgroup;
 use crate::signal::{GroupSignals, SignalActions};
@@ -200,6 +200,7 @@ impl ThreadGroup {
     pub(crate) fn keep_dead_leader(&self, leader: Option<Arc<Task>>) {
         let old = std::mem::replace(&mut *self.dead_leader.lock(), leader);
         if let Some(old) = old {
+            old.set_state(RunState::Dead);
             self.kernel.count_task(old.creds().uid, -1);
         }
     }

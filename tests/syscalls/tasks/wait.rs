@@ -1,5 +1,7 @@
 //! wait4 and waitid with all their flags.
 
+use std::ffi::CString;
+
 use crate::kit::prelude::*;
 
 /// waitid, into raw siginfo.
@@ -216,4 +218,18 @@ fn restarted_with_sa_restart() {
     eq(ok(sys!(wait4, child.pid, &mut status, 0, 0)) as i32, child.pid);
     eq(WEXITSTATUS(status), 8);
     eq(sig::log_signals(), vec![SIGUSR1]);
+}
+
+case!(nothing_is_left_of_who_was_waited_for: wait4, kill, openat, read);
+fn nothing_is_left_of_who_was_waited_for() {
+    for _ in 0..200 {
+        let child = fork(|| {});
+        let name = CString::new(format!("/proc/{}/status", child.pid)).unwrap_or_default();
+        let (pid, status) = (child.pid, open(&name, O_RDONLY));
+        child.succeeds();
+        fails(sys!(read, status, &mut [0u8; 64], 64), ESRCH);
+        fails(sys!(kill, pid, 0), ESRCH);
+        fails(sys!(openat, AT_FDCWD, name.as_c_str(), O_RDONLY, 0), ENOENT);
+        ok(sys!(close, status));
+    }
 }

@@ -14,7 +14,7 @@ use super::write::{What, Writable};
 use super::{link, maps, mounts};
 use crate::Result;
 use crate::fs::pseudo::{Children, Entry, PseudoDir, StaticDir, Text, TextFile};
-use crate::task::{PidNamespace, Task};
+use crate::task::{PidNamespace, RunState, Task};
 use crate::vfs::permission::generic_permission;
 use crate::vfs::{Caller, File, Inode, SuperBlock, Want};
 
@@ -44,9 +44,14 @@ struct TaskText {
     say: Say,
 }
 
+/// The task, unless it has been waited for.
+pub(super) fn still_there(task: &Weak<Task>) -> Result<Arc<Task>> {
+    task.upgrade().filter(|task| task.state() != RunState::Dead).ok_or(Errno::ESRCH)
+}
+
 impl Text for TaskText {
     fn read(&self, _file: &File) -> Result<Vec<u8>> {
-        let task = self.task.upgrade().ok_or(Errno::ESRCH)?;
+        let task = still_there(&self.task)?;
         if let Guard::Read(errno) = self.guard
             && !status::reader_may_look_into(&task)
         {
@@ -59,7 +64,7 @@ impl Text for TaskText {
         if self.guard != Guard::Open {
             return Ok(());
         }
-        super::link::may_look_into(caller, &*self.task.upgrade().ok_or(Errno::ESRCH)?)
+        super::link::may_look_into(caller, &*still_there(&self.task)?)
     }
 
     fn owner(&self) -> (u32, u32, u32) {
@@ -175,7 +180,7 @@ impl TaskDir {
 impl Children for TaskDir {
     fn find(&self, _dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
         // A process that has been reaped has nothing any more.
-        if self.task.upgrade().is_none_or(|t| t.state() == crate::task::RunState::Dead) {
+        if still_there(&self.task).is_err() {
             return Ok(None);
         }
         Ok(self.files.get(name).cloned())

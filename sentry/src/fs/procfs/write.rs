@@ -32,7 +32,7 @@ pub(super) struct Writable {
 
 impl Writable {
     fn task(&self) -> Result<Arc<Task>> {
-        self.task.upgrade().ok_or(Errno::ESRCH)
+        super::task::still_there(&self.task)
     }
 }
 
