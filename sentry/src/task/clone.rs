@@ -168,6 +168,8 @@ impl CurrentTask {
         task.set_resources(Some(resources.clone()));
         match self.enter_tree(&kernel, &task, args, is_thread) {
             Ok(Company::Thread) => {}
+            // The parent of a vfork waits at once, and its calls before are dense or are not.
+            Ok(Company::NextChild) if vfork.is_some() => {}
             Ok(Company::NextChild) => self.context.expect_wait(true),
             Ok(Company::Other) => self.context.expect_wait(false),
             Err(errno) => {
