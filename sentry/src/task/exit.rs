@@ -1,7 +1,7 @@
 //! The end of threads and processes (exit(2), exit_group(2), fatal signals).
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use abi::poll::PollEvents;
 use abi::signal::{SI_KERNEL, SI_USER, SIG_IGN, SaFlags, SigInfo, Signal};
@@ -23,6 +23,17 @@ struct Afterwards {
     parent_died: Vec<(Arc<Task>, Signal)>,
     /// Processes that were reaped at once.
     reaped: Vec<super::Node>,
+}
+
+impl Afterwards {
+    /// Takes a process out that nobody waits for; its number names nobody from now on.
+    fn reap(&mut self, tree: &mut Tree, id: u64) {
+        if let Some(node) = tree.remove(id) {
+            node.group.pid.set_task(Weak::new());
+            node.group.pid.set_thread_group(Weak::new());
+            self.reaped.push(node);
+        }
+    }
 }
 
 impl CurrentTask {
@@ -134,7 +145,7 @@ fn finish(kernel: &Arc<Kernel>, group: &Arc<ThreadGroup>, task: &Arc<Task>, stat
         kernel.count_task(task.creds().uid, -1);
         task.set_state(RunState::Dead);
         let pid = task.pid();
-        pid.set_task(std::sync::Weak::new());
+        pid.set_task(Weak::new());
         pid.set_ended();
     }
     if let Some(by) = exec_by {
@@ -185,15 +196,14 @@ fn process_ended(
     match parent {
         Some(parent) => {
             if notify_parent(&parent, group, exit_signal, status) {
-                afterwards.reaped.extend(tree.remove(id));
-                group.pid.set_task(std::sync::Weak::new());
+                afterwards.reap(tree, id);
             }
             parent.child_wait.notify(PollEvents::IN);
         }
         None => {
             // The sandbox itself is the parent: it keeps the status and reaps.
             afterwards.reaped.extend(tree.remove(id));
-            group.pid.set_task(std::sync::Weak::new());
+            group.pid.set_task(Weak::new());
         }
     }
 }
@@ -314,15 +324,13 @@ fn give_children_away(tree: &mut Tree, id: u64, afterwards: &mut Afterwards) {
                 let reaper = Arc::clone(&reaper.group);
                 if let Some(status) = zombie {
                     if notify_parent(&reaper, &group, Some(Signal::SIGCHLD), status) {
-                        afterwards.reaped.extend(tree.remove(child));
-                        group.pid.set_task(std::sync::Weak::new());
+                        afterwards.reap(tree, child);
                     }
                     reaper.child_wait.notify(PollEvents::IN);
                 }
             }
             None if zombie.is_some() => {
-                afterwards.reaped.extend(tree.remove(child));
-                group.pid.set_task(std::sync::Weak::new());
+                afterwards.reap(tree, child);
             }
             None => {}
         }
