@@ -25,6 +25,7 @@ use std::time::Duration;
 use sync::Mutex;
 
 use super::cpu_width::Width;
+use super::usage::grow;
 use super::{Task, work};
 use crate::sched::MAX_CPUS;
 use crate::wait::Parker;
@@ -102,8 +103,7 @@ impl CpuSlots {
     pub(super) fn leave(&self, cpu: usize, task: &Task, now_ns: u64) {
         let held = held_by(task);
         if self.waiting.load(Ordering::Relaxed) != 0 {
-            let stops = &self.slots[cpu].stops;
-            stops.store(stops.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+            grow(&self.slots[cpu].stops, 1);
             if self.width.is_due(now_ns) {
                 self.reconsider_width(now_ns);
             }

@@ -1,7 +1,7 @@
 //! The life of a guest thread: guest code, trap, answer, signals, and again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use abi::Errno;
@@ -12,6 +12,7 @@ use platform::{Access, PlatformError, Trap};
 use super::current::LastFault;
 use super::local::{set_current_task, take_waited};
 use super::rseq::EnterCpu;
+use super::usage::grow;
 use super::{CurrentTask, work};
 use crate::error::SysError;
 use crate::mm::UserAddr;
@@ -29,11 +30,6 @@ const FETCH: u64 = 16;
 pub enum End {
     /// This thread exits with a wait status.
     Thread(i32),
-}
-
-/// Adds to a counter that only the calling thread writes.
-fn add(counter: &AtomicU64, by: u64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
 }
 
 impl CurrentTask {
@@ -87,9 +83,9 @@ impl CurrentTask {
             now = Instant::now();
             let waited = self.waited + take_waited();
             let busy = now.saturating_duration_since(trapped).saturating_sub(waited).as_nanos() as u64;
-            add(&self.task.system_ns, busy);
+            grow(&self.task.system_ns, busy);
             if fault {
-                add(&self.task.fault_ns, busy);
+                grow(&self.task.fault_ns, busy);
             }
         };
         let End::Thread(status) = end;

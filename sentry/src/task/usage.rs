@@ -80,8 +80,8 @@ impl IoTally {
     }
 }
 
-/// Adds to a number that nobody else changes.
-fn grow(sum: &AtomicU64, by: u64) {
+/// Adds to a number that only the calling thread changes.
+pub(super) fn grow(sum: &AtomicU64, by: u64) {
     sum.store(sum.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
 }
 

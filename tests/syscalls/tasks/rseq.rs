@@ -155,6 +155,24 @@ unsafe fn count_up(area: usize, counters: usize, times: usize) {
     }
 }
 
+/// A thread with an area of its own for `body`, which finds where the counters are behind it.
+#[track_caller]
+fn counting(body: extern "C" fn(usize) -> c_int, counters: usize) -> Child {
+    let area = map(PAGE, RW);
+    poke64(area + 128, counters as u64);
+    let flags = (CLONE_VM | SIGCHLD) as u64;
+    Child { pid: ok_i32(thread::clone(flags, Slots::default(), body, area)) }
+}
+
+/// What all of them have counted, once all are done.
+#[track_caller]
+fn counted(children: Vec<Child>, counters: usize) -> u64 {
+    for child in children {
+        child.succeeds();
+    }
+    (0..4096).map(|cpu| peek64(counters + cpu * 64)).sum()
+}
+
 case!(sections_of_many_threads_do_not_mix: rseq, clone);
 fn sections_of_many_threads_do_not_mix() {
     const THREADS: usize = 6;
@@ -171,18 +189,8 @@ fn sections_of_many_threads_do_not_mix() {
         0
     }
     let counters = map(64 * PAGE, RW);
-    let flags = (CLONE_VM | SIGCHLD) as u64;
-    let start = |_| {
-        let area = map(PAGE, RW);
-        poke64(area + 128, counters as u64);
-        Child { pid: ok_i32(thread::clone(flags, Slots::default(), body, area)) }
-    };
-    let children: Vec<Child> = (0..THREADS).map(start).collect();
-    for child in children {
-        child.succeeds();
-    }
-    let sum: u64 = (0..4096).map(|cpu| peek64(counters + cpu * 64)).sum();
-    eq(sum, (THREADS * ROUNDS * TIMES) as u64);
+    let children: Vec<Child> = (0..THREADS).map(|_| counting(body, counters)).collect();
+    eq(counted(children, counters), (THREADS * ROUNDS * TIMES) as u64);
 }
 
 case!(sections_of_threads_that_make_calls_all_the_time: rseq, clone);
@@ -209,17 +217,7 @@ fn sections_of_threads_that_make_calls_all_the_time() {
         0
     }
     let counters = map(64 * PAGE, RW);
-    let flags = (CLONE_VM | SIGCHLD) as u64;
-    let start = |body| {
-        let area = map(PAGE, RW);
-        poke64(area + 128, counters as u64);
-        Child { pid: ok_i32(thread::clone(flags, Slots::default(), body, area)) }
-    };
-    let mut children: Vec<Child> = (0..THREADS).map(|_| start(calls)).collect();
-    children.push(start(computes));
-    for child in children {
-        child.succeeds();
-    }
-    let sum: u64 = (0..4096).map(|cpu| peek64(counters + cpu * 64)).sum();
-    eq(sum, (THREADS * CALLS * 3 + COMPUTED) as u64);
+    let mut children: Vec<Child> = (0..THREADS).map(|_| counting(calls, counters)).collect();
+    children.push(counting(computes, counters));
+    eq(counted(children, counters), (THREADS * CALLS * 3 + COMPUTED) as u64);
 }
