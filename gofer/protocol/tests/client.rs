@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use gofer_protocol::client::{ConnectError, Death};
+use gofer_protocol::client::{Ahead, ConnectError, Death, Listed};
 use gofer_protocol::socket::{receive, send};
 use gofer_protocol::{
     Attr, Bad, Client, Errno, FileId, FileType, Handle, Head, Leaf, List, Looked, MAX_MESSAGE, Name,
@@ -328,6 +328,65 @@ fn who_gives_up_leaves_the_reply_to_nobody() {
     let closed: Vec<&String> = told.iter().filter(|told| told.starts_with("Close")).collect();
     assert_eq!(closed.len(), 1, "{told:?}");
     assert_eq!(client.death(), None);
+}
+
+fn list_beside(client: &Client, dir: u64, next: &[u64]) -> (Result<bool, Errno>, Vec<Listed<'static>>) {
+    let next: Vec<Handle> = next.iter().copied().map(handle).collect();
+    let mut told = Vec::new();
+    let ahead = Ahead { most: 8, next: &next };
+    let end = client.readdir_beside(handle(dir), 0, ReaddirFlags::empty(), ahead, |listed| {
+        match listed {
+            Listed::Below(dir) => told.push(Listed::Below(dir)),
+            Listed::Not(dir) => told.push(Listed::Not(dir)),
+            Listed::Entry(_) => {}
+        }
+        true
+    });
+    (end, told)
+}
+
+/// Answers requests for directories, 13 and 66 apart, with nothing in them.
+fn nothing_in_it(id: u32, request: Request<'_>, socket: &OwnedFd) -> Option<()> {
+    let Request::Readdir { handle, .. } = request else { return Some(()) };
+    match handle.number() {
+        13 => reply(socket, id, Reply::Error { errno: Errno::NOTDIR }),
+        66 => reply(socket, id, Reply::Done {}),
+        _ => reply(socket, id, Reply::Entries { entries: List::empty(), end: true, below: List::empty() }),
+    }
+}
+
+#[test]
+fn more_threads_than_channels_list_beside() {
+    let client = gofer(2, nothing_in_it);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    let (end, told) = list_beside(&client, 1, &[2, 3]);
+                    assert_eq!(end, Ok(true));
+                    // Where there is no other channel, one request is all.
+                    assert!(matches!(told[..], [] | [Listed::Below(_)]), "{told:?}");
+                }
+            });
+        }
+    });
+    assert_eq!(client.death(), None);
+}
+
+#[test]
+fn of_two_listings_one_fails() {
+    let client = gofer(1, nothing_in_it);
+    assert!(
+        matches!(list_beside(&client, 1, &[13, 3]), (Ok(true), told) if matches!(told[..], [Listed::Not(_)]))
+    );
+    for _ in 0..5 {
+        assert_eq!(list_beside(&client, 13, &[2, 3]).0, Err(Errno::NOTDIR));
+    }
+    // Nobody reads what has come to the other channel, and the next one gets its own.
+    assert!(matches!(list_beside(&client, 1, &[2, 3]), (Ok(true), told) if told.len() <= 1));
+    assert_eq!(client.death(), None);
+    while list_beside(&client, 1, &[66, 3]).0 == Ok(true) {}
+    assert_dead(&client, Death::WrongReply);
 }
 
 #[test]

@@ -146,18 +146,82 @@ fn while_it_changes() {
 /// The names in `dir`, and those in each directory that is listed along with it, with the handle by which it is told, in order.
 fn list_ahead(t: &Fixture, dir: Handle, ahead: Ahead<'_>) -> Vec<(Handle, BTreeMap<String, Option<Handle>>)> {
     let mut all = vec![(dir, BTreeMap::new())];
-    let end = t.client().readdir_ahead(dir, 0, ReaddirFlags::DIR_HANDLES, ahead, |told| {
-        match told {
-            Told::Entry(entry) => {
-                let name = String::from_utf8(entry.name.as_bytes().to_vec()).unwrap();
-                all.last_mut().unwrap().1.insert(name, entry.found.unwrap().handle);
-            }
-            Told::Below(dir) => all.push((dir, BTreeMap::new())),
-        }
-        true
-    });
+    let end = t.client().readdir_ahead(dir, 0, ReaddirFlags::DIR_HANDLES, ahead, |told| note(&mut all, told));
     assert!(end.unwrap());
     all
+}
+
+fn note(all: &mut Vec<(Handle, BTreeMap<String, Option<Handle>>)>, told: Told<'_>) -> bool {
+    match told {
+        Told::Entry(entry) => {
+            let name = String::from_utf8(entry.name.as_bytes().to_vec()).unwrap();
+            all.last_mut().unwrap().1.insert(name, entry.found.unwrap().handle);
+        }
+        Told::Below(dir) => all.push((dir, BTreeMap::new())),
+        Told::Not(dir) => panic!("{dir:?}"),
+    }
+    true
+}
+
+#[test]
+fn directories_beside() {
+    let t = Fixture::new();
+    for dir in 0..9 {
+        fs::create_dir(t.path(&format!("{dir}"))).unwrap();
+        fs::write(t.path(&format!("{dir}/file {dir}")), "").unwrap();
+    }
+    let handles: Vec<Handle> = (0..9).map(|dir| t.handle(&format!("{dir}"))).collect();
+    let ahead = Ahead { most: 20, next: &handles[1..] };
+    let mut all = vec![(handles[0], BTreeMap::new())];
+    let end = t
+        .client()
+        .readdir_beside(handles[0], 0, ReaddirFlags::DIR_HANDLES, ahead, |told| note(&mut all, told));
+    assert!(end.unwrap());
+    // Each once, with what is in it; two requests have shared them.
+    let told: Vec<usize> =
+        all.iter().map(|(dir, _)| handles.iter().position(|handle| handle == dir).unwrap()).collect();
+    assert_eq!(told, [0, 2, 4, 6, 8, 1, 3, 5, 7]);
+    for (dir, (_, names)) in told.iter().zip(&all) {
+        assert_eq!(names.keys().collect::<Vec<_>>(), [&format!("file {dir}")]);
+    }
+    t.end();
+}
+
+#[test]
+fn what_can_not_be_listed_beside() {
+    let t = Fixture::new();
+    for dir in ["small", "large", "next"] {
+        fs::create_dir(t.path(dir)).unwrap();
+    }
+    for i in 0..2000 {
+        fs::create_dir(t.path(&format!("large/{i}"))).unwrap();
+    }
+    fs::write(t.path("file"), "").unwrap();
+    let (large, next, file) = (t.handle("large"), t.handle("next"), t.handle("file"));
+    let beside = |dir: Handle, first: Handle| {
+        let (mut not, mut entries) = (Vec::new(), 0);
+        let ahead = Ahead { most: 9, next: &[first, next] };
+        let end = t.client().readdir_beside(dir, 0, ReaddirFlags::DIR_HANDLES, ahead, |told| {
+            match told {
+                Told::Not(dir) => not.push(dir),
+                Told::Entry(_) => entries += 1,
+                Told::Below(_) => {}
+            }
+            true
+        });
+        (end.unwrap(), not, entries)
+    };
+    let small = t.handle("small");
+    assert_eq!(beside(small, file), (true, vec![file], 0));
+    for _ in 0..10 {
+        assert_eq!(beside(small, large), (true, vec![large], 0));
+    }
+    // What was held for it is given back.
+    t.client().make_room().unwrap();
+    let open = fs::read_dir("/proc/self/fd").unwrap().count();
+    assert!(open < 1000, "{open} descriptors");
+    assert_eq!(t.client().death(), None);
+    t.end();
 }
 
 #[test]

@@ -400,7 +400,10 @@ impl Seat {
         let traps = self.traps.wrapping_sub(self.looked_traps);
         self.looked = now;
         self.looked_traps = self.traps;
-        let held = Placement::is_held(&self.placement.state.lock(), &self.shared);
+        let (held, room) = {
+            let state = self.placement.state.lock();
+            (Placement::is_held(&state, &self.shared), self.room(&state))
+        };
         self.stays = false;
         let newcomers = self.placement.newcomers.load(Ordering::Relaxed);
         let quiet = newcomers == std::mem::replace(&mut self.newcomers, newcomers);
@@ -420,7 +423,9 @@ impl Seat {
         } else if spread && late < MAX_LATE / 4 {
             self.not_spread = NOT_SPREAD;
         }
-        if held && dense && (self.wide && late > MAX_LATE || self.narrowed && quiet) {
+        let has_room = self.placement.spreads && room >= 2 && now >= self.not_spread_before;
+        let widens = quiet && (self.narrowed || has_room);
+        if held && dense && (self.wide && late > MAX_LATE || !self.wide && widens) {
             self.hold(now, Where::Best);
         } else if held && (!dense || now - self.held_since > HOLD) {
             self.let_go();
@@ -444,6 +449,17 @@ impl Seat {
         }
     }
 
+    /// The other pairs that are held.
+    fn others<'a>(&'a self, state: &'a State) -> impl Iterator<Item = &'a Held> {
+        state.held.iter().filter(|held| !std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared)))
+    }
+
+    /// How many processors there are for this pair, when each of the others that may run has one.
+    fn room(&self, state: &State) -> usize {
+        let runs = |held: &&Held| !held.seat.upgrade().is_some_and(|seat| seat.rests.load(Ordering::Relaxed));
+        self.placement.cpus.saturating_sub(self.others(state).filter(runs).count())
+    }
+
     fn hold(&mut self, now: Instant, wanted: Where) {
         let placement = &self.placement;
         if placement.cpus < 2 {
@@ -461,19 +477,10 @@ impl Seat {
         if is_crowded && wanted == Where::Best {
             cpu = placement.all.iter().find(|&other| !crowded(other)).unwrap_or(cpu);
         }
-        let others =
-            state.held.iter().filter(|held| !std::ptr::eq(held.seat.as_ptr(), Arc::as_ptr(&self.shared)));
-        // Each needs a processor at least.
-        let mut room = placement.cpus;
-        for other in others {
-            let seat = other.seat.upgrade();
-            if !seat.as_ref().is_some_and(|seat| seat.rests.load(Ordering::Relaxed)) {
-                room = room.saturating_sub(1);
-            }
+        let room = self.room(&state);
+        for seat in self.others(&state).filter_map(|other| other.seat.upgrade()) {
             // One whose guest waits for this one, which may end soon, goes on as it was. Should both run, it will see that it is late.
-            if let Some(seat) = seat
-                && (wanted == Where::Best || seat.in_guest.load(Ordering::Relaxed))
-            {
+            if wanted == Where::Best || seat.in_guest.load(Ordering::Relaxed) {
                 seat.spread.store(false, Ordering::Relaxed);
             }
         }

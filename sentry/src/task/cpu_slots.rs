@@ -4,8 +4,8 @@
 //! without it being told. Linux tells it when it is preempted or moved, but the host preempts and moves guest
 //! threads without telling us, so that numbers of real CPUs would race. Instead the sandbox is a machine of its own:
 //! it has as many CPUs as sched_getaffinity(2) shows, and of the threads that share memory and use rseq at most one
-//! is in guest code on each. A thread keeps its CPU while it answers calls, so that nothing changes for it, but
-//! another may take the CPU meanwhile: then it takes one again on its way back, and a sequence it was in is aborted.
+//! is in guest code on each. A thread keeps its CPU while its calls are answered, so that nothing changes for it. When one of them has to wait,
+//! or its turn is over, another may take the CPU: then it takes one again on its way back, and a sequence it was in is aborted.
 //! With more threads in guest code than CPUs they take turns of [`SLICE_NS`], which costs nothing that the host's
 //! scheduler would not have made them wait anyway. Threads without rseq take no part.
 //!
@@ -14,7 +14,7 @@
 //!
 //! Data in memory that several address spaces share is not protected: numbers are given out for each by itself.
 //!
-//! State of a CPU: 0 when it is free, else its thread with [`IN_GUEST`] and [`WANTED`]. Going into guest code and
+//! State of a CPU: 0 when it is free, else its thread with [`IN_GUEST`], [`WANTED`] and [`RESTS`]. Going into guest code and
 //! out of it is one uncontended compare-and-swap each.
 
 use std::collections::VecDeque;
@@ -34,6 +34,8 @@ use crate::wait::Parker;
 const IN_GUEST: u64 = 1;
 /// Its thread has to hand it over when it leaves guest code.
 const WANTED: u64 = 2;
+/// Its thread waits for something, and whoever comes may have it.
+const RESTS: u64 = 4;
 
 /// How long a thread has a CPU at least while others wait for one, nanoseconds.
 const SLICE_NS: u64 = 4_000_000;
@@ -79,7 +81,7 @@ pub(crate) struct CpuSlots {
 }
 
 fn held_by(task: &Task) -> u64 {
-    (task.id + 1) << 2
+    (task.id + 1) << 3
 }
 
 impl CpuSlots {
@@ -95,7 +97,8 @@ impl CpuSlots {
     /// Back to guest code on the CPU that the thread had: false if it has it no more.
     pub(super) fn enter(&self, cpu: usize, task: &Task) -> bool {
         let held = held_by(task);
-        cpu < self.width.now() && self.change(cpu, held, held | IN_GUEST)
+        cpu < self.width.now()
+            && (self.change(cpu, held, held | IN_GUEST) || self.change(cpu, held | RESTS, held | IN_GUEST))
     }
 
     /// Out of guest code, at `now_ns` of the sandbox's boot clock. The thread keeps the CPU, unless somebody waits for it and its turn
@@ -114,17 +117,19 @@ impl CpuSlots {
         }
     }
 
-    /// The thread, which is not in guest code, is going to wait: others may have the CPU at once.
+    /// The thread, which is not in guest code, is going to wait: others may have the CPU, at once or when they come.
     pub(super) fn rest(&self, cpu: usize, task: &Task) {
-        if self.waiting.load(Ordering::SeqCst) != 0 {
-            self.hand_over(cpu, held_by(task));
+        let held = held_by(task);
+        // Who comes to wait meanwhile sees the state after this, or is seen in the queue.
+        if self.change(cpu, held, held | RESTS) && self.waiting.load(Ordering::SeqCst) != 0 {
+            self.hand_over(cpu, held | RESTS);
         }
     }
 
     /// The thread, which is not in guest code, needs no CPU any more.
     pub(super) fn give_up(&self, cpu: usize, task: &Task) {
         self.rest(cpu, task);
-        self.change(cpu, held_by(task), 0);
+        self.change(cpu, held_by(task) | RESTS, 0);
     }
 
     /// Takes one of the CPUs that are `allowed`, waiting for a turn, which it says by `waits`. `None` when the thread has other things to look at
@@ -167,8 +172,8 @@ impl CpuSlots {
         self.slots[cpu].state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Takes an allowed CPU that nobody is using at the moment: free ones first, then those of threads that are not in
-    /// guest code.
+    /// Takes an allowed CPU that nobody is using: free ones first, then those of threads that wait, or are not in guest code and have had their
+    /// turn.
     fn try_take(&self, last: Option<usize>, task: &Arc<Task>, allowed: &Allowed) -> Option<usize> {
         let width = self.width.now();
         let all = || (0..width).filter(|cpu| allowed.has(*cpu));
@@ -176,10 +181,17 @@ impl CpuSlots {
         let last = last.into_iter().filter(|cpu| *cpu < width && allowed.has(*cpu));
         let cpu = last.chain(all().filter(free)).chain(all()).find(|cpu| {
             let state = self.slots[*cpu].state.load(Ordering::SeqCst);
-            state & IN_GUEST == 0 && self.change(*cpu, state, held_by(task) | IN_GUEST)
+            let may = || state == 0 || state & RESTS != 0 || self.had_turn(*cpu, task);
+            state & IN_GUEST == 0 && may() && self.change(*cpu, state, held_by(task) | IN_GUEST)
         })?;
         self.taken(cpu, task);
         Some(cpu)
+    }
+
+    /// Whether the turn of the thread that has the CPU is over.
+    fn had_turn(&self, cpu: usize, asks: &Task) -> bool {
+        let since_ns = self.slots[cpu].since_ns.load(Ordering::Relaxed);
+        asks.kernel().boot_ns().saturating_sub(since_ns) >= SLICE_NS
     }
 
     fn taken(&self, cpu: usize, task: &Arc<Task>) {
@@ -201,7 +213,10 @@ impl CpuSlots {
         }
         // More than before: who waits may have those that are free.
         for cpu in 1..self.width.now() {
-            self.hand_over(cpu, 0);
+            let state = self.slots[cpu].state.load(Ordering::SeqCst);
+            if state == 0 || state & RESTS != 0 {
+                self.hand_over(cpu, state);
+            }
         }
     }
 
@@ -253,8 +268,8 @@ impl CpuSlots {
     fn preempt(&self, allowed: &Allowed, task: &Arc<Task>) {
         let since = |slot: &Slot| slot.since_ns.load(Ordering::Relaxed);
         let allowed = self.slots.iter().enumerate().filter(|(cpu, _)| allowed.has(*cpu));
-        let Some((_, slot)) = allowed.min_by_key(|(_, slot)| since(slot)) else { return };
-        if task.kernel().boot_ns().saturating_sub(since(slot)) < SLICE_NS {
+        let Some((cpu, slot)) = allowed.min_by_key(|(_, slot)| since(slot)) else { return };
+        if !self.had_turn(cpu, task) {
             return;
         }
         let state = slot.state.load(Ordering::SeqCst);

@@ -14,10 +14,12 @@ use sync::Mutex;
 
 /// How long a number of CPUs is looked at, nanoseconds.
 const PERIOD_NS: u64 = 4_000_000;
+/// The same for the first that are looked at: threads that do little but make calls may be done soon.
+const FIRST_NS: u64 = 1_000_000;
 /// A thread that leaves guest code more seldom does more than make calls.
-const DENSE_NS: u64 = 20_000;
+const DENSE_NS: u64 = 40_000;
 /// Periods between two trials that were in vain, at first and at most.
-const FIRST_PAUSE: u32 = 16;
+const FIRST_PAUSE: u32 = 2;
 const LONGEST_PAUSE: u32 = 1024;
 /// After so many periods with one CPU there is one with all.
 const LONGEST_NARROW: u32 = 32;
@@ -83,7 +85,9 @@ impl Width {
         if !self.is_due(now_ns) {
             return false;
         }
-        self.due_ns.store(now_ns + PERIOD_NS, Ordering::Relaxed);
+        let is_first = state.since_ns == 0;
+        let period = if is_first { FIRST_NS } else { PERIOD_NS };
+        self.due_ns.store(now_ns + period, Ordering::Relaxed);
         let stops: SmallVec<[u64; 8]> = stops.collect();
         let before = std::mem::replace(&mut state.stops, stops);
         let passed = now_ns - std::mem::replace(&mut state.since_ns, now_ns);

@@ -80,8 +80,25 @@ impl Line {
     /// Sends a request that has no reply. When there is no room for it, waits until there is, or `gives_up` says that this
     /// is not needed any more: EINTR then.
     pub fn send(&mut self, request: &Request<'_>, gives_up: &dyn Fn() -> bool) -> Result<(), Failure> {
+        self.send_from(stay::current_cpu(), request, gives_up)
+    }
+
+    /// Sends a request whose reply is waited for later, as from processor `cpu`, if it can be sent at once. Until it is, the reply is
+    /// owed.
+    pub fn send_ahead(&mut self, cpu: u16, request: &Request<'_>) -> Result<(), Failure> {
+        self.send_from(Some(cpu), request, &|| true)?;
+        self.owed = true;
+        Ok(())
+    }
+
+    fn send_from(
+        &mut self,
+        cpu: Option<u16>,
+        request: &Request<'_>,
+        gives_up: &dyn Fn() -> bool,
+    ) -> Result<(), Failure> {
         self.last_id = self.last_id.wrapping_add(1);
-        self.cpu = stay::current_cpu();
+        self.cpu = cpu;
         let head = Head { id: self.last_id, cpu: self.cpu };
         request.encode(head, &mut self.out).map_err(|_| Failure::Local(Errno::TOOBIG))?;
         let mut turns = Turns::default();
@@ -106,18 +123,22 @@ impl Line {
         let _watch = Watch::start();
         let _stay = Stay::here();
         self.send(request, gives_up)?;
+        self.receive(gives_up)
+    }
+
+    /// Waits for the reply to the last request, or until `gives_up` says that nobody needs it any more.
+    pub fn receive(&mut self, gives_up: &dyn Fn() -> bool) -> Result<Answer<'_>, Failure> {
+        self.owed = true;
         let mut turns = Turns::default();
         let (len, lost_fds) = loop {
             match receive_fds(&*self.socket, &mut self.inbox[..MAX_MESSAGE], &mut self.fds) {
                 Ok((bytes, lost_fds)) => break (bytes.len(), lost_fds),
-                Err(NoMessage::Host(Errno::AGAIN)) if gives_up() => {
-                    self.owed = true;
-                    return Err(Failure::GivenUp);
-                }
+                Err(NoMessage::Host(Errno::AGAIN)) if gives_up() => return Err(Failure::GivenUp),
                 Err(NoMessage::Host(Errno::AGAIN)) => turns.one_more()?,
                 Err(error) => return Err(Failure::Dead(death(error))),
             }
         };
+        self.owed = false;
         let (id, reply) = Reply::decode(&self.inbox[..len]);
         let reply = reply.map_err(|bad| Failure::Dead(Death::Nonsense(bad)))?;
         if id != Some(self.last_id) {

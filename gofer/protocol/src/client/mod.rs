@@ -85,6 +85,8 @@ pub struct Client {
     gives_up: OnceLock<fn() -> bool>,
     trees: Vec<TreeFlags>,
     max_handles: u32,
+    /// The processors that there are.
+    cpus: Vec<u16>,
 }
 
 /// Channels that nobody is using.
@@ -132,6 +134,7 @@ impl Client {
             gives_up: OnceLock::new(),
             trees,
             max_handles,
+            cpus: stay::all_cpus(),
         })
     }
 
@@ -224,6 +227,30 @@ impl Client {
         Errno::IO
     }
 
+    /// Takes the replies that have come and nobody waits for.
+    fn take_owed<'c>(
+        &'c self,
+        mut channels: MutexGuard<'c, Channels>,
+    ) -> Result<MutexGuard<'c, Channels>, Errno> {
+        let mut handles = Vec::new();
+        let taken = channels.take_owed(&mut handles);
+        drop(channels);
+        lock(&self.closing).extend(handles);
+        match taken {
+            Ok(()) => Ok(lock(&self.channels)),
+            Err(death) => Err(self.die(death)),
+        }
+    }
+
+    /// A channel for a request beside another, and the processor to tell it, if there is one at once.
+    fn take_another(&self) -> Option<(Channel, u16)> {
+        let mut channels = lock(&self.channels);
+        if channels.idle.is_empty() && !channels.owed.is_empty() {
+            channels = self.take_owed(channels).ok()?;
+        }
+        channels.take_another(&self.cpus)
+    }
+
     /// A channel for one request. Waits until there is one, or `gives_up` says that none is needed any more: EINTR then.
     fn take(&self, gives_up: &dyn Fn() -> bool) -> Result<Taken<'_>, Errno> {
         let mut channels = lock(&self.channels);
@@ -235,14 +262,7 @@ impl Client {
                 return Ok(Taken { client: self, channel: Some(channel) });
             }
             if !channels.owed.is_empty() {
-                let mut handles = Vec::new();
-                let taken = channels.take_owed(&mut handles);
-                drop(channels);
-                lock(&self.closing).extend(handles);
-                match taken {
-                    Ok(()) => channels = lock(&self.channels),
-                    Err(death) => return Err(self.die(death)),
-                }
+                channels = self.take_owed(channels)?;
                 if !channels.idle.is_empty() {
                     continue;
                 }
@@ -278,6 +298,15 @@ impl Channels {
             Some(at) => Some(self.idle.remove(at)),
             None => self.idle.pop(),
         }
+    }
+
+    /// A channel for a request beside another, if there is one: rather one whose thread is on another processor than the caller, which is told.
+    fn take_another(&mut self, cpus: &[u16]) -> Option<(Channel, u16)> {
+        let own = stay::current_cpu();
+        let other = cpus.iter().copied().find(|&cpu| Some(cpu) != own)?;
+        let at = self.idle.iter().rposition(|channel| channel.line.cpu() == Some(other));
+        let at = at.or_else(|| self.idle.iter().rposition(|channel| channel.line.cpu() != own));
+        Some((self.idle.remove(at?), other))
     }
 
     /// Takes the replies that have come to channels on which nobody waits, which are idle then.

@@ -6,7 +6,7 @@ use rustix::fs::{FileType as HostType, fstat};
 use rustix::io::Errno;
 
 use super::channel::{Answer, Channel, Failure};
-use super::{Client, Death};
+use super::{Client, Death, Taken};
 use crate::attr::{Attr, FileType, Owner, Perm};
 use crate::change::Changes;
 use crate::flags::{
@@ -44,6 +44,37 @@ pub struct Ahead<'a> {
     pub next: &'a [Handle],
 }
 
+/// A request for a directory and those ahead, of which as many are told as fit.
+fn list_request<'p>(
+    packer: &'p mut Packer,
+    handle: Handle,
+    cookie: u64,
+    flags: ReaddirFlags,
+    ahead: Ahead<'_>,
+) -> Request<'p> {
+    packer.clear(usize::MAX);
+    let _ = ahead.next.iter().all(|next| packer.push(next));
+    let next = packer.list();
+    Request::Readdir { handle, cookie, bytes: u32::MAX, flags, ahead: ahead.most, next }
+}
+
+/// Tells `each` what has come, `most` further directories at most; whether the first has ended.
+fn turn_listing(answer: &Answer<'_>, most: u16, each: &mut dyn FnMut(Listed<'_>) -> bool) -> Turned<bool> {
+    let Reply::Entries { entries, end, below } = answer.reply else { return Err(Wrong) };
+    let below_count: usize = below.iter().map(|below| usize::from(below.entries)).sum();
+    let own = entries.len().checked_sub(below_count).ok_or(Wrong)?;
+    if below.len() > usize::from(most) || !below.is_empty() && !end {
+        return Err(Wrong);
+    }
+    let mut rest = entries.iter();
+    let makes_sense = rest.by_ref().take(own).all(|entry| each(Listed::Entry(&entry)))
+        && below.iter().all(|Below { dir, entries }| {
+            each(Listed::Below(dir))
+                && rest.by_ref().take(entries.into()).all(|entry| each(Listed::Entry(&entry)))
+        });
+    if makes_sense { Ok(Ok(end || entries.is_empty())) } else { Err(Wrong) }
+}
+
 /// What a listing brings, one after the other.
 #[derive(Clone, Copy, Debug)]
 pub enum Listed<'a> {
@@ -51,6 +82,8 @@ pub enum Listed<'a> {
     Entry(&'a Entry<'a>),
     /// The entries behind this are all those of the directory with this handle.
     Below(Handle),
+    /// This directory can't be listed along with another.
+    Not(Handle),
 }
 
 /// Not the reply that belongs to the request.
@@ -371,32 +404,84 @@ impl Client {
         ahead: Ahead<'_>,
         mut each: impl FnMut(Listed<'_>) -> bool,
     ) -> Result<bool, Errno> {
-        let Ahead { most, next } = ahead;
-        let turn = |answer: &mut Answer<'_>| {
-            let Reply::Entries { entries, end, below } = answer.reply else { return Err(Wrong) };
-            let below_count: usize = below.iter().map(|below| usize::from(below.entries)).sum();
-            let own = entries.len().checked_sub(below_count).ok_or(Wrong)?;
-            if below.len() > usize::from(most) || !below.is_empty() && !end {
-                return Err(Wrong);
-            }
-            let mut rest = entries.iter();
-            let makes_sense = rest.by_ref().take(own).all(|entry| each(Listed::Entry(&entry)))
-                && below.iter().all(|Below { dir, entries }| {
-                    each(Listed::Below(dir))
-                        && rest.by_ref().take(entries.into()).all(|entry| each(Listed::Entry(&entry)))
-                });
-            if makes_sense { Ok(Ok(end || entries.is_empty())) } else { Err(Wrong) }
-        };
         self.ask(
-            |packer| {
-                packer.clear(usize::MAX);
-                // As many as fit.
-                let _ = next.iter().all(|next| packer.push(next));
-                let next = packer.list();
-                Ok(Request::Readdir { handle, cookie, bytes: u32::MAX, flags, ahead: most, next })
-            },
-            turn,
+            |packer| Ok(list_request(packer, handle, cookie, flags, ahead)),
+            |answer| turn_listing(answer, ahead.most, &mut each),
         )
+    }
+
+    /// As [`readdir_ahead`](Self::readdir_ahead), but every other one of those behind the directory is asked for at the same time on another
+    /// channel, whose thread is rather on another processor. These come even if the directory does not end.
+    pub fn readdir_beside(
+        &self,
+        handle: Handle,
+        cookie: u64,
+        flags: ReaddirFlags,
+        ahead: Ahead<'_>,
+        mut each: impl FnMut(Listed<'_>) -> bool,
+    ) -> Result<bool, Errno> {
+        let mut taken = self.take(&|| self.gives_up())?;
+        // The other channel comes second, and is not waited for: who holds one and waits for another might do so for ever.
+        let pick = |skip| ahead.next.iter().skip(skip).step_by(2).copied().collect::<Vec<Handle>>();
+        let (far, near) = (pick(0), pick(1));
+        let half = ahead.most / 2;
+        let mut beside = match far[..] {
+            [first, ref next @ ..] if !near.is_empty() && half > 0 => {
+                let ahead = Ahead { most: half, next };
+                self.begin_beside(|packer| list_request(packer, first, 0, flags, ahead)).map(|on| (first, on))
+            }
+            _ => None,
+        };
+        let ahead = if beside.is_some() { Ahead { most: half, next: &near } } else { ahead };
+        let Channel { packer, line } = taken.channel()?;
+        let request = list_request(packer, handle, cookie, flags, ahead);
+        let answer = line.exchange(&request, &|| self.gives_up());
+        let end = self.conclude(answer, |answer| turn_listing(answer, ahead.most, &mut each))?;
+        drop(taken);
+        if let Some((first, taken)) = &mut beside {
+            let answer = taken.channel()?.line.receive(&|| self.gives_up());
+            match self.conclude(answer, |answer| self.turn_beside(answer, *first, half, &mut each)) {
+                Ok(()) => {}
+                Err(errno) if self.death().is_some() => return Err(errno),
+                Err(_) => drop(each(Listed::Not(*first))),
+            }
+        }
+        Ok(end)
+    }
+
+    /// Sends a request beside another one of the calling thread, if that can be done at once: the channel on which its reply will come.
+    fn begin_beside(&self, build: impl for<'a> FnOnce(&'a mut Packer) -> Request<'a>) -> Option<Taken<'_>> {
+        let (channel, cpu) = self.take_another()?;
+        let mut taken = Taken { client: self, channel: Some(channel) };
+        let Channel { packer, line } = taken.channel().ok()?;
+        match line.send_ahead(cpu, &build(packer)) {
+            Ok(()) => Some(taken),
+            Err(failure) => {
+                if let Failure::Dead(death) = failure {
+                    self.die(death);
+                }
+                None
+            }
+        }
+    }
+
+    /// Tells of directory `first` and those that came along.
+    fn turn_beside(
+        &self,
+        answer: &Answer<'_>,
+        first: Handle,
+        most: u16,
+        each: &mut dyn FnMut(Listed<'_>) -> bool,
+    ) -> Turned<()> {
+        if let Reply::Entries { entries, end: false, .. } = answer.reply {
+            let held = entries.iter().filter_map(|entry| entry.found?.handle);
+            held.for_each(|handle| self.release(handle));
+            return if each(Listed::Not(first)) { Ok(Ok(())) } else { Err(Wrong) };
+        }
+        if !each(Listed::Below(first)) {
+            return Err(Wrong);
+        }
+        turn_listing(answer, most, each).map(|end| end.map(drop))
     }
 
     /// Changes attributes: what they are then.

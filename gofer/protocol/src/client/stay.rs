@@ -10,6 +10,12 @@ pub(super) fn current_cpu() -> Option<u16> {
     u16::try_from(sched_getcpu()).ok()
 }
 
+/// Those that the calling thread may use.
+pub(super) fn all_cpus() -> Vec<u16> {
+    let all = sched_getaffinity(None).unwrap_or_default();
+    (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu)).map(|cpu| cpu as u16).collect()
+}
+
 /// Keeps the calling thread on its processor, as long as it lives.
 ///
 /// Others must not change which ones this thread may use meanwhile, unless it is held on one already: then this does nothing.

@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
 use abi::stat::S_IFDIR;
@@ -28,6 +28,7 @@ use super::attr::Seen;
 use super::entries::{Entries, Names};
 use super::inode::GoferInode;
 use super::pace::Pace;
+use super::sequence::{self, Order};
 use super::{GoferFs, Sharing, errno, forget_listing};
 use crate::Result;
 use crate::vfs::{Inode, Peeked};
@@ -44,6 +45,9 @@ const PEEKS_MAX: u8 = u8::MAX;
 /// The most bytes of memory that all listings may take at a time, those of open directories included: a directory of a
 /// million names takes less than a tenth.
 const MOST_BYTES: usize = 1 << 30;
+
+/// The most directories of one listing that are put in order.
+const SORTED_MAX: usize = 4096;
 
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
@@ -82,6 +86,8 @@ pub(super) struct Listing {
     size: usize,
     changes: u64,
     tree: u64,
+    /// See [`dirs_by_name`](Self::dirs_by_name).
+    by_name: OnceLock<Box<[u32]>>,
     /// How often something was taken.
     used: AtomicU32,
     /// It came along with another listing: whom to tell when that was in vain.
@@ -250,6 +256,61 @@ impl Reading {
     }
 }
 
+/// What requests for a directory bring: itself, others below it and beside it.
+struct Batch<'f> {
+    fs: &'f GoferFs,
+    /// The first is the directory itself.
+    parts: Vec<Reading>,
+    /// To which of them what comes next belongs.
+    goes_to: usize,
+    /// Directories that may come along.
+    handles: HashMap<Handle, At>,
+    /// Some may.
+    is_ahead: bool,
+    /// Where the directory itself goes on.
+    cookie: u64,
+}
+
+impl<'f> Batch<'f> {
+    fn new(fs: &'f GoferFs, is_ahead: bool) -> Batch<'f> {
+        let parts = vec![Reading::new(None)];
+        Batch { fs, parts, goes_to: 0, handles: HashMap::new(), is_ahead, cookie: 0 }
+    }
+
+    /// Whether it makes sense. `wanted`: attributes were asked for.
+    fn take(&mut self, listed: Listed<'_>, wanted: bool) -> bool {
+        let at = self.goes_to;
+        match listed {
+            Listed::Entry(entry) => {
+                if at == 0 {
+                    self.cookie = entry.cookie;
+                }
+                let part = &mut self.parts[at];
+                if self.is_ahead
+                    && let Some(handle) = entry.found.and_then(|found| found.handle)
+                {
+                    self.handles.insert(handle, At::Read(at, part.names.len()));
+                }
+                part.push(self.fs, entry, wanted);
+            }
+            Listed::Below(dir) => {
+                // Each comes once, and before what is in it.
+                let Some(place) = self.handles.remove(&dir) else { return false };
+                self.goes_to = self.parts.len();
+                self.parts.push(Reading::new(Some(place)));
+            }
+            // Nobody asks for it again along with another.
+            Listed::Not(dir) => drop(self.handles.remove(&dir)),
+        }
+        true
+    }
+
+    /// What it takes of memory.
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+}
+
 /// What an entry takes of memory: itself, its name, its places in the table, and what came with it.
 fn entry_bytes(entry: &wire::Entry<'_>, wanted: bool) -> usize {
     let found = if wanted { size_of::<Option<Found>>() } else { 0 };
@@ -264,7 +325,7 @@ impl Listing {
         dir: &Inode,
         ops: &GoferInode,
         ahead: u16,
-        beside: Option<(Arc<Listing>, usize)>,
+        beside: Option<(Arc<Listing>, usize, Order)>,
     ) -> Result<Arc<Listing>> {
         let (changes, tree) = (dir.changes(), fs.changed());
         let handle = ops.handle()?;
@@ -275,52 +336,34 @@ impl Listing {
             Sharing::Exclusive => ReaddirFlags::ATTR | ReaddirFlags::DIR_HANDLES,
             Sharing::Shared => ReaddirFlags::empty(),
         };
-        // The first is the directory itself.
-        let mut parts = vec![Reading::new(None)];
-        let mut handles: HashMap<Handle, At> = HashMap::new();
+        let mut batch = Batch::new(fs, ahead > 0);
         let mut next = Vec::new();
-        if let (1.., Some((above, index))) = (ahead, &beside) {
-            above.not_listed_from(index + 1, ahead.into(), |index, handle| {
-                handles.insert(handle, At::Beside(index));
+        if let (1.., Some((above, index, order))) = (ahead, &beside) {
+            above.ask_behind(*index, *order, ahead.into(), |index, handle| {
+                batch.handles.insert(handle, At::Beside(index));
                 next.push(handle);
             });
         }
-        let ahead = Ahead { most: ahead, next: &next };
-        let mut cookie = 0;
         let mut room = Room::default();
         loop {
-            let wanted = !flags.is_empty();
-            let end = fs.client.readdir_ahead(handle, cookie, flags, ahead, |listed| {
-                let last = parts.len() - 1;
-                match listed {
-                    Listed::Entry(entry) => {
-                        cookie = entry.cookie;
-                        if ahead.most > 0
-                            && let Some(handle) = entry.found.and_then(|found| found.handle)
-                        {
-                            handles.insert(handle, At::Read(last, parts[last].names.len()));
-                        }
-                        parts[last].push(fs, entry, wanted);
-                    }
-                    Listed::Below(dir) => {
-                        // Each comes once, and before what is in it.
-                        let Some(place) = handles.remove(&dir) else { return false };
-                        parts.push(Reading::new(Some(place)));
-                    }
-                }
-                true
-            });
+            batch.goes_to = 0;
+            let (cookie, wanted) = (batch.cookie, !flags.is_empty());
+            let ahead = if wanted { Ahead { most: ahead, next: &next } } else { Ahead::default() };
+            let end =
+                fs.client.readdir_beside(handle, cookie, flags, ahead, |listed| batch.take(listed, wanted));
             let end = end.map_err(errno)?;
-            room.grow(parts.iter().map(|part| part.bytes).sum())?;
+            room.grow(batch.bytes())?;
             if end {
                 break;
             }
-            if parts[0].names.len() >= LOOKED_AT {
+            next.retain(|handle| batch.handles.contains_key(handle));
+            if batch.parts[0].names.len() >= LOOKED_AT {
                 flags = ReaddirFlags::empty();
             }
         }
+        let Batch { mut parts, handles, .. } = batch;
         // What found no room is for the next to ask for.
-        if let Some((above, _)) = &beside {
+        if let Some((above, ..)) = &beside {
             let mut looked = above.looked.lock();
             for at in handles.into_values() {
                 if let At::Beside(index) = at
@@ -339,6 +382,7 @@ impl Listing {
                 looked: Mutex::new(part.looked.into()),
                 changes,
                 tree,
+                by_name: OnceLock::new(),
                 used: AtomicU32::new(0),
                 ahead: part.place.map(|_| Arc::clone(&fs.pace)),
                 client: Arc::clone(&fs.client),
@@ -361,7 +405,7 @@ impl Listing {
                         found.more = More::Below(listing);
                     }
                 }
-                (At::Beside(index), Some((above, _))) if above.tree == tree => {
+                (At::Beside(index), Some((above, ..))) if above.tree == tree => {
                     // Another thread may have got it as well.
                     if let Some(found) = above.looked.lock().get_mut(index)
                         && !matches!(found.more, More::Below(_))
@@ -377,16 +421,66 @@ impl Listing {
         Ok(made(parts.swap_remove(0), changes))
     }
 
-    /// Tells of up to `most` directories, from entry `from` on, which have not been looked up and whose listings nobody has asked for.
-    fn not_listed_from(&self, from: usize, most: usize, mut tell: impl FnMut(usize, Handle)) {
-        let mut looked = self.looked.lock();
-        let waiting = looked.all.iter_mut().enumerate().skip(from).filter_map(|(index, found)| {
+    /// Tells of up to `most` directories behind entry `index`, in that order, which have not been looked up and whose listings nobody
+    /// has asked for; in the order of names only as far as there are no others between: those are another thread's part.
+    fn ask_behind(&self, index: usize, order: Order, most: usize, mut tell: impl FnMut(usize, Handle)) {
+        let mut ask = |found: &mut Option<Found>, index: usize| {
             let found = found.as_mut().filter(|found| matches!(found.more, More::Nothing))?;
             let handle = found.handle?;
             found.more = More::Asked;
-            Some((index, handle))
-        });
-        waiting.take(most).for_each(|(index, handle)| tell(index, handle));
+            tell(index, handle);
+            Some(())
+        };
+        let mut looked = self.looked.lock();
+        match order {
+            Order::Listed => {
+                let all = looked.all.iter_mut().enumerate().skip(index + 1);
+                all.filter_map(|(index, found)| ask(found, index)).take(most).for_each(drop);
+            }
+            Order::Name => {
+                let dirs = self.dirs_by_name();
+                let behind = self.place_by_name(index).map_or(&[][..], |at| &dirs[at + 1..]);
+                let behind = behind.iter().take(most).map(|index| *index as usize);
+                let _ = behind.map_while(|index| ask(looked.all.get_mut(index)?, index)).count();
+            }
+        }
+    }
+
+    fn is_dir(&self, index: usize) -> bool {
+        self.entries.get(index).is_some_and(|(_, _, kind)| kind == wire::FileType::Directory as u8)
+    }
+
+    /// The directory behind entry `index`, in that order; where there are too many to tell, `None`.
+    pub fn next_dir(&self, index: usize, order: Order) -> Option<usize> {
+        match order {
+            Order::Listed => (index + 1..self.entries.len()).take(SORTED_MAX).find(|at| self.is_dir(*at)),
+            Order::Name => {
+                let behind = self.dirs_by_name().get(self.place_by_name(index)? + 1)?;
+                Some(*behind as usize)
+            }
+        }
+    }
+
+    /// The directories in the order of their names; none where there are too many.
+    fn dirs_by_name(&self) -> &[u32] {
+        self.by_name.get_or_init(|| {
+            let dirs = (0..self.entries.len()).filter(|index| self.is_dir(*index)).take(SORTED_MAX + 1);
+            let mut dirs: Vec<u32> = dirs.map(|index| index as u32).collect();
+            if dirs.len() > SORTED_MAX {
+                dirs = Vec::new();
+            }
+            dirs.sort_unstable_by_key(|index| self.name(*index));
+            dirs.into()
+        })
+    }
+
+    fn name(&self, index: u32) -> &[u8] {
+        self.entries.get(index as usize).map_or(&[], |(name, ..)| name)
+    }
+
+    fn place_by_name(&self, index: usize) -> Option<usize> {
+        let name = self.name(u32::try_from(index).ok()?);
+        self.dirs_by_name().binary_search_by_key(&name, |index| self.name(*index)).ok()
     }
 
     /// Something of it is used.
@@ -466,7 +560,10 @@ impl GoferFs {
         if above.is_some() {
             self.pace.faster();
         }
-        let new = Listing::read(self, dir, ops, self.pace.ahead(), above)?;
+        let (order, ahead) =
+            above.as_ref().map_or_else(Default::default, |(above, index)| sequence::goes_on(above, *index));
+        let beside = above.map(|(above, index)| (above, index, order));
+        let new = Listing::read(self, dir, ops, ahead.max(self.pace.ahead()), beside)?;
         if new.entries.len() < KEPT_ENTRIES / 2 {
             self.keep_listing(dir, state, &new);
         }

@@ -16,6 +16,7 @@ mod file;
 mod inode;
 mod listing;
 mod pace;
+mod sequence;
 mod socket;
 
 use std::cell::Cell;
@@ -180,6 +181,7 @@ impl GoferFs {
             let inode = self.held_inode(&dir.sb, handle, id, seen);
             if let Some(state) = inode.downcast::<GoferInode>().and_then(GoferInode::dir_state) {
                 state.found_in(listing, index);
+                sequence::comes_to(listing, index);
             }
             if let More::Below(below) = more {
                 self.listed_ahead(&inode, below);
