@@ -436,10 +436,10 @@ impl SystrapSpace {
         Ok(())
     }
 
-    /// A call of the guest at `rip` is seen often: shows a rewritten copy of the code there, if there is one. Has one made if `make`: it
-    /// may be there when the place is seen the next time.
+    /// So many calls of the guest at `rip` were seen: shows a rewritten copy of the code there, if there is one. Has one made if they are
+    /// enough: it may be there when the place is seen the next time.
     #[cold]
-    pub(super) fn rewrite(&self, rip: u64, make: bool) {
+    pub(super) fn rewrite(&self, rip: u64, calls: u32) {
         let Some(texts) = &self.shared.texts else { return };
         let at_rip = |shown: &&mut Shown| shown.range.contains(&rip) && shown.text.is_none();
         let found = {
@@ -448,7 +448,10 @@ impl SystrapSpace {
             shown.map(|shown| (shown.key, Arc::clone(&shown.file), rip - shown.range.start))
         };
         let Some((key, file, seen)) = found else { return };
-        let text = if make { texts.make_later(&key, &file, seen) } else { texts.find(&key).flatten() };
+        let text = match calls >= key.worth() {
+            true => texts.make_later(&key, &file, seen),
+            false => texts.find(&key).flatten(),
+        };
         let Some(text) = text else { return };
         let mut state = self.state.lock();
         if state.dead || state.process.is_none() {

@@ -350,14 +350,13 @@ impl SystrapContext {
                 && let Some(value) = self.remote.answers.to(regs.orig_rax)
             {
                 // The stub could have answered it, and has answered many from that place.
-                space.rewrite(regs.rip, true);
+                space.rewrite(regs.rip, u32::MAX);
                 (regs.rax, regs.orig_rax) = (value.into(), u64::MAX);
             } else if let Some(trap) = seen {
                 if trap == Trap::Syscall {
                     let often = self.counts.count(regs.rip);
-                    let very_often = often.is_multiple_of(VERY_OFTEN);
-                    if often == OFTEN || very_often {
-                        space.rewrite(regs.rip, very_often);
+                    if often == OFTEN || often.is_multiple_of(VERY_OFTEN) {
+                        space.rewrite(regs.rip, often);
                     }
                 }
                 return Ok(trap);

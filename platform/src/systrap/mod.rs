@@ -12,6 +12,7 @@ mod layout;
 mod pool;
 mod servant;
 mod shm;
+mod sites;
 mod stub;
 mod text;
 

@@ -15,10 +15,10 @@
 
 use std::sync::Arc;
 
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use sync::Mutex;
 use sync::levels::Leaf;
 
+use super::sites::{self, HOP, IN_RAX, SYSCALL, Site};
 use crate::api::{PAGE_SIZE, Registers};
 use crate::{Frames, HostFile, MemoryFile};
 
@@ -33,21 +33,6 @@ const MAX_FILES: usize = 256;
 /// Most files that are looked at for that.
 const MAX_LOOKED_AT: usize = 1024;
 
-/// Call numbers that are rewritten are smaller. (Those of x32 are not.)
-const MAX_NUMBER: u32 = 1 << (32 - PLACE_BITS);
-/// What stands for the number of a call that has it in rax.
-const IN_RAX: u32 = 0;
-/// Calls that stay: all registers change, the Sentry wants those that only a signal frame holds (for a child), or the thread ends.
-/// Unwinders know the bytes of the return from signals.
-const STAYING: [libc::c_long; 7] = [
-    libc::SYS_rt_sigreturn,
-    libc::SYS_clone,
-    libc::SYS_fork,
-    libc::SYS_vfork,
-    libc::SYS_clone3,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-];
 /// Calls that programs make often: where there is not room for all, these come first.
 const FREQUENT: [libc::c_long; 57] = [
     libc::SYS_read,
@@ -109,11 +94,6 @@ const FREQUENT: [libc::c_long; 57] = [
     libc::SYS_getrandom,
 ];
 
-/// Bytes of `mov eax, imm32`, and of a jump that takes its place.
-const MOVE: usize = 5;
-/// Bytes of `syscall`.
-const SYSCALL: usize = 2;
-
 /// Behind the code: `lea r11, [start]`, `mov rax, GATE`, `jmp rax`; …
 const COMMON: usize = 7 + 10 + 2;
 /// … for calls with their number in rax `lea r11, [start]`, `lea r11, [r11 + rcx]`, `mov rcx, GATE`, `jmp rcx`, …
@@ -122,7 +102,6 @@ const COMMON_BY_RAX: usize = 7 + 4 + 10 + 2;
 const JUMP_BY_RAX: usize = COMMON_BY_RAX - 2;
 /// … and for each call `mov ecx, CALL`, and a short jump to a longer one to what is common.
 const ENTRY: usize = 5 + 2;
-const HOP: usize = 5;
 /// How many entries a hop is near enough to.
 const GROUP: usize = 18;
 
@@ -147,6 +126,12 @@ impl Key {
         let stat = host::file::stat(file.fd()).ok()?;
         let host::file::Stat { dev, ino, size, mtime, ctime, .. } = stat;
         Some(Key { dev, ino, size, mtime, ctime, offset, len })
+    }
+
+    /// How many calls from one place are worth a copy. One that comes as a signal takes some 2.5 µs longer than one that is rewritten, and 1.4 MB of a
+    /// C library take 5 ms, in which the first program of a sandbox has a processor less: it may be over before.
+    pub(super) fn worth(&self) -> u32 {
+        if self.len <= AT_ONCE { 64 } else { 512 }
     }
 
     /// Where in the file the mapping begins.
@@ -243,7 +228,7 @@ impl Text {
         let mut code = vec![0; key.len as usize];
         file.read(key.offset, &mut code).ok()?;
         let extra = segment.next_multiple_of(16);
-        let mut found = sites(&code[..segment], seen as usize);
+        let mut found = sites::find(&code[..segment], seen as usize);
         // Where there is not room for all, the one that was seen often comes first.
         let seldom = |site: &Site| !FREQUENT.contains(&site.number.into());
         found.sort_by_key(|site| (site.back as u64 != seen, site.number != IN_RAX, seldom(site)));
@@ -298,142 +283,6 @@ fn segment(file: &HostFile, key: &Key) -> Option<usize> {
         }
     }
     None
-}
-
-/// A call that can be rewritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Site {
-    /// What becomes a jump: its `mov`, or its `syscall`.
-    at: usize,
-    /// Where it returns to.
-    back: usize,
-    /// Or [`IN_RAX`].
-    number: u32,
-    /// Padding that a `syscall` jumps to.
-    hop: Option<usize>,
-}
-
-/// Bits for the bytes of some code.
-struct Marks(Vec<u64>);
-
-impl Marks {
-    fn new(len: usize) -> Marks {
-        Marks(vec![0; len / 64 + 1])
-    }
-
-    fn set(&mut self, at: u64) {
-        if let Some(word) = self.0.get_mut((at / 64) as usize) {
-            *word |= 1 << (at % 64);
-        }
-    }
-
-    fn any(&self, mut within: std::ops::Range<usize>) -> bool {
-        within.any(|at| self.0.get(at / 64).is_some_and(|word| word & 1 << (at % 64) != 0))
-    }
-}
-
-/// What is before an instruction.
-#[derive(Clone, Copy)]
-enum Before {
-    /// The number of a call.
-    Load(Site),
-    /// The number of a call that stays.
-    Staying,
-    Other,
-}
-
-/// Finds calls whose number is loaded by the instruction right before, and others that test for an error right after, or were `seen` (where
-/// that one returns to). None that a jump leads into the middle of.
-fn sites(code: &[u8], seen: usize) -> Vec<Site> {
-    let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
-    let mut targets = Marks::new(code.len());
-    let (mut found, mut plain, mut holes) = (Vec::new(), Vec::new(), Vec::new());
-    let mut before = Before::Other;
-    // Where nobody comes to but by a jump, and padding from there on.
-    let mut unreached: Option<usize> = None;
-    let mut instruction = Instruction::default();
-    while decoder.can_decode() {
-        decoder.decode_out(&mut instruction);
-        let at = instruction.ip() as usize;
-        if instruction.op_count() == 1
-            && matches!(instruction.op0_kind(), OpKind::NearBranch64 | OpKind::NearBranch32)
-        {
-            targets.set(instruction.near_branch_target());
-        }
-        let back = at + instruction.len();
-        // Two bytes, not a prefix more.
-        if instruction.code() == Code::Syscall && instruction.len() == SYSCALL {
-            match before {
-                Before::Load(site) if site.back == back => found.push(site),
-                Before::Load(_) | Before::Other if back == seen || tests_for_error(code, back) => {
-                    plain.push(Site { at, back, number: IN_RAX, hop: None });
-                }
-                _ => {}
-            }
-        }
-        before = load(code, &instruction);
-        let ends = instruction.flow_control();
-        if let FlowControl::Return | FlowControl::UnconditionalBranch | FlowControl::IndirectBranch = ends {
-            unreached = Some(back);
-        } else if instruction.mnemonic() != Mnemonic::Nop
-            && let Some(start) = unreached.take()
-            && at.is_multiple_of(ALIGNMENT)
-        {
-            holes.push(start..at);
-        }
-    }
-    found.retain(|site| !targets.any(site.at + 1..site.at + MOVE));
-    holes.retain(|hole| hole.len() >= HOP && !targets.any(hole.clone()));
-    // A short jump adds this to where it ends.
-    let reach = i8::MIN as isize..=i8::MAX as isize;
-    for mut site in plain {
-        let first = holes.partition_point(|hole| hole.end + 128 < site.back);
-        let near = holes.iter_mut().skip(first).take_while(|hole| hole.start <= site.back + 127);
-        let hole = near
-            .filter(|hole| hole.len() >= HOP)
-            .find(|hole| reach.contains(&(hole.start as isize - site.back as isize)));
-        if let Some(hole) = hole
-            && !targets.any(site.at + 1..site.back)
-        {
-            site.hop = Some(hole.start);
-            hole.start += HOP;
-            found.push(site);
-        }
-    }
-    found
-}
-
-/// What functions begin at multiples of, and padding leads up to.
-const ALIGNMENT: usize = 16;
-
-/// Whether an instruction says which call is made by the next one.
-fn load(code: &[u8], instruction: &Instruction) -> Before {
-    let at = instruction.ip() as usize;
-    let (number, register) = (instruction.immediate32(), instruction.op0_register());
-    match instruction.code() {
-        Code::Mov_r32_imm32 if register == Register::EAX && STAYING.contains(&number.into()) => {
-            Before::Staying
-        }
-        Code::Mov_rm64_imm32 if register == Register::RAX && STAYING.contains(&number.into()) => {
-            Before::Staying
-        }
-        Code::Mov_r32_imm32
-            if register == Register::EAX
-                && instruction.len() == MOVE
-                && (IN_RAX + 1..MAX_NUMBER).contains(&number)
-                // Were the decoder out of step, a prefix would make it another register.
-                && at.checked_sub(1).and_then(|at| code.get(at)).is_none_or(|byte| byte & 0xf0 != 0x40) =>
-        {
-            Before::Load(Site { at, back: at + MOVE + SYSCALL, number, hop: None })
-        }
-        _ => Before::Other,
-    }
-}
-
-/// Whether rax is compared with the lowest error there (`cmp rax, -4095`, or -4096): so that was a call.
-fn tests_for_error(code: &[u8], at: usize) -> bool {
-    let errors = [[0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff], [0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff]];
-    code.get(at..at + 6).is_some_and(|next| errors.iter().any(|test| test == next))
 }
 
 /// Where rewritten calls go in the stub.
@@ -598,24 +447,9 @@ impl Texts {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use iced_x86::{Code, Decoder, DecoderOptions};
 
-    #[test]
-    fn calls_with_their_number_right_before_are_found() {
-        let code = [
-            &[0xb8, 95, 0, 0, 0, 0x0f, 0x05, 0xc3][..],      // umask
-            &[0x41, 0xb8, 1, 0, 0, 0, 0x0f, 0x05, 0xc3],     // mov r8d
-            &[0xb8, 39, 0, 0, 0, 0x90, 0x0f, 0x05, 0xc3],    // not right before
-            &[0xb8, 15, 0, 0, 0, 0x0f, 0x05],                // rt_sigreturn
-            &[0xb8, 56, 0, 0, 0, 0x0f, 0x05],                // clone
-            &[0xb8, 1, 0, 0, 0x40, 0x0f, 0x05],              // x32
-            &[0xeb, 2, 0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3], // jumps into the middle
-            &[0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xfc],    // jumps to the `syscall`
-        ]
-        .concat();
-        let found: Vec<_> = sites(&code, 0).iter().map(|site| site.number).collect();
-        assert_eq!(found, [95, 39]);
-    }
+    use super::*;
 
     #[test]
     fn entries_know_their_calls() {
@@ -624,7 +458,7 @@ mod tests {
             let at = usize::from(i) * 16;
             code[at..at + 7].copy_from_slice(&[0xb8, i + 100, 0, 0, 0, 0x0f, 0x05]);
         }
-        let found = sites(&code[..8000], 0);
+        let found = sites::find(&code[..8000], 0);
         assert_eq!(found.len(), 60);
         let gates = Gates { told: 0x7fff_1234_5678, by_rax: 1 };
         let entries = rewrite(&mut code, 8192, &found, gates).expect("room").entries;
@@ -673,11 +507,12 @@ mod tests {
         put(&mut code, 400, &[&[0x0f, 0x05], &TEST]);
         // Padding that something jumps to.
         put(&mut code, 800, &[&[0x0f, 0x05], &TEST, &[0xc3], &[0x90; 7], &[0xeb, 0xfd - 4]]);
-        let places =
-            |seen| sites(&code[..4000], seen).iter().map(|site| (site.at, site.hop)).collect::<Vec<_>>();
+        let places = |seen| {
+            sites::find(&code[..4000], seen).iter().map(|site| (site.at, site.hop)).collect::<Vec<_>>()
+        };
         assert_eq!(places(0), [(2, Some(11)), (16, Some(25))]);
         assert_eq!(places(50), [(2, Some(11)), (16, Some(25)), (48, Some(30))]);
-        let found = sites(&code[..4000], 50);
+        let found = sites::find(&code[..4000], 50);
         let gates = Gates { told: 1, by_rax: 0x7fff_1234_5678 };
         let jumps = rewrite(&mut code, 4096, &found, gates).expect("room");
         assert_eq!((jumps.hops.len(), jumps.entries.len()), (3, 3));
