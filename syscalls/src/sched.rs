@@ -24,8 +24,8 @@ use crate::arg::{In, IoprioWhich, Out, PriorityWhich, SchedPolicy};
 use crate::target;
 
 /// sched_yield(2)
-pub fn sched_yield(_: &mut CurrentTask) -> SysResult<()> {
-    std::thread::yield_now();
+pub fn sched_yield(task: &mut CurrentTask) -> SysResult<()> {
+    task.yield_cpu();
     Ok(())
 }
 

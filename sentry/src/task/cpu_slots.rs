@@ -4,7 +4,7 @@
 //! without it being told. Linux tells it when it is preempted or moved, but the host preempts and moves guest
 //! threads without telling us, so that numbers of real CPUs would race. Instead the sandbox is a machine of its own:
 //! it has as many CPUs as sched_getaffinity(2) shows, and of the threads that share memory and use rseq at most one
-//! is in guest code on each. A thread keeps its CPU while its calls are answered, so that nothing changes for it. When one of them has to wait,
+//! is in guest code on each. A thread keeps its CPU while its calls are answered, so that nothing changes for it. When one of them has to wait or yields,
 //! or its turn is over, another may take the CPU: then it takes one again on its way back, and a sequence it was in is aborted.
 //! With more threads in guest code than CPUs they take turns of [`SLICE_NS`], which costs nothing that the host's
 //! scheduler would not have made them wait anyway. Threads without rseq take no part.

@@ -158,6 +158,12 @@ impl CurrentTask {
         }
     }
 
+    /// Others may run first (sched_yield).
+    pub fn yield_cpu(&self) {
+        self.rest_cpu();
+        std::thread::yield_now();
+    }
+
     /// The CPU is to be chosen again (sched_setaffinity).
     pub(super) fn reconsider_cpu(&mut self) {
         let affinity = self.affinity();

@@ -221,3 +221,36 @@ fn sections_of_threads_that_make_calls_all_the_time() {
     children.push(counting(computes, counters));
     eq(counted(children, counters), (THREADS * CALLS * 3 + COMPUTED) as u64);
 }
+
+case!(who_yields_lets_others_on: rseq, clone, sched_yield);
+fn who_yields_lets_others_on() {
+    const THREADS: usize = 6;
+    const TURNS: u64 = 500;
+    extern "C" fn body(area: usize) -> c_int {
+        ok(sys!(rseq, area, 32, 0, SIGNATURE));
+        let token = peek64(area + 128) as usize;
+        // SAFETY: eight bytes of it are used, by all threads as this.
+        let turn = unsafe { &*(token as *const std::sync::atomic::AtomicU64) };
+        let own = turn.fetch_add(1 << 32, std::sync::atomic::Ordering::SeqCst) >> 32;
+        let mut next = own;
+        while next < TURNS * THREADS as u64 {
+            let now = turn.load(std::sync::atomic::Ordering::SeqCst);
+            // Not before all are there.
+            if now >> 32 == THREADS as u64 && now & 0xffff_ffff == next {
+                turn.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                next += THREADS as u64;
+            }
+            ok(sys!(sched_yield));
+        }
+        0
+    }
+    let token = map(64 * PAGE, RW);
+    let begun = std::time::Instant::now();
+    let children: Vec<Child> = (0..THREADS).map(|_| counting(body, token)).collect();
+    for child in children {
+        child.succeeds();
+    }
+    eq(peek64(token) & 0xffff_ffff, TURNS * THREADS as u64);
+    // There are 3,000 turns: were each thread to keep a CPU for some milliseconds first, they would take longer.
+    check(begun.elapsed().as_secs() < 20, "who waits for others lets them run");
+}
