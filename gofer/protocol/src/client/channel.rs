@@ -126,8 +126,13 @@ impl Line {
         self.receive(gives_up)
     }
 
-    /// Waits for the reply to the last request, or until `gives_up` says that nobody needs it any more.
-    pub fn receive(&mut self, gives_up: &dyn Fn() -> bool) -> Result<Answer<'_>, Failure> {
+    /// Waits for the reply to what was [sent ahead](Self::send_ahead), or until `gives_up` says that nobody needs it any more.
+    pub fn wait(&mut self, gives_up: &dyn Fn() -> bool) -> Result<Answer<'_>, Failure> {
+        let _watch = Watch::start();
+        self.receive(gives_up)
+    }
+
+    fn receive(&mut self, gives_up: &dyn Fn() -> bool) -> Result<Answer<'_>, Failure> {
         self.owed = true;
         let mut turns = Turns::default();
         let (len, lost_fds) = loop {

@@ -439,7 +439,7 @@ impl Client {
         let end = self.conclude(answer, |answer| turn_listing(answer, ahead.most, &mut each))?;
         drop(taken);
         if let Some((first, taken)) = &mut beside {
-            let answer = taken.channel()?.line.receive(&|| self.gives_up());
+            let answer = taken.channel()?.line.wait(&|| self.gives_up());
             match self.conclude(answer, |answer| self.turn_beside(answer, *first, half, &mut each)) {
                 Ok(()) => {}
                 Err(errno) if self.death().is_some() => return Err(errno),

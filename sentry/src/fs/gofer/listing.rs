@@ -49,6 +49,9 @@ const MOST_BYTES: usize = 1 << 30;
 /// The most directories of one listing that are put in order.
 const SORTED_MAX: usize = 4096;
 
+/// How many other files may lie between two directories of which one is said to be behind the other.
+const BETWEEN_MAX: usize = 256;
+
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Room for a listing within [`MOST_BYTES`].
@@ -450,10 +453,10 @@ impl Listing {
         self.entries.get(index).is_some_and(|(_, _, kind)| kind == wire::FileType::Directory as u8)
     }
 
-    /// The directory behind entry `index`, in that order; where there are too many to tell, `None`.
+    /// The directory behind entry `index`, in that order; `None` where it is too far away, or there are too many.
     pub fn next_dir(&self, index: usize, order: Order) -> Option<usize> {
         match order {
-            Order::Listed => (index + 1..self.entries.len()).take(SORTED_MAX).find(|at| self.is_dir(*at)),
+            Order::Listed => (index + 1..self.entries.len()).take(BETWEEN_MAX).find(|at| self.is_dir(*at)),
             Order::Name => {
                 let behind = self.dirs_by_name().get(self.place_by_name(index)? + 1)?;
                 Some(*behind as usize)
