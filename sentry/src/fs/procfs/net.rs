@@ -9,7 +9,8 @@ use std::sync::{Arc, Weak};
 use abi::Errno;
 use abi::socket::{IPPROTO_TCP, IPPROTO_UDP};
 
-use crate::fs::pseudo::{PseudoDir, StaticDir, Text, TextFile};
+use super::task::OwnedDir;
+use crate::fs::pseudo::{StaticDir, Text, TextFile};
 use crate::net::listing::{Shown, ShownInet, ShownUnix};
 use crate::net::{NetNamespace, Socket};
 use crate::task::Task;
@@ -29,7 +30,7 @@ pub(super) fn dir(sb: &Arc<SuperBlock>, task: &Arc<Task>) -> Arc<Inode> {
     for table in [Table::Tcp, Table::Tcp6, Table::Udp, Table::Udp6, Table::Unix] {
         files.add(table.name(), TextFile::inode(sb, Sockets { task: Arc::downgrade(task), table }));
     }
-    PseudoDir::inode(sb, files)
+    OwnedDir::inode(sb, task, 0o555, files)
 }
 
 #[derive(Clone, Copy)]

@@ -73,7 +73,7 @@ impl Text for TaskText {
 }
 
 /// Files of a process belong to its effective user, or to root when it must not be looked into.
-fn owner(task: &Weak<Task>, mode: u32) -> (u32, u32, u32) {
+pub(super) fn owner(task: &Weak<Task>, mode: u32) -> (u32, u32, u32) {
     let Some(task) = task.upgrade() else { return (mode, 0, 0) };
     let dumpable = task.resources().is_none_or(|r| r.mm.dumpable() == 1);
     let creds = task.creds();
@@ -171,7 +171,7 @@ impl TaskDir {
         ] {
             namespaces.add(kind, link::namespace(sb, task, kind));
         }
-        files.add("ns", PseudoDir::inode(sb, NamespaceDir { task: Weak::clone(&weak), links: namespaces }));
+        files.add("ns", OwnedDir::inode(sb, task, 0o511, namespaces));
         files.add("net", super::net::dir(sb, task));
         TaskDir { task: weak, files }
     }
@@ -207,23 +207,34 @@ impl Children for TaskDir {
     }
 }
 
-/// /proc/PID/ns.
-struct NamespaceDir {
+/// A directory of a process whose entries never change.
+pub(super) struct OwnedDir {
     task: Weak<Task>,
-    links: StaticDir,
+    mode: u32,
+    files: StaticDir,
 }
 
-impl Children for NamespaceDir {
+impl OwnedDir {
+    pub fn inode(sb: &Arc<SuperBlock>, task: &Arc<Task>, mode: u32, files: StaticDir) -> Arc<Inode> {
+        PseudoDir::inode(sb, OwnedDir { task: Arc::downgrade(task), mode, files })
+    }
+}
+
+impl Children for OwnedDir {
     fn find(&self, _dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
-        Ok(self.links.get(name).cloned())
+        Ok(self.files.get(name).cloned())
     }
 
     fn list(&self, _dir: &Arc<Inode>, position: u64) -> Result<Vec<Entry>> {
-        Ok(self.links.entries(0).skip(position as usize).collect())
+        Ok(self.files.entries(0).skip(position as usize).collect())
     }
 
     fn owner(&self) -> (u32, u32, u32) {
-        owner(&self.task, 0o511)
+        owner(&self.task, self.mode)
+    }
+
+    fn links(&self) -> u32 {
+        self.files.links()
     }
 }
 
