@@ -19,6 +19,7 @@ use sentry::vfs::pipe::PipeEnd;
 use sentry::vfs::{File, OnExec, dnotify};
 
 use crate::arg::{FcntlArg, FcntlCommand, Fd, Flags, FlockOp, IoctlArg, IoctlRequest};
+use crate::file_ioctl;
 
 /// dup(2)
 pub fn dup(task: &mut CurrentTask, fd: Fd) -> SysResult<Fd> {
@@ -434,6 +435,11 @@ pub fn ioctl(task: &mut CurrentTask, fd: Fd, request: IoctlRequest, arg: IoctlAr
             let left = inode.attr()?.size as i64 - *file.position() as i64;
             task.write_obj(UserRef::new(arg.addr()), &(left as i32))?;
         }
+        i::FS_IOC_FIEMAP => return Err(Errno::EOPNOTSUPP.into()),
+        i::FICLONE => return Ok(file_ioctl::clone_file(task, &file, arg.0 as i32)?),
+        i::FICLONERANGE => return Ok(file_ioctl::clone_part(task, &file, arg.addr())?),
+        i::FIDEDUPERANGE => return Ok(file_ioctl::dedupe(task, &file, arg.addr())?),
+        i::FIBMAP if inode.is_regular() => return Ok(file_ioctl::block_of(task, &file, arg.addr())?),
         request => return file.ops().ioctl(&file, task, request, arg.0),
     }
     Ok(0)

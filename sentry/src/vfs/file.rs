@@ -125,6 +125,11 @@ pub trait FileOps: Send + Sync + Any {
         false
     }
 
+    /// Whether RWF_DONTCACHE is for it: a file of a disk, of which the host keeps pages as it sees fit.
+    fn dont_cache(&self) -> bool {
+        false
+    }
+
     /// Whether this kind of file can be read at all. Where not, EINVAL wins over what is wrong with the buffers.
     fn has_read(&self) -> bool {
         true

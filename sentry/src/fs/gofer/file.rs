@@ -210,6 +210,10 @@ impl FileOps for GoferFile {
         true
     }
 
+    fn dont_cache(&self) -> bool {
+        true
+    }
+
     fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>> {
         if self.is_fixed() {
             self.host.set_fixed();
