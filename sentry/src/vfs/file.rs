@@ -337,6 +337,15 @@ pub enum OwnerKind {
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// How many are gone.
+static CLOSED: AtomicU64 = AtomicU64::new(0);
+
+/// How many descriptions there are, whoever holds them: descriptors, messages on their way, programs that run
+/// (`/proc/sys/fs/file-nr`).
+pub fn open_files() -> u64 {
+    let closed = CLOSED.load(Ordering::Relaxed);
+    (NEXT_ID.load(Ordering::Relaxed) - 1).saturating_sub(closed)
+}
 
 impl File {
     /// A new description at position 0. `flags` may hold creation flags; only status flags are kept.
@@ -567,6 +576,7 @@ impl Drop for File {
         if let Some(locks) = self.path.inode().locks_if_any() {
             locks.release_file(self.id);
         }
+        CLOSED.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -208,6 +208,31 @@ fn how_likely_to_be_killed() {
     });
 }
 
+case!(who_would_be_killed_first: openat, write);
+fn who_would_be_killed_first() {
+    const SCORE: &CStr = c"/proc/self/oom_score";
+    let score = || text(SCORE).trim_end().parse().unwrap_or(-1);
+    let set = |adj: i32| done(put_in(ADJ, &adj.to_string()));
+    in_child(|| {
+        let least: i32 = text(ADJ).trim().parse().unwrap_or_else(|_| fail("no number"));
+        if least > 400 {
+            skip("nothing is likelier to be killed than this");
+        }
+        let first = least.max(0);
+        set(first);
+        // Two thirds of what it takes of the memory and of what it was set to, a thousand above its least.
+        let before = score();
+        within("at first", before, (1000 + first) * 2 / 3 - 1, (1000 + first) * 2 / 3 + 100);
+        set(first + 300);
+        within("higher", score() - before, 198, 202);
+        set(1000);
+        within("the highest", score(), 1331, 1433);
+        if put_in(ADJ, "-1000").is_ok() {
+            eq(score(), 0);
+        }
+    });
+}
+
 case!(maps_of_ids: unshare, openat, write, setgroups);
 fn maps_of_ids() {
     unprivileged(|| {
