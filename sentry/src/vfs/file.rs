@@ -120,7 +120,8 @@ pub trait FileOps: Send + Sync + Any {
         Ok(())
     }
 
-    /// Whether it may be opened with `O_DIRECT`: it reads and writes bytes of a file system. Nothing is asked of where they lie.
+    /// Whether it may be opened with `O_DIRECT`: it reads and writes bytes of a file system, which says where
+    /// they may lie.
     fn direct(&self) -> bool {
         false
     }

@@ -86,6 +86,84 @@ fn nobody_says_where_they_are() {
     unprivileged(|| fails(sys!(ioctl, fd, FIBMAP, 8), EPERM));
 }
 
+/// Whether the scratch directory is on a file system of disks with blocks, or on one in memory; other ones skip the case.
+#[track_caller]
+fn has_blocks() -> bool {
+    const EXT4: i64 = 0xef53;
+    const XFS: i64 = 0x5846_5342;
+    const BTRFS: i64 = 0x9123_683e;
+    // SAFETY: a structure of integers.
+    let mut st: libc::statfs = unsafe { std::mem::zeroed() };
+    ok(sys!(statfs, c".", &mut st));
+    match st.f_type {
+        EXT4 | XFS | BTRFS => true,
+        libc::TMPFS_MAGIC => false,
+        _ => skip("what this file system asks of O_DIRECT is its own business"),
+    }
+}
+
+case!(where_direct_bytes_may_lie: openat, pread64, pwrite64, preadv, pwritev, read, write, fcntl; disk);
+fn where_direct_bytes_may_lie() {
+    const BLOCK: usize = 4096;
+    let asks = has_blocks();
+    create(c"f", &[b'x'; 2 * BLOCK]);
+    let fd = match sys!(openat, AT_FDCWD, c"f", O_RDWR | O_DIRECT, 0) {
+        Err(Errno(EINVAL)) => skip("no O_DIRECT on this file system"),
+        answer => ok_i32(answer),
+    };
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    let at = ok(sys!(mmap, 0, 16 * BLOCK, PROT_READ | PROT_WRITE, flags, -1, 0)) as usize;
+    let expect = |answer: Answer, bytes: usize| match asks {
+        true => fails(answer, EINVAL),
+        false => eq(ok(answer), bytes as i64),
+    };
+    for call in [libc::SYS_pread64, libc::SYS_pwrite64] {
+        let io = |addr: usize, len: usize, offset: usize| match call {
+            libc::SYS_pread64 => sys!(pread64, fd, addr, len, offset),
+            _ => sys!(pwrite64, fd, addr, len, offset),
+        };
+        for (offset, len) in [(0, BLOCK), (0, 2 * BLOCK), (BLOCK, BLOCK), (1, 0)] {
+            eq(ok(io(at, len, offset)), len as i64);
+        }
+        expect(io(at + 1, BLOCK, 0), BLOCK);
+        expect(io(at, 100, 0), 100);
+        expect(io(at, BLOCK, 100), BLOCK);
+        // That wins over memory that is not there.
+        match asks {
+            true => fails(io(BLOCK, BLOCK, 100), EINVAL),
+            false => fails(io(BLOCK, BLOCK, 100), EFAULT),
+        }
+        fails(io(BLOCK, BLOCK, 0), EFAULT);
+    }
+    // Each piece of several.
+    let piece = |at: usize, len: usize| libc::iovec { iov_base: at as *mut _, iov_len: len };
+    let whole = [piece(at, BLOCK), piece(at + 1, 0), piece(at + 2 * BLOCK, BLOCK)];
+    eq(ok(sys!(preadv, fd, &whole, 3, 0, 0)), 2 * BLOCK as i64);
+    eq(ok(sys!(pwritev, fd, &whole, 3, 0, 0)), 2 * BLOCK as i64);
+    let parts = [piece(at, 100), piece(at + 2 * BLOCK, BLOCK - 100)];
+    expect(sys!(preadv, fd, &parts, 2, 0, 0), BLOCK);
+    expect(sys!(pwritev, fd, &parts, 2, 0, 0), BLOCK);
+    // At the end nothing is read, wherever that is.
+    ok(sys!(ftruncate, fd, 1000));
+    for (offset, len) in [(1000, 100), (BLOCK, BLOCK), (BLOCK + 1, 100)] {
+        eq(ok(sys!(pread64, fd, at, len, offset)), 0);
+    }
+    eq(ok(sys!(pread64, fd, at, BLOCK, 0)), 1000);
+    // From where the position is, and from where the end is.
+    ok(sys!(lseek, fd, 100, SEEK_SET));
+    expect(sys!(read, fd, at, BLOCK), 900);
+    let end = open(c"f", O_WRONLY | O_APPEND | O_DIRECT);
+    expect(sys!(write, end, at, BLOCK), BLOCK);
+    eq(fstat(fd).st_size, if asks { 1000 } else { 1000 + BLOCK as i64 });
+    // Without the flag, which comes and goes, nothing matters.
+    ok(sys!(fcntl, fd, F_SETFL, 0));
+    eq(ok(sys!(pread64, fd, at + 1, 100, 3)), 100);
+    let plain = open(c"f", O_RDONLY);
+    eq(ok(sys!(pread64, plain, at + 1, 100, 3)), 100);
+    ok(sys!(fcntl, plain, F_SETFL, O_DIRECT));
+    expect(sys!(pread64, plain, at + 1, 100, 3), 100);
+}
+
 case!(pages_that_are_not_kept: preadv2, pwritev2);
 fn pages_that_are_not_kept() {
     needs_tmpfs();
