@@ -425,13 +425,13 @@ pub fn ioctl(task: &mut CurrentTask, fd: Fd, request: IoctlRequest, arg: IoctlAr
             task.write_obj(UserRef::new(arg.addr()), &owner_as_number(task, &file))?;
         }
         i::FIOQSIZE => {
-            if !inode.is_regular() && !inode.is_dir() && !inode.is_symlink() {
+            if !file_ioctl::is_regular(&file) && !inode.is_dir() && !inode.is_symlink() {
                 return Err(Errno::ENOTTY.into());
             }
             task.write_obj(UserRef::new(arg.addr()), &(inode.attr()?.size as i64))?;
         }
         i::FIGETBSZ => task.write_obj(UserRef::new(arg.addr()), &(inode.attr()?.block_size as i32))?,
-        i::FIONREAD if inode.is_regular() && file.ops().seekable() => {
+        i::FIONREAD if file_ioctl::is_regular(&file) => {
             let left = inode.attr()?.size as i64 - *file.position() as i64;
             task.write_obj(UserRef::new(arg.addr()), &(left as i32))?;
         }
@@ -439,7 +439,9 @@ pub fn ioctl(task: &mut CurrentTask, fd: Fd, request: IoctlRequest, arg: IoctlAr
         i::FICLONE => return Ok(file_ioctl::clone_file(task, &file, arg.0 as i32)?),
         i::FICLONERANGE => return Ok(file_ioctl::clone_part(task, &file, arg.addr())?),
         i::FIDEDUPERANGE => return Ok(file_ioctl::dedupe(task, &file, arg.addr())?),
-        i::FIBMAP if inode.is_regular() => return Ok(file_ioctl::block_of(task, &file, arg.addr())?),
+        i::FIBMAP if file_ioctl::is_regular(&file) => {
+            return Ok(file_ioctl::block_of(task, &file, arg.addr())?);
+        }
         request => return file.ops().ioctl(&file, task, request, arg.0),
     }
     Ok(0)

@@ -19,6 +19,11 @@ const DEDUPE_TARGET: usize = 32;
 /// A request that is longer than a page is ENOMEM.
 const PAGE: usize = 4096;
 
+/// Whether it is a regular file of some file system: what epoll_create(2) and its like open is none.
+pub(crate) fn is_regular(file: &File) -> bool {
+    file.path.inode().is_regular() && file.ops().seekable()
+}
+
 /// FICLONE: the whole of the descriptor `source` into `file`. EBADF, EXDEV, EISDIR, EINVAL; else EOPNOTSUPP.
 pub(crate) fn clone_file(task: &CurrentTask, file: &Arc<File>, source: i32) -> Result<u64, Errno> {
     let from = task.file(source)?;
@@ -29,7 +34,7 @@ pub(crate) fn clone_file(task: &CurrentTask, file: &Arc<File>, source: i32) -> R
     if source.is_dir() || target.is_dir() {
         return Err(Errno::EISDIR);
     }
-    if !source.is_regular() || !target.is_regular() {
+    if !is_regular(&from) || !is_regular(file) {
         return Err(Errno::EINVAL);
     }
     let may = from.access().read && file.access().write && !file.flags().contains(OpenFlags::APPEND);
@@ -59,7 +64,7 @@ pub(crate) fn dedupe(task: &CurrentTask, file: &File, arg: UserAddr) -> Result<u
     if inode.is_dir() {
         return Err(Errno::EISDIR);
     }
-    Err(if inode.is_regular() { Errno::EOPNOTSUPP } else { Errno::EINVAL })
+    Err(if is_regular(file) { Errno::EOPNOTSUPP } else { Errno::EINVAL })
 }
 
 /// FIBMAP of a regular file. EPERM, EFAULT; else EINVAL.

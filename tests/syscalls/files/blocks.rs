@@ -3,6 +3,7 @@
 use crate::kit::prelude::*;
 
 const FIBMAP: u32 = 1;
+const FIOQSIZE: u32 = 0x5460;
 const FICLONE: u32 = 0x4004_9409;
 const FICLONERANGE: u32 = 0x4020_940d;
 const FIDEDUPERANGE: u32 = 0xc018_9436;
@@ -84,6 +85,18 @@ fn nobody_says_where_they_are() {
         fails(sys!(ioctl, fd, FIBMAP, 8), EFAULT);
     }
     unprivileged(|| fails(sys!(ioctl, fd, FIBMAP, 8), EPERM));
+}
+
+case!(what_has_no_blocks: ioctl);
+fn what_has_no_blocks() {
+    let events = || ok_i32(sys!(eventfd2, 0, 0));
+    let (epoll, first, second) = (ok_i32(sys!(epoll_create1, 0)), events(), events());
+    fails(sys!(ioctl, first, FICLONE, second), EINVAL);
+    let mut request: DedupeRange = [0, 4096, 1, second as u64, 0, 0, 0];
+    fails(sys!(ioctl, first, FIDEDUPERANGE, &mut request), EINVAL);
+    fails(sys!(ioctl, first, FIBMAP, 8), ENOTTY);
+    fails(sys!(ioctl, epoll, FIBMAP, 8), EINVAL);
+    fails(sys!(ioctl, first, FIOQSIZE, &mut 0u64), ENOTTY);
 }
 
 /// Whether the scratch directory is on a file system of disks with blocks, or on one in memory; other ones skip the case.
