@@ -195,7 +195,7 @@ fn check_priority(task: &CurrentTask, iocb: &Iocb) -> Result<(), Errno> {
 /// What a read comes to, in its result; an error of the request itself otherwise.
 fn read(task: &mut CurrentTask, iocb: &Iocb, file: &Arc<File>) -> Result<SysResult<usize>, Errno> {
     check_priority(task, iocb)?;
-    let patience = read_write::patience(RwFlags::from_bits_retain(iocb.aio_rw_flags))?;
+    let patience = read_write::patience(file, RwFlags::from_bits_retain(iocb.aio_rw_flags))?;
     readable(file)?;
     if file.path.inode().is_dir() {
         return Err(Errno::EINVAL);
@@ -209,7 +209,7 @@ fn read(task: &mut CurrentTask, iocb: &Iocb, file: &Arc<File>) -> Result<SysResu
 fn write(task: &mut CurrentTask, iocb: &Iocb, file: &Arc<File>) -> Result<SysResult<usize>, Errno> {
     check_priority(task, iocb)?;
     let flags = RwFlags::from_bits_retain(iocb.aio_rw_flags);
-    read_write::patience(flags)?;
+    read_write::patience(file, flags)?;
     writable(file)?;
     let slices = slices(task, iocb)?;
     let at = place(iocb, file)?;

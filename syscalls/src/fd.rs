@@ -19,6 +19,7 @@ use sentry::vfs::pipe::PipeEnd;
 use sentry::vfs::{File, OnExec, dnotify};
 
 use crate::arg::{FcntlArg, FcntlCommand, Fd, Flags, FlockOp, IoctlArg, IoctlRequest};
+use crate::file_ioctl;
 
 /// dup(2)
 pub fn dup(task: &mut CurrentTask, fd: Fd) -> SysResult<Fd> {
@@ -424,15 +425,22 @@ pub fn ioctl(task: &mut CurrentTask, fd: Fd, request: IoctlRequest, arg: IoctlAr
             task.write_obj(UserRef::new(arg.addr()), &owner_as_number(task, &file))?;
         }
         i::FIOQSIZE => {
-            if !inode.is_regular() && !inode.is_dir() && !inode.is_symlink() {
+            if !file_ioctl::is_regular(&file) && !inode.is_dir() && !inode.is_symlink() {
                 return Err(Errno::ENOTTY.into());
             }
             task.write_obj(UserRef::new(arg.addr()), &(inode.attr()?.size as i64))?;
         }
         i::FIGETBSZ => task.write_obj(UserRef::new(arg.addr()), &(inode.attr()?.block_size as i32))?,
-        i::FIONREAD if inode.is_regular() && file.ops().seekable() => {
+        i::FIONREAD if file_ioctl::is_regular(&file) => {
             let left = inode.attr()?.size as i64 - *file.position() as i64;
             task.write_obj(UserRef::new(arg.addr()), &(left as i32))?;
+        }
+        i::FS_IOC_FIEMAP => return Err(Errno::EOPNOTSUPP.into()),
+        i::FICLONE => return Ok(file_ioctl::clone_file(task, &file, arg.0 as i32)?),
+        i::FICLONERANGE => return Ok(file_ioctl::clone_part(task, &file, arg.addr())?),
+        i::FIDEDUPERANGE => return Ok(file_ioctl::dedupe(task, &file, arg.addr())?),
+        i::FIBMAP if file_ioctl::is_regular(&file) => {
+            return Ok(file_ioctl::block_of(task, &file, arg.addr())?);
         }
         request => return file.ops().ioctl(&file, task, request, arg.0),
     }

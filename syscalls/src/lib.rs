@@ -34,6 +34,7 @@ mod eventfd;
 mod exec;
 mod fanotify;
 mod fd;
+mod file_ioctl;
 mod info;
 mod inotify;
 mod inspect;

@@ -290,7 +290,7 @@ pub fn unshare(task: &mut CurrentTask, flags: Flags<CloneFlags>) -> SysResult<()
         task.leave_undo_list();
     }
     if let Some(creds) = creds {
-        task.set_creds(creds);
+        task.commit_creds(creds);
     }
     if flags.intersects(C::FS | C::NEWNS | C::NEWUSER) {
         let fs = task.fs().fork();

@@ -196,9 +196,6 @@ fn file_at(task: &CurrentTask, fd: Fd, at: At) -> Result<(Arc<File>, At), Errno>
     Ok((file, at))
 }
 
-/// Flags that change nothing here: polling for completion, and not keeping pages in the cache.
-const HINTS: RwFlags = RwFlags::HIPRI.union(RwFlags::DONTCACHE);
-
 fn read_vector(
     task: &mut CurrentTask,
     file: &Arc<File>,
@@ -217,13 +214,15 @@ fn read_vector(
         return Err(Errno::EOPNOTSUPP.into());
     }
     no_directory(file)?;
-    task.read_file(file, &slices, at, patience(flags)?)
+    task.read_file(file, &slices, at, patience(file, flags)?)
 }
 
-/// What flags say about waiting; an error where they can't be done. What is only about writes is accepted for reads. No file here writes
-/// all or nothing: RWF_ATOMIC is refused as by a file system that can't.
-pub(crate) fn patience(flags: RwFlags) -> Result<Patience, Errno> {
-    let known = HINTS
+/// What flags say about waiting; an error where `file` can't do them. Polling for completion and keeping no pages change nothing here.
+/// What is only about writes is accepted for reads. No file here writes all or nothing: RWF_ATOMIC is refused as by a file system that
+/// can't.
+pub(crate) fn patience(file: &File, flags: RwFlags) -> Result<Patience, Errno> {
+    let known = RwFlags::HIPRI
+        | RwFlags::DONTCACHE
         | RwFlags::NOWAIT
         | RwFlags::DSYNC
         | RwFlags::SYNC
@@ -235,6 +234,9 @@ pub(crate) fn patience(flags: RwFlags) -> Result<Patience, Errno> {
     }
     if flags.contains(RwFlags::APPEND | RwFlags::NOAPPEND) {
         return Err(Errno::EINVAL);
+    }
+    if flags.contains(RwFlags::DONTCACHE) && !file.ops().dont_cache() {
+        return Err(Errno::EOPNOTSUPP);
     }
     Ok(if flags.contains(RwFlags::NOWAIT) { Patience::None } else { Patience::AsFile })
 }
@@ -263,7 +265,7 @@ pub(crate) fn write_slices(
     at: At,
     flags: RwFlags,
 ) -> SysResult<usize> {
-    let patience = patience(flags)?;
+    let patience = patience(file, flags)?;
     let broken = if flags.contains(RwFlags::NOSIGNAL) { Broken::Quiet } else { Broken::Signal };
     let done = if flags.contains(RwFlags::APPEND) && file.ops().seekable() {
         let done = task.write_file_or(file, slices, At::Offset(AT_END), patience, broken)?;

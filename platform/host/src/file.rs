@@ -45,6 +45,16 @@ pub fn stat(fd: impl AsFd) -> Result<Stat> {
     })
 }
 
+/// What offsets and lengths of reads and writes past the cache must be multiples of (statx(2), STATX_DIOALIGN), in bytes. `None` where
+/// the file system asks for nothing or does not say.
+pub fn direct_block(fd: impl AsFd) -> Result<Option<u32>> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    const DIOALIGN: u32 = 0x2000;
+    let told = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(DIOALIGN))?;
+    let block = told.stx_dio_offset_align;
+    Ok((told.stx_mask & DIOALIGN != 0 && block != 0).then_some(block))
+}
+
 /// F_GETFL: access mode and status flags.
 pub fn status_flags(fd: impl AsFd) -> Result<u32> {
     // SAFETY: numbers only.

@@ -58,6 +58,18 @@ impl Cursor {
         }
     }
 
+    /// See [`IoSink::lies_on`].
+    fn lies_on(&self, word: u64, block: u64) -> bool {
+        let mut rest = self.clone();
+        while let Some((addr, len)) = rest.current() {
+            if !addr.0.is_multiple_of(word) || !(len as u64).is_multiple_of(block) {
+                return false;
+            }
+            rest.advance(len);
+        }
+        true
+    }
+
     fn advance(&mut self, mut bytes: usize) {
         bytes = bytes.min(self.remaining);
         self.remaining -= bytes;
@@ -128,6 +140,10 @@ impl<'a> UserSink<'a> {
 impl IoSink for UserSink<'_> {
     fn remaining(&self) -> usize {
         self.cursor.remaining
+    }
+
+    fn lies_on(&self, word: u64, block: u64) -> bool {
+        self.cursor.lies_on(word, block)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
@@ -230,6 +246,10 @@ impl<'a> UserSource<'a> {
 impl IoSource for UserSource<'_> {
     fn remaining(&self) -> usize {
         self.cursor.remaining
+    }
+
+    fn lies_on(&self, word: u64, block: u64) -> bool {
+        self.cursor.lies_on(word, block)
     }
 
     fn take(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {

@@ -259,6 +259,7 @@ impl CurrentTask {
         let group = ThreadGroup::new(kernel, &parent.container, pid, actions, limits);
         group.inherit_cgroups(parent);
         group.oom_score_adj.store(parent.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
+        group.oom_score_adj_min.store(parent.oom_score_adj_min.load(Ordering::Relaxed), Ordering::Relaxed);
         group.note_uid(self.creds.uid);
         if flags.contains(C::VM) {
             let now = Reading::from_now(&self.resources);

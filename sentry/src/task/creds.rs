@@ -111,6 +111,22 @@ impl Credentials {
         }
     }
 
+    /// Whether these credentials can do already what `new` can (cred_cap_issubset of Linux): no more is permitted in the
+    /// same user namespace, or the effective user owns that of `new` or one that it is in.
+    pub fn covers(&self, new: &Credentials) -> bool {
+        if Arc::ptr_eq(&self.user_ns, &new.user_ns) {
+            return self.cap_permitted.contains_all(new.cap_permitted);
+        }
+        let mut ns = &new.user_ns;
+        while let Some(parent) = ns.parent() {
+            if Arc::ptr_eq(parent, &self.user_ns) && ns.owner() == self.euid {
+                return true;
+            }
+            ns = parent;
+        }
+        false
+    }
+
     /// Whether `gid` is the group id for file access or one of the supplementary ones.
     pub fn in_group(&self, gid: u32) -> bool {
         self.fsgid == gid || self.groups.binary_search(&gid).is_ok()

@@ -424,6 +424,10 @@ impl<S: IoSource> IoSource for Limited<S> {
         self.inner.remaining().min(self.left)
     }
 
+    fn lies_on(&self, word: u64, block: u64) -> bool {
+        (self.remaining() as u64).is_multiple_of(block) && self.inner.lies_on(word, block)
+    }
+
     fn take(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
         let len = buffer.len().min(self.left);
         let n = self.inner.take(&mut buffer[..len])?;

@@ -318,7 +318,7 @@ impl CurrentTask {
             || old.egid != new.egid
             || old.fsuid != new.fsuid
             || old.fsgid != new.fsgid
-            || !old.cap_permitted.contains_all(new.cap_permitted);
+            || !old.covers(&new);
         let (old_uid, new_uid) = (old.uid, new.uid);
         if other_ids {
             self.mm().set_dumpable(0);

@@ -104,7 +104,7 @@ impl CurrentTask {
             self.leave_undo_list();
         }
         if let Some(creds) = creds {
-            self.set_creds(creds);
+            self.commit_creds(creds);
         }
         if let Some(root) = root {
             self.fs().set_roots(root.clone(), root);

@@ -99,6 +99,7 @@ impl Kernel {
         // One that is taken away before the process runs is left as it is, like one that its last process leaves.
         spec.cgroups.iter().try_for_each(|cgroup| self.cgroups.enter(&group, cgroup))?;
         group.oom_score_adj.store(spec.oom_score_adj, Ordering::Relaxed);
+        group.oom_score_adj_min.store(spec.oom_score_adj, Ordering::Relaxed);
         group.note_uid(image.creds.uid);
         // A job of an outer shell is not its session's leader.
         let outer = self.own_init.clone().filter(|_| spec.place == Place::Main);

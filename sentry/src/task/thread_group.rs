@@ -41,6 +41,8 @@ pub struct ThreadGroup {
     pub(super) reading: Mutex<super::cpu_time::Reading, sync::levels::Leaf>,
     /// /proc/PID/oom_score_adj.
     pub oom_score_adj: std::sync::atomic::AtomicI32,
+    /// What that may be lowered to without a privilege: what somebody with CAP_SYS_RESOURCE has last set.
+    pub oom_score_adj_min: std::sync::atomic::AtomicI32,
     /// Timers of the process: alarm, setitimer, timer_create.
     pub timers: crate::time::ProcessTimers,
     /// Its cgroups, of those hierarchies where it is not in the root; one for each.
@@ -76,6 +78,7 @@ impl ThreadGroup {
             dead_threads: Mutex::default(),
             reading: Mutex::default(),
             oom_score_adj: std::sync::atomic::AtomicI32::new(0),
+            oom_score_adj_min: std::sync::atomic::AtomicI32::new(0),
             timers: crate::time::ProcessTimers::default(),
             cgroups: Mutex::default(),
             exiting: AtomicBool::new(false),

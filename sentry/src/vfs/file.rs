@@ -120,8 +120,14 @@ pub trait FileOps: Send + Sync + Any {
         Ok(())
     }
 
-    /// Whether it may be opened with `O_DIRECT`: it reads and writes bytes of a file system. Nothing is asked of where they lie.
+    /// Whether it may be opened with `O_DIRECT`: it reads and writes bytes of a file system, which says where
+    /// they may lie.
     fn direct(&self) -> bool {
+        false
+    }
+
+    /// Whether RWF_DONTCACHE is for it: a file of a disk, of which the host keeps pages as it sees fit.
+    fn dont_cache(&self) -> bool {
         false
     }
 
@@ -332,6 +338,15 @@ pub enum OwnerKind {
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// How many are gone.
+static CLOSED: AtomicU64 = AtomicU64::new(0);
+
+/// How many descriptions there are, whoever holds them: descriptors, messages on their way, programs that run
+/// (`/proc/sys/fs/file-nr`).
+pub fn open_files() -> u64 {
+    let closed = CLOSED.load(Ordering::Relaxed);
+    (NEXT_ID.load(Ordering::Relaxed) - 1).saturating_sub(closed)
+}
 
 impl File {
     /// A new description at position 0. `flags` may hold creation flags; only status flags are kept.
@@ -562,6 +577,7 @@ impl Drop for File {
         if let Some(locks) = self.path.inode().locks_if_any() {
             locks.release_file(self.id);
         }
+        CLOSED.fetch_add(1, Ordering::Relaxed);
     }
 }
 

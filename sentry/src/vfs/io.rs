@@ -13,6 +13,12 @@ pub trait IoSink {
     /// How many bytes it still takes.
     fn remaining(&self) -> usize;
 
+    /// Whether every piece of it is of so many times `block` bytes, on an address that is a multiple of `word`.
+    fn lies_on(&self, word: u64, block: u64) -> bool {
+        let _ = word;
+        (self.remaining() as u64).is_multiple_of(block)
+    }
+
     /// Takes the first `min(bytes.len(), remaining())` bytes and says how many. EFAULT when not a single byte could
     /// be stored; fewer than asked when a fault came later. Zero only when nothing was asked or nothing remains.
     fn put(&mut self, bytes: &[u8]) -> Result<usize, Errno>;
@@ -58,6 +64,12 @@ pub trait IoSink {
 pub trait IoSource {
     /// How many bytes are left.
     fn remaining(&self) -> usize;
+
+    /// As [`IoSink::lies_on`].
+    fn lies_on(&self, word: u64, block: u64) -> bool {
+        let _ = word;
+        (self.remaining() as u64).is_multiple_of(block)
+    }
 
     /// Fills `buffer` from the front with up to `min(buffer.len(), remaining())` bytes and says how many; errors as
     /// [`IoSink::put`].

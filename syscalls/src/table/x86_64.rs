@@ -368,7 +368,7 @@ syscall_table! {
     448 process_mrelease => none, None, "";
     449 futex_waitv => futex::futex_waitv, Partial, "no FUTEX2_NUMA";
     450 set_mempolicy_home_node => numa::set_mempolicy_home_node, Full, "";
-    451 cachestat => none, None, "";
+    451 cachestat => none, None, "the cached pages of a file are the host's";
     452 fchmodat2 => attr::fchmodat2, Full, "";
     453 map_shadow_stack => none, None, "";
     454 futex_wake => futex::futex_wake, Partial, "no FUTEX2_NUMA";
@@ -385,6 +385,6 @@ syscall_table! {
     465 listxattrat => xattr::listxattrat, Full, "";
     466 removexattrat => xattr::removexattrat, Full, "";
     467 open_tree_attr => mount_api::open_tree_attr, Partial, "no MOUNT_ATTR_IDMAP";
-    468 file_getattr => none, None, "";
-    469 file_setattr => none, None, "";
+    468 file_getattr => none, None, "no file system keeps such flags; FS_IOC_GETFLAGS is ENOTTY";
+    469 file_setattr => none, None, "as file_getattr";
 }

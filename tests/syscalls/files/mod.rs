@@ -4,6 +4,7 @@ mod acl;
 mod aio;
 mod appending;
 mod attributes;
+mod blocks;
 mod crowd;
 mod cwd;
 mod descriptors;

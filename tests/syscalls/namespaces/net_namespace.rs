@@ -45,6 +45,28 @@ fn take_up(fd: i32) {
     ok(sys!(ioctl, fd, SIOCSIFFLAGS, &request(b"lo", IFF_UP as u16)));
 }
 
+case!(files_about_interfaces: openat, ioctl, unshare);
+fn files_about_interfaces() {
+    let devices = "Inter-|   Receive                                                |  Transmit\n \
+        face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
+        lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n";
+    in_child(|| {
+        enter();
+        eq(text(c"/proc/self/net/dev"), devices);
+        eq(text(c"/proc/self/net/if_inet6"), "");
+        take_up(socket(SOCK_STREAM));
+        eq(text(c"/proc/self/net/dev"), devices);
+        eq(text(c"/proc/self/net/if_inet6"), "00000000000000000000000000000001 01 80 10 80       lo\n");
+        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT";
+        eq(text(c"/proc/self/net/route"), format!("{routes:127}\n"));
+        let neighbours = "IP address       HW type     Flags       HW address            Mask     Device\n";
+        eq(text(c"/proc/self/net/arp"), neighbours);
+        for name in [c"/proc/self/net/dev", c"/proc/self/net/route", c"/proc/self/net/arp"] {
+            eq(stat(name).st_mode, S_IFREG | 0o444);
+        }
+    });
+}
+
 case!(loopback_begins_down: unshare, ioctl, connect, bind);
 fn loopback_begins_down() {
     in_child(|| {

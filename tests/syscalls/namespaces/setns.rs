@@ -9,8 +9,17 @@ const NEW: i32 = CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWNET | C
 /// A process in new namespaces of these kinds, which waits until it is killed.
 #[track_caller]
 fn elsewhere(flags: i32) -> Child {
+    elsewhere_as(None, flags)
+}
+
+/// The same as another user.
+#[track_caller]
+fn elsewhere_as(user: Option<u32>, flags: i32) -> Child {
     let [r, w] = pipe(O_CLOEXEC);
     let child = fork(|| {
+        if let Some(user) = user {
+            become_user(user);
+        }
         ok(sys!(unshare, flags));
         write_all(w, b"x");
         sleep_ms(100_000);
@@ -181,4 +190,36 @@ fn user_namespaces_are_joined_by_their_owner() {
         ok(sys!(sethostname, c"mine", 4));
         child.end();
     });
+}
+
+/// Whether others may look into the caller.
+fn is_dumpable() -> bool {
+    ok(sys!(prctl, libc::PR_GET_DUMPABLE, 0, 0, 0, 0)) == 1
+}
+
+case!(who_owns_the_namespace_stays_dumpable: unshare, prctl);
+fn who_owns_the_namespace_stays_dumpable() {
+    unprivileged(|| {
+        ok(sys!(prctl, libc::PR_SET_DUMPABLE, 1, 0, 0, 0));
+        ok(sys!(prctl, libc::PR_SET_PDEATHSIG, SIGTERM));
+        new_user_namespace();
+        check(is_dumpable(), "nothing was won");
+        let mut signal = 0i32;
+        ok(sys!(prctl, libc::PR_GET_PDEATHSIG, &mut signal));
+        eq(signal, SIGTERM);
+    });
+}
+
+case!(who_enters_that_of_another_is_not: setns, prctl; root);
+fn who_enters_that_of_another_is_not() {
+    for (user, stays) in [(None, true), (Some(NOBODY), false)] {
+        let other = elsewhere_as(user, CLONE_NEWUSER);
+        let name = path(&format!("/proc/{}/ns/user", other.pid));
+        in_child(|| {
+            check(is_dumpable(), "at first");
+            ok(sys!(setns, open(&name, O_RDONLY), CLONE_NEWUSER));
+            eq(is_dumpable(), stays);
+        });
+        other.end();
+    }
 }

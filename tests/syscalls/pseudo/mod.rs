@@ -3,6 +3,7 @@
 mod dev_files;
 mod proc_access;
 mod proc_fd;
+mod proc_figures;
 mod proc_files;
 mod proc_locks;
 mod proc_net;

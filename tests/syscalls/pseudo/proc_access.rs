@@ -161,3 +161,160 @@ fn modes_of_directories() {
     eq(mode(c"/proc/self/task"), 0o555);
     eq(mode(c"/proc/self/io"), 0o400);
 }
+
+/// What a write(2) of this to a file gives.
+fn put_in(name: &CStr, text: &str) -> Answer {
+    let fd = open(name, O_WRONLY);
+    let answer = sys!(write, fd, text.as_ptr(), text.len());
+    close(fd);
+    answer
+}
+
+/// Who has changed its ids owns its files in /proc no more, until it says that others may look.
+fn own_again() {
+    let owner = || stat(ADJ).st_uid;
+    if is_root() {
+        return;
+    }
+    if ok(sys!(prctl, libc::PR_GET_DUMPABLE, 0, 0, 0, 0)) != 1 {
+        eq(owner(), 0);
+        fails(sys!(openat, AT_FDCWD, ADJ, O_WRONLY, 0), EACCES);
+        ok(sys!(prctl, libc::PR_SET_DUMPABLE, 1, 0, 0, 0));
+    }
+    eq(i64::from(owner()), ok(sys!(geteuid)));
+}
+
+const ADJ: &CStr = c"/proc/self/oom_score_adj";
+
+case!(how_likely_to_be_killed: openat, write, fork);
+fn how_likely_to_be_killed() {
+    unprivileged(|| {
+        own_again();
+        let least: i32 = text(ADJ).trim().parse().unwrap_or_else(|_| fail("no number"));
+        let higher = least.max(0) + 300;
+        for wrong in ["", "x", "1001", "-1001", "1 2"] {
+            fails(put_in(ADJ, wrong), EINVAL);
+        }
+        done(put_in(ADJ, &format!(" {higher}\n")));
+        eq(text(ADJ), format!("{higher}\n"));
+        in_child(move || {
+            eq(text(ADJ), format!("{higher}\n"));
+            // Back to where it was, and no further.
+            done(put_in(ADJ, &least.to_string()));
+            fails(put_in(ADJ, &(least - 1).to_string()), EACCES);
+        });
+        eq(text(ADJ), format!("{higher}\n"));
+        done(put_in(ADJ, &least.to_string()));
+    });
+}
+
+case!(who_would_be_killed_first: openat, write);
+fn who_would_be_killed_first() {
+    const SCORE: &CStr = c"/proc/self/oom_score";
+    let score = || text(SCORE).trim_end().parse().unwrap_or(-1);
+    let set = |adj: i32| done(put_in(ADJ, &adj.to_string()));
+    in_child(|| {
+        let least: i32 = text(ADJ).trim().parse().unwrap_or_else(|_| fail("no number"));
+        if least > 400 {
+            skip("nothing is likelier to be killed than this");
+        }
+        let first = least.max(0);
+        set(first);
+        // Two thirds of what it takes of the memory and of what it was set to, a thousand above its least.
+        let before = score();
+        within("at first", before, (1000 + first) * 2 / 3 - 1, (1000 + first) * 2 / 3 + 100);
+        set(first + 300);
+        within("higher", score() - before, 198, 202);
+        set(1000);
+        within("the highest", score(), 1331, 1433);
+        if put_in(ADJ, "-1000").is_ok() {
+            eq(score(), 0);
+        }
+    });
+}
+
+case!(maps_of_ids: unshare, openat, write, setgroups);
+fn maps_of_ids() {
+    unprivileged(|| {
+        own_again();
+        let (uid, gid) = (ok(sys!(geteuid)), ok(sys!(getegid)));
+        if sys!(unshare, CLONE_NEWUSER).is_err() {
+            skip("user namespaces are not for everyone here");
+        }
+        eq(text(c"/proc/self/uid_map"), "");
+        eq(text(c"/proc/self/gid_map"), "");
+        eq(text(c"/proc/self/setgroups"), "allow\n");
+        let own = |id: i64| format!("7 {id} 1\n");
+        for wrong in ["7", "7 x 1", "7 0 0", "-1 0 1"] {
+            fails(put_in(c"/proc/self/uid_map", wrong), EINVAL);
+        }
+        fails(put_in(c"/proc/self/uid_map", &format!("0 {} 1", uid + 1)), EPERM);
+        // Groups could be given up by it.
+        fails(put_in(c"/proc/self/gid_map", &own(gid)), EPERM);
+        fails(put_in(c"/proc/self/setgroups", "no"), EINVAL);
+        done(put_in(c"/proc/self/setgroups", "deny"));
+        done(put_in(c"/proc/self/gid_map", &own(gid)));
+        done(put_in(c"/proc/self/uid_map", &own(uid)));
+        fails(put_in(c"/proc/self/uid_map", &own(uid)), EPERM);
+        fails(put_in(c"/proc/self/setgroups", "allow"), EPERM);
+        eq(text(c"/proc/self/uid_map"), format!("{:>10} {uid:>10} {:>10}\n", 7, 1));
+        eq(text(c"/proc/self/gid_map"), format!("{:>10} {gid:>10} {:>10}\n", 7, 1));
+        eq((ok(sys!(geteuid)), ok(sys!(getegid))), (7, 7));
+        fails(sys!(setgroups, 0, 0), EPERM);
+    });
+}
+
+case!(resident_memory: openat, mmap, madvise);
+fn resident_memory() {
+    const PAGE: usize = 4096;
+    let resident =
+        || text(c"/proc/self/statm").split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0u64);
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    let at = ok(sys!(mmap, 0, 64 * PAGE, PROT_READ | PROT_WRITE, flags, -1, 0)) as usize;
+    ok(sys!(madvise, at, 64 * PAGE, libc::MADV_NOHUGEPAGE));
+    let before = resident();
+    // What is touched is read from a file into it.
+    let zero = open(c"/dev/zero", O_RDONLY);
+    for page in 0..10 {
+        eq(ok(sys!(read, zero, at + page * PAGE, 8)), 8);
+    }
+    check(resident() >= before + 10, "they are counted");
+    let all = text(c"/proc/self/smaps");
+    let mine = all.split_inclusive('\n').skip_while(|line| !line.starts_with(&format!("{at:08x}-")));
+    let figure = |name: &str| {
+        let line = mine.clone().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| fail(format_args!("no {name}"))).trim().to_owned()
+    };
+    let figures = ["Size", "Rss", "Private_Dirty", "Anonymous", "KernelPageSize"].map(figure);
+    eq(figures, ["256 kB", "40 kB", "40 kB", "40 kB", "4 kB"].map(String::from));
+    ok(sys!(munmap, at, 64 * PAGE));
+}
+
+case!(owners_follow_dumpable: prctl, newfstatat, openat);
+fn owners_follow_dumpable() {
+    unprivileged(|| {
+        let owner = |name: &CStr| {
+            // SAFETY: a structure of integers.
+            let mut st: libc::stat = unsafe { std::mem::zeroed() };
+            ok(sys!(newfstatat, AT_FDCWD, name, &mut st, libc::AT_SYMLINK_NOFOLLOW));
+            i64::from(st.st_uid)
+        };
+        let me = ok(sys!(geteuid));
+        open(c"/dev/null", O_RDONLY);
+        let files =
+            [c"fd", c"fd/0", c"fdinfo", c"mem", c"exe", c"ns", c"ns/user", c"maps", c"comm", c"net", c"cwd"];
+        for (dumpable, told) in [(0, 0), (1, me), (0, 0), (1, me)] {
+            ok(sys!(prctl, libc::PR_SET_DUMPABLE, dumpable, 0, 0, 0));
+            for name in files {
+                let file = CString::new([b"/proc/self/", name.to_bytes()].concat()).unwrap_or_default();
+                // Directories that all may list are of the user whatever happens.
+                let all_may = [c"fdinfo", c"net"].contains(&name);
+                eq((name, owner(&file)), (name, if all_may { me } else { told }));
+            }
+            eq(owner(c"/proc/self/."), me);
+            // Permissions go by the owner of now, whether or not somebody has asked for it.
+            let opened = sys!(openat, AT_FDCWD, c"/proc/self/mem", O_RDONLY, 0);
+            check(is_root() || opened.is_ok() == (dumpable == 1), "mem opens for its owner");
+        }
+    });
+}

@@ -32,7 +32,12 @@ pub(super) struct GoferFile {
     short_reads: AtomicU32,
     /// Its length, where nobody changes that and it was read often.
     length: OnceLock<u64>,
+    /// What `O_DIRECT` asks of offsets and lengths; 1 where it asks for nothing.
+    direct_block: OnceLock<u64>,
 }
+
+/// What `O_DIRECT` asks of addresses at the least: no driver takes less of its own accord. Some ask for more, which they do not tell exactly.
+const DIRECT_WORD: u64 = 4;
 
 /// Reads of at most this many bytes are short.
 const SHORT: usize = 16 << 10;
@@ -49,6 +54,7 @@ impl GoferFile {
             appender: OnceLock::new(),
             short_reads: AtomicU32::new(0),
             length: OnceLock::new(),
+            direct_block: OnceLock::new(),
         }
     }
 
@@ -86,6 +92,17 @@ impl GoferFile {
         if let Some(ops) = self.inode.downcast::<GoferInode>() {
             ops.written(&self.inode);
         }
+    }
+
+    /// Whether `len` bytes of a file opened with `O_DIRECT` do not lie there as the host's file system asks; `lie(word, block)` says
+    /// whether their memory does.
+    fn is_askew(&self, file: &File, offset: u64, len: usize, lie: impl FnOnce(u64, u64) -> bool) -> bool {
+        if len == 0 || !file.flags().contains(OpenFlags::DIRECT) {
+            return false;
+        }
+        let ask = || host::file::direct_block(self.host.fd()).ok().flatten().map_or(1, u64::from);
+        let block = *self.direct_block.get_or_init(ask);
+        block > 1 && !(offset.is_multiple_of(block) && lie(DIRECT_WORD, block))
     }
 
     /// Whether nobody writes it.
@@ -150,8 +167,12 @@ impl FileOps for GoferFile {
         true
     }
 
-    fn read(&self, _file: &File, dst: &mut dyn IoSink, offset: u64) -> Result<usize> {
+    fn read(&self, file: &File, dst: &mut dyn IoSink, offset: u64) -> Result<usize> {
         let len = dst.remaining();
+        if self.is_askew(file, offset, len, |word, block| dst.lies_on(word, block)) {
+            // At the end nothing is read, wherever it would be put.
+            return if offset >= self.size()? { Ok(0) } else { Err(Errno::EINVAL) };
+        }
         if self.reads_window(len)
             && let Some(read) = self.read_window(dst, offset)
         {
@@ -163,6 +184,10 @@ impl FileOps for GoferFile {
     fn write(&self, file: &File, src: &mut dyn IoSource, offset: &mut u64) -> Result<usize> {
         let len = src.remaining();
         let appends = file.appends(*offset);
+        let at = if appends && file.flags().contains(OpenFlags::DIRECT) { self.size()? } else { *offset };
+        if self.is_askew(file, at, len, |word, block| src.lies_on(word, block)) {
+            return Err(Errno::EINVAL);
+        }
         let appender = if appends { self.appender()? } else { None };
         let set_id = self.set_id_bits()?;
         let n = match appender {
@@ -207,6 +232,10 @@ impl FileOps for GoferFile {
     }
 
     fn direct(&self) -> bool {
+        true
+    }
+
+    fn dont_cache(&self) -> bool {
         true
     }
 

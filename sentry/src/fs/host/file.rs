@@ -238,6 +238,10 @@ impl FileOps for HostStream {
         true
     }
 
+    fn dont_cache(&self) -> bool {
+        self.regular()
+    }
+
     fn mappable(&self, _file: &File) -> Result<Arc<dyn Mappable>, Errno> {
         if !self.regular() {
             return Err(Errno::ENODEV);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use abi::Errno;
 
 use super::root::number;
+use super::task::owner;
 use crate::Result;
 use crate::fs::pseudo::{Children, Entry, PseudoLink, Text, TextFile};
 use crate::task::Task;
@@ -14,12 +15,6 @@ use crate::vfs::{Caller, File, Inode, OnExec, Want};
 
 const DT_LNK: u8 = 10;
 const DT_REG: u8 = 8;
-
-fn owner(task: &Weak<Task>, mode: u32) -> (u32, u32, u32) {
-    let Some(task) = task.upgrade() else { return (mode, 0, 0) };
-    let creds = task.creds();
-    (mode, creds.euid, creds.egid)
-}
 
 fn open_file(task: &Weak<Task>, fd: i32) -> Result<(Arc<Task>, Arc<File>)> {
     let task = task.upgrade().ok_or(Errno::ENOENT)?;
@@ -49,16 +44,15 @@ pub(super) struct FdDir(pub Weak<Task>);
 impl Children for FdDir {
     fn find(&self, dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
         let Some(fd) = number(name) else { return Ok(None) };
-        let Ok((task, file)) = open_file(&self.0, fd) else { return Ok(None) };
-        let creds = task.creds();
+        let Ok((_, file)) = open_file(&self.0, fd) else { return Ok(None) };
         let mut mode = 0o100;
         mode |= if file.access().read { 0o400 } else { 0 };
         mode |= if file.access().write { 0o200 } else { 0 };
-        let (found, said) = (Weak::clone(&self.0), Weak::clone(&self.0));
+        let mode = if file.is_path() { 0o100 } else { mode };
+        let [found, said, owned] = [(); 3].map(|()| Weak::clone(&self.0));
         let link = PseudoLink::magic(
             &dir.sb,
-            if file.is_path() { 0o100 } else { mode },
-            (creds.euid, creds.egid),
+            move || owner(&owned, mode),
             move |caller| {
                 let (task, file) = open_file(&found, fd)?;
                 super::link::may_look_into(caller, &task)?;

@@ -29,19 +29,17 @@ pub(super) fn place(
     task: &Arc<Task>,
     find: impl Fn(&Resources) -> Result<Path> + Send + Sync + Clone + 'static,
 ) -> Arc<Inode> {
-    let creds = task.creds();
     let task = Arc::downgrade(task);
     let at = move |task: &Weak<Task>, caller: &Caller<'_>| {
         let task = task.upgrade().ok_or(Errno::ENOENT)?;
         may_look_into(caller, &task)?;
         find(&task.resources().ok_or(Errno::ENOENT)?)
     };
-    let (followed, read) = (Weak::clone(&task), task);
+    let (followed, read, owned) = (Weak::clone(&task), Weak::clone(&task), task);
     let say = at.clone();
     PseudoLink::magic(
         sb,
-        0o777,
-        (creds.euid, creds.egid),
+        move || super::task::owner(&owned, 0o777),
         move |caller| Ok(Link::Place(at(&followed, caller)?)),
         move |caller| Ok(say(&read, caller)?.text(&caller.roots.root).for_proc()),
     )
@@ -56,7 +54,6 @@ pub(super) fn exe(resources: &Resources) -> Result<Path> {
 
 /// A link of /proc/PID/ns.
 pub(super) fn namespace(sb: &Arc<SuperBlock>, task: &Arc<Task>, kind: &'static str) -> Arc<Inode> {
-    let creds = task.creds();
     let task = Arc::downgrade(task);
     let at = move |task: &Weak<Task>, caller: &Caller<'_>| -> Result<Namespace> {
         let task = task.upgrade().ok_or(Errno::ENOENT)?;
@@ -74,12 +71,12 @@ pub(super) fn namespace(sb: &Arc<SuperBlock>, task: &Arc<Task>, kind: &'static s
             _ => Namespace::Time(Arc::clone(&task.kernel().user_ns)),
         })
     };
-    let (followed, read) = (Weak::clone(&task), task);
+    let (followed, read, owned) = (Weak::clone(&task), Weak::clone(&task), task);
     let find = move |caller: &Caller<'_>| {
         let namespace = at(&followed, caller)?;
         let kernel = followed.upgrade().ok_or(Errno::ENOENT)?;
         Ok(Link::Place(kernel.kernel().namespaces.path(&namespace)))
     };
     let say = move |caller: &Caller<'_>| Ok(at(&read, caller)?.text().into_bytes());
-    PseudoLink::magic(sb, 0o777, (creds.euid, creds.egid), find, say)
+    PseudoLink::magic(sb, move || super::task::owner(&owned, 0o777), find, say)
 }

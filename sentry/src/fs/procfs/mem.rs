@@ -11,6 +11,7 @@ use crate::Result;
 use crate::fs::pseudo::attr;
 use crate::mm::{MemoryManager, UserAddr};
 use crate::task::Task;
+use crate::vfs::permission::{Want, generic_permission};
 use crate::vfs::{
     Attr, Blocking, Caller, File, FileOps, Inode, InodeOps, IoSink, IoSource, SeekFrom, SuperBlock,
 };
@@ -30,8 +31,8 @@ impl MemNode {
     }
 
     fn owner(&self) -> (u32, u32) {
-        let task = self.0.upgrade().filter(|t| t.resources().is_none_or(|r| r.mm.dumpable() == 1));
-        task.map_or((0, 0), |task| (task.creds().euid, task.creds().egid))
+        let (_, uid, gid) = super::task::owner(&self.0, MODE);
+        (uid, gid)
     }
 }
 
@@ -40,6 +41,12 @@ impl InodeOps for MemNode {
         let (uid, gid) = self.owner();
         inode.set_owner(MODE, uid, gid);
         Ok(attr(inode.ino, MODE, 1, uid, gid))
+    }
+
+    fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        let (uid, gid) = self.owner();
+        inode.set_owner(MODE, uid, gid);
+        generic_permission(inode, caller.creds, want)
     }
 
     fn open(&self, _inode: &Arc<Inode>, _flags: OpenFlags, caller: &Caller<'_>) -> Result<Box<dyn FileOps>> {

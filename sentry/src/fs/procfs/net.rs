@@ -1,4 +1,4 @@
-//! /proc/PID/net: the sockets of a network namespace.
+//! /proc/PID/net: the sockets of a network namespace, and its one interface.
 //!
 //! Those are listed that some process has open, and connections that wait to be accepted; one that is only on its way in a message is not.
 
@@ -9,11 +9,11 @@ use std::sync::{Arc, Weak};
 use abi::Errno;
 use abi::socket::{IPPROTO_TCP, IPPROTO_UDP};
 
-use crate::fs::pseudo::{PseudoDir, StaticDir, Text, TextFile};
+use crate::fs::pseudo::{StaticDir, Text, TextFile};
 use crate::net::listing::{Shown, ShownInet, ShownUnix};
-use crate::net::{NetNamespace, Socket};
+use crate::net::{Loopback, NetNamespace, Socket};
 use crate::task::Task;
-use crate::vfs::{File, Inode, SuperBlock};
+use crate::vfs::{File, SuperBlock};
 use crate::{Kernel, Result};
 
 /// Bytes of a line of /proc/net/tcp and udp, without the newline.
@@ -23,13 +23,16 @@ const UDP_LINE: usize = 127;
 /// State of TCP that waits for connections.
 const LISTEN: u8 = 10;
 
-/// The directory.
-pub(super) fn dir(sb: &Arc<SuperBlock>, task: &Arc<Task>) -> Arc<Inode> {
+/// What is in the directory.
+pub(super) fn files(sb: &Arc<SuperBlock>, task: &Arc<Task>) -> StaticDir {
     let mut files = StaticDir::default();
+    for (name, say) in [("arp", arp as Say), ("dev", devices), ("if_inet6", addresses), ("route", routes)] {
+        files.add(name, TextFile::inode(sb, Lines { task: Arc::downgrade(task), say }));
+    }
     for table in [Table::Tcp, Table::Tcp6, Table::Udp, Table::Udp6, Table::Unix] {
         files.add(table.name(), TextFile::inode(sb, Sockets { task: Arc::downgrade(task), table }));
     }
-    PseudoDir::inode(sb, files)
+    files
 }
 
 #[derive(Clone, Copy)]
@@ -63,6 +66,58 @@ impl Table {
     }
 }
 
+/// What a file says of a network namespace.
+type Say = fn(&NetNamespace) -> String;
+
+/// A file about the interfaces.
+struct Lines {
+    task: Weak<Task>,
+    say: Say,
+}
+
+impl Text for Lines {
+    fn read(&self, _file: &File) -> Result<Vec<u8>> {
+        Ok((self.say)(&*namespace(&self.task)?).into_bytes())
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        (0o444, 0, 0)
+    }
+}
+
+/// The network namespace of a task that is still there: EINVAL.
+fn namespace(task: &Weak<Task>) -> Result<Arc<NetNamespace>> {
+    let own = task.upgrade().and_then(|task| task.resources()).ok_or(Errno::EINVAL)?;
+    Ok(Arc::clone(&own.namespaces.net))
+}
+
+/// /proc/net/dev: `lo` alone. Sockets hand over what they send themselves, so that no packet ever passes there.
+fn devices(_: &NetNamespace) -> String {
+    "Inter-|   Receive                                                |  Transmit\n \
+     face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
+     lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n"
+        .to_owned()
+}
+
+/// /proc/net/route: what is routed beyond the own addresses: nothing.
+fn routes(_: &NetNamespace) -> String {
+    const WIDTH: usize = 127;
+    padded("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT", WIDTH)
+}
+
+/// /proc/net/if_inet6: address, number of the interface, length of the prefix, scope (of the host), flags (permanent), name.
+fn addresses(net: &NetNamespace) -> String {
+    match net.loopback() {
+        Loopback::Up => format!("{:032x} 01 80 10 80       lo\n", 1),
+        Loopback::Down => String::new(),
+    }
+}
+
+/// /proc/net/arp: `lo` has no neighbours.
+fn arp(_: &NetNamespace) -> String {
+    "IP address       HW type     Flags       HW address            Mask     Device\n".to_owned()
+}
+
 struct Sockets {
     task: Weak<Task>,
     table: Table,
@@ -71,7 +126,7 @@ struct Sockets {
 impl Text for Sockets {
     fn read(&self, _file: &File) -> Result<Vec<u8>> {
         let task = self.task.upgrade().ok_or(Errno::EINVAL)?;
-        let net = task.resources().map(|own| Arc::clone(&own.namespaces.net)).ok_or(Errno::EINVAL)?;
+        let net = namespace(&self.task)?;
         let mut out = Vec::new();
         let header = match self.table {
             Table::Unix => "Num       RefCount Protocol Flags    Type St Inode Path\n".to_owned(),

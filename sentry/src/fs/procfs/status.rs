@@ -429,6 +429,22 @@ pub(super) fn reader_may_look_into(task: &Task) -> bool {
     current_task().is_none_or(|own| access::may_look_into(Some(&own), &own.creds(), task, Access::File))
 }
 
+/// /proc/PID/oom_score: how soon it would be killed for memory, from 0 to 2000 (oom_badness of Linux): by the part of the sandbox's
+/// memory that is its, and what oom_score_adj moves that by. Tables of pages are the host's and do not count.
+pub(super) fn oom_score(task: &Arc<Task>) -> Vec<u8> {
+    const NEVER: i64 = -1000;
+    let adj = i64::from(task.thread_group().oom_score_adj.load(Ordering::Relaxed));
+    let score = match task.resources() {
+        Some(resources) if adj != NEVER => {
+            let total = (task.kernel().memory_info().total / 4096).max(1) as i64;
+            let points = (resources.mm.rss().total() / 4096) as i64 + adj * (total / 1000);
+            (1000 + points * 1000 / total) * 2 / 3
+        }
+        _ => 0,
+    };
+    format!("{}\n", score.max(0)).into_bytes()
+}
+
 /// /proc/PID/oom_score_adj.
 pub(super) fn oom_score_adj(task: &Arc<Task>) -> Vec<u8> {
     format!("{}\n", task.thread_group().oom_score_adj.load(Ordering::Relaxed)).into_bytes()

@@ -1,7 +1,7 @@
 //! The directory of a process or thread.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use abi::Errno;
 use sync::Mutex;
@@ -73,7 +73,7 @@ impl Text for TaskText {
 }
 
 /// Files of a process belong to its effective user, or to root when it must not be looked into.
-fn owner(task: &Weak<Task>, mode: u32) -> (u32, u32, u32) {
+pub(super) fn owner(task: &Weak<Task>, mode: u32) -> (u32, u32, u32) {
     let Some(task) = task.upgrade() else { return (mode, 0, 0) };
     let dumpable = task.resources().is_none_or(|r| r.mm.dumpable() == 1);
     let creds = task.creds();
@@ -127,7 +127,7 @@ impl TaskDir {
         text("maps", 0o444, |task, _, _| maps::maps(task));
         text("mountinfo", 0o444, |task, _, _| mounts::mountinfo(task));
         text("mounts", 0o444, |task, _, _| mounts::mounts(task));
-        text("oom_score", 0o444, |_, _, _| Ok(b"0\n".to_vec()));
+        text("oom_score", 0o444, |task, _, _| Ok(status::oom_score(task)));
         text("personality", 0o400, |task, _, _| {
             let personality = task.personality.load(std::sync::atomic::Ordering::Relaxed);
             Ok(format!("{personality:08x}\n").into_bytes())
@@ -156,23 +156,9 @@ impl TaskDir {
         files.add("exe", link::place(sb, task, link::exe));
         files.add("fd", PseudoDir::inode(sb, FdDir(Weak::clone(&weak))));
         files.add("fdinfo", PseudoDir::inode(sb, FdInfoDir(Weak::clone(&weak))));
-        let mut namespaces = StaticDir::default();
-        for kind in [
-            "cgroup",
-            "ipc",
-            "mnt",
-            "net",
-            "pid",
-            "pid_for_children",
-            "time",
-            "time_for_children",
-            "user",
-            "uts",
-        ] {
-            namespaces.add(kind, link::namespace(sb, task, kind));
-        }
-        files.add("ns", PseudoDir::inode(sb, NamespaceDir { task: Weak::clone(&weak), links: namespaces }));
-        files.add("net", super::net::dir(sb, task));
+        files.add("attr", OwnedDir::inode(sb, task, 0o555, attributes));
+        files.add("ns", OwnedDir::inode(sb, task, 0o511, namespaces));
+        files.add("net", OwnedDir::inode(sb, task, 0o555, super::net::files));
         TaskDir { task: weak, files }
     }
 }
@@ -207,23 +193,88 @@ impl Children for TaskDir {
     }
 }
 
-/// /proc/PID/ns.
-struct NamespaceDir {
+/// Makes the entries of a directory of a process.
+type MakeFiles = fn(&Arc<SuperBlock>, &Arc<Task>) -> StaticDir;
+
+/// A directory of a process whose entries never change and are no directories; they are made when one is looked for.
+struct OwnedDir {
     task: Weak<Task>,
-    links: StaticDir,
+    mode: u32,
+    make: MakeFiles,
+    files: OnceLock<StaticDir>,
 }
 
-impl Children for NamespaceDir {
-    fn find(&self, _dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
-        Ok(self.links.get(name).cloned())
+impl OwnedDir {
+    fn inode(sb: &Arc<SuperBlock>, task: &Arc<Task>, mode: u32, make: MakeFiles) -> Arc<Inode> {
+        PseudoDir::inode(sb, OwnedDir { task: Arc::downgrade(task), mode, make, files: OnceLock::new() })
     }
 
-    fn list(&self, _dir: &Arc<Inode>, position: u64) -> Result<Vec<Entry>> {
-        Ok(self.links.entries(0).skip(position as usize).collect())
+    fn files(&self, sb: &Arc<SuperBlock>) -> Option<&StaticDir> {
+        if self.files.get().is_none() {
+            let _ = self.files.set((self.make)(sb, &self.task.upgrade()?));
+        }
+        self.files.get()
+    }
+}
+
+impl Children for OwnedDir {
+    fn find(&self, dir: &Arc<Inode>, name: &[u8], _caller: &Caller<'_>) -> Result<Option<Arc<Inode>>> {
+        Ok(self.files(&dir.sb).and_then(|files| files.get(name)).cloned())
+    }
+
+    fn list(&self, dir: &Arc<Inode>, position: u64) -> Result<Vec<Entry>> {
+        let files = self.files(&dir.sb).into_iter();
+        Ok(files.flat_map(|files| files.entries(0)).skip(position as usize).collect())
     }
 
     fn owner(&self) -> (u32, u32, u32) {
-        owner(&self.task, 0o511)
+        owner(&self.task, self.mode)
+    }
+}
+
+/// /proc/PID/ns.
+fn namespaces(sb: &Arc<SuperBlock>, task: &Arc<Task>) -> StaticDir {
+    let mut links = StaticDir::default();
+    for kind in
+        ["cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts"]
+    {
+        links.add(kind, link::namespace(sb, task, kind));
+    }
+    links
+}
+
+/// /proc/PID/attr: what a security module calls the process. There is none, and nothing to read or to set: EINVAL, as on a Linux without.
+fn attributes(sb: &Arc<SuperBlock>, task: &Arc<Task>) -> StaticDir {
+    let mut files = StaticDir::default();
+    for name in ["current", "exec", "fscreate", "keycreate", "prev", "sockcreate"] {
+        let mode = if name == "prev" { 0o444 } else { 0o666 };
+        files.add(name, TextFile::inode(sb, Attribute { task: Arc::downgrade(task), mode }));
+    }
+    files
+}
+
+struct Attribute {
+    task: Weak<Task>,
+    mode: u32,
+}
+
+impl Text for Attribute {
+    fn read(&self, _file: &File) -> Result<Vec<u8>> {
+        still_there(&self.task)?;
+        Err(Errno::EINVAL)
+    }
+
+    fn write(&self, _file: &File, _text: &[u8]) -> Result<()> {
+        let task = still_there(&self.task)?;
+        let own = crate::task::current_task().ok_or(Errno::EPERM)?;
+        if !Arc::ptr_eq(own.thread_group(), task.thread_group()) {
+            return Err(Errno::EPERM);
+        }
+        Err(if Arc::ptr_eq(&own, &task) { Errno::EINVAL } else { Errno::EACCES })
+    }
+
+    fn owner(&self) -> (u32, u32, u32) {
+        owner(&self.task, self.mode)
     }
 }
 

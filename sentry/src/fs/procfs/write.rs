@@ -80,9 +80,12 @@ impl Text for Writable {
                     (What::OomScoreAdj, -1000..=1000) => value,
                     _ => return Err(Errno::EINVAL),
                 };
-                let slot = &task.thread_group().oom_score_adj;
-                // Making oneself harder to kill takes a privilege.
-                if value < slot.load(Ordering::Relaxed) && !file.opener.has_cap(CAP_SYS_RESOURCE) {
+                let group = task.thread_group();
+                let (slot, least) = (&group.oom_score_adj, &group.oom_score_adj_min);
+                // Making oneself harder to kill than one was made takes a privilege.
+                if current_task().is_none_or(|own| own.creds().has_cap(CAP_SYS_RESOURCE)) {
+                    least.store(value, Ordering::Relaxed);
+                } else if value < least.load(Ordering::Relaxed) {
                     return Err(Errno::EACCES);
                 }
                 slot.store(value, Ordering::Relaxed);
@@ -109,10 +112,7 @@ impl Text for Writable {
     }
 
     fn owner(&self) -> (u32, u32, u32) {
-        let Some(task) = self.task.upgrade() else { return (0o644, 0, 0) };
-        let creds = task.creds();
-        let mode = if self.what == What::TimerSlack { 0o666 } else { 0o644 };
-        (mode, creds.euid, creds.egid)
+        super::task::owner(&self.task, if self.what == What::TimerSlack { 0o666 } else { 0o644 })
     }
 }
 

@@ -48,7 +48,7 @@ pub trait Children: Send + Sync + Any {
         2
     }
 
-    /// Whether `caller` may do what it `want`s.
+    /// Whether `caller` may do what it `want`s; the inode has the owner of now.
     fn permission(&self, dir: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
         generic_permission(dir, caller.creds, want)
     }
@@ -74,6 +74,8 @@ impl<C: Children> InodeOps for PseudoDir<C> {
     }
 
     fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        let (mode, uid, gid) = self.0.owner();
+        inode.set_owner(S_IFDIR | mode, uid, gid);
         self.0.permission(inode, caller, want)
     }
 

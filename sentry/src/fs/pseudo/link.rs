@@ -15,13 +15,14 @@ use crate::vfs::{Attr, Caller, FileOps, Inode, InodeOps, SuperBlock};
 type Find = dyn Fn(&Caller<'_>) -> Result<Link> + Send + Sync;
 /// What readlink(2) says.
 type Say = dyn Fn(&Caller<'_>) -> Result<Vec<u8>> + Send + Sync;
+/// Mode, owner and group now.
+type Owner = dyn Fn() -> (u32, u32, u32) + Send + Sync;
 
 /// A symbolic link.
 pub struct PseudoLink {
     find: Box<Find>,
     say: Box<Say>,
-    mode: u32,
-    owner: (u32, u32),
+    owner: Box<Owner>,
 }
 
 impl PseudoLink {
@@ -32,26 +33,28 @@ impl PseudoLink {
     ) -> Arc<Inode> {
         let text = say.clone();
         let find = move |caller: &Caller<'_>| Ok(Link::Text(text(caller)?.into()));
-        Self::magic(sb, 0o777, (0, 0), find, say)
+        Self::magic(sb, || (0o777, 0, 0), find, say)
     }
 
-    /// A link that leads where `find` says, whatever the text.
+    /// A link that leads where `find` says, whatever the text. `owner` gives mode, owner and group.
     pub fn magic(
         sb: &Arc<SuperBlock>,
-        mode: u32,
-        owner: (u32, u32),
+        owner: impl Fn() -> (u32, u32, u32) + Send + Sync + 'static,
         find: impl Fn(&Caller<'_>) -> Result<Link> + Send + Sync + 'static,
         say: impl Fn(&Caller<'_>) -> Result<Vec<u8>> + Send + Sync + 'static,
     ) -> Arc<Inode> {
-        let ops = PseudoLink { find: Box::new(find), say: Box::new(say), mode, owner };
-        let attr = attr(sb.next_ino(), S_IFLNK | mode, 1, owner.0, owner.1);
+        let (mode, uid, gid) = owner();
+        let ops = PseudoLink { find: Box::new(find), say: Box::new(say), owner: Box::new(owner) };
+        let attr = attr(sb.next_ino(), S_IFLNK | mode, 1, uid, gid);
         Inode::new(sb, &attr, Box::new(ops))
     }
 }
 
 impl InodeOps for PseudoLink {
     fn attr(&self, inode: &Inode) -> Result<Attr> {
-        Ok(attr(inode.ino, S_IFLNK | self.mode, 1, self.owner.0, self.owner.1))
+        let (mode, uid, gid) = (self.owner)();
+        inode.set_owner(S_IFLNK | mode, uid, gid);
+        Ok(attr(inode.ino, S_IFLNK | mode, 1, uid, gid))
     }
 
     fn read_link(&self, _inode: &Inode, caller: &Caller<'_>) -> Result<Arc<[u8]>> {

@@ -36,7 +36,7 @@ pub trait Text: Send + Sync + Any {
         Ok(())
     }
 
-    /// Whether `caller` may do what it `want`s.
+    /// Whether `caller` may do what it `want`s; the inode has the owner of now.
     fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
         generic_permission(inode, caller.creds, want)
     }
@@ -96,6 +96,8 @@ impl<T: Text> InodeOps for TextFile<T> {
     }
 
     fn permission(&self, inode: &Inode, caller: &Caller<'_>, want: Want) -> Result<()> {
+        let (mode, uid, gid) = self.0.owner();
+        inode.set_owner(S_IFREG | mode, uid, gid);
         self.0.permission(inode, caller, want)
     }
 

@@ -254,3 +254,35 @@ impl FileOps for Inotify {
         watches.iter().map(line).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::testkit::World;
+
+    #[test]
+    fn watches_of_a_user_are_limited() {
+        // A user of nobody else's: the figures are the kernel's.
+        const USER: u32 = 4711;
+        let world = World::new();
+        world.write("watched", b"").unwrap();
+        world.write("other", b"").unwrap();
+        let inode = |name: &str| Arc::clone(world.lookup(name).unwrap().inode());
+        let instance = Inotify::new(USER).unwrap();
+        let wd = instance.watch(&inode("watched"), InotifyMask::MODIFY).unwrap();
+        USERS.lock().get_mut(&USER).unwrap().watches = MAX_USER_WATCHES;
+        assert_eq!(instance.watch(&inode("other"), InotifyMask::MODIFY), Err(Errno::ENOSPC));
+        // Changing one that there is takes none.
+        assert_eq!(instance.watch(&inode("watched"), InotifyMask::ATTRIB), Ok(wd));
+        assert_eq!(
+            Inotify::new(USER).unwrap().watch(&inode("other"), InotifyMask::MODIFY),
+            Err(Errno::ENOSPC)
+        );
+        assert!(Inotify::new(USER + 1).unwrap().watch(&inode("other"), InotifyMask::MODIFY).is_ok());
+        instance.unwatch(wd).unwrap();
+        assert!(instance.watch(&inode("other"), InotifyMask::MODIFY).is_ok());
+        USERS.lock().get_mut(&USER).unwrap().watches = 1;
+        drop(instance);
+        assert!(!USERS.lock().contains_key(&USER));
+    }
+}
