@@ -119,8 +119,8 @@ fn make(
         }
         FileType::Fifo => NewKind::Fifo,
         FileType::Socket => NewKind::Socket,
-        FileType::CharDevice => NewKind::CharDevice(lower.rdev),
-        FileType::BlockDevice => NewKind::BlockDevice(lower.rdev),
+        FileType::CharDevice => NewKind::CharDevice(lower.rdev()),
+        FileType::BlockDevice => NewKind::BlockDevice(lower.rdev()),
     };
     let node = NewNode { kind, permissions: attr.mode & S_IALLUGO, umask: 0, uid: attr.uid, gid: attr.gid };
     let _lock = work.lock();

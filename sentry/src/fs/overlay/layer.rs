@@ -39,7 +39,7 @@ impl Layer {
 
 /// Whether `inode` says that a name is not there.
 pub fn is_whiteout(inode: &Inode) -> bool {
-    inode.kind == FileType::CharDevice && inode.rdev == 0
+    inode.kind == FileType::CharDevice && inode.rdev() == 0
 }
 
 /// The same of what has these attributes.

@@ -72,7 +72,7 @@ impl OverlayNode {
             return Ok(known);
         }
         attr.ino = overlay.number(key);
-        attr.rdev = real.rdev;
+        attr.rdev = real.rdev();
         let slot = OnceLock::new();
         if let Some(upper) = upper {
             // A new lock is empty.
