@@ -114,30 +114,49 @@ pub(super) enum More {
 
 /// By entry what is known of it.
 #[derive(Default)]
-struct Looks {
-    all: Vec<Option<Found>>,
-    /// How many are left.
+struct Looks(Vec<Part>);
+
+/// What is known of [`TOGETHER`] entries in turn, as long as any is left.
+struct Part {
+    all: Box<[Option<Found>]>,
     left: usize,
 }
 
+/// Entries that give their room back together: who asks for all of a directory has asked for the first ones before it was listed.
+const TOGETHER: usize = 32;
+
 impl Looks {
     fn get_mut(&mut self, index: usize) -> Option<&mut Found> {
-        self.all.get_mut(index)?.as_mut()
+        self.0.get_mut(index / TOGETHER)?.all.get_mut(index % TOGETHER)?.as_mut()
     }
 
-    /// Takes what is known of an entry; with the last, the room that it took.
-    fn take(&mut self, index: usize) -> (Option<Found>, Vec<Option<Found>>) {
-        let taken = self.all.get_mut(index).and_then(Option::take);
-        self.left -= usize::from(taken.is_some());
-        let room = if self.left == 0 { std::mem::take(&mut self.all) } else { Vec::new() };
+    /// Takes what is known of an entry; with the last of its part, the room that they took.
+    fn take(&mut self, index: usize) -> (Option<Found>, Box<[Option<Found>]>) {
+        let Some(part) = self.0.get_mut(index / TOGETHER) else { return Default::default() };
+        let taken = part.all.get_mut(index % TOGETHER).and_then(Option::take);
+        part.left -= usize::from(taken.is_some());
+        let room = if part.left == 0 { std::mem::take(&mut part.all) } else { Box::default() };
         (taken, room)
+    }
+
+    /// What is known of the entries from `from` on, each with its index.
+    fn from_mut(&mut self, from: usize) -> impl Iterator<Item = (usize, &mut Found)> {
+        let parts = self.0.iter_mut().enumerate().skip(from / TOGETHER);
+        let all = parts.flat_map(|(at, part)| (at * TOGETHER..).zip(part.all.iter_mut()));
+        all.filter_map(move |(index, found)| Some((index, found.as_mut().filter(|_| index >= from)?)))
     }
 }
 
 impl From<Vec<Option<Found>>> for Looks {
-    fn from(mut all: Vec<Option<Found>>) -> Looks {
-        all.shrink_to_fit();
-        Looks { left: all.iter().flatten().count(), all }
+    fn from(all: Vec<Option<Found>>) -> Looks {
+        let mut all = all.into_iter().peekable();
+        let mut parts = Vec::with_capacity(all.len().div_ceil(TOGETHER));
+        while all.peek().is_some() {
+            let part: Box<[_]> = all.by_ref().take(TOGETHER).collect();
+            let left = part.iter().flatten().count();
+            parts.push(Part { all: if left == 0 { Box::default() } else { part }, left });
+        }
+        Looks(parts)
     }
 }
 
@@ -380,8 +399,10 @@ impl Listing {
     /// Tells of up to `most` directories, from entry `from` on, which have not been looked up and whose listings nobody has asked for.
     fn not_listed_from(&self, from: usize, most: usize, mut tell: impl FnMut(usize, Handle)) {
         let mut looked = self.looked.lock();
-        let waiting = looked.all.iter_mut().enumerate().skip(from).filter_map(|(index, found)| {
-            let found = found.as_mut().filter(|found| matches!(found.more, More::Nothing))?;
+        let waiting = looked.from_mut(from).filter_map(|(index, found)| {
+            if !matches!(found.more, More::Nothing) {
+                return None;
+            }
             let handle = found.handle?;
             found.more = More::Asked;
             Some((index, handle))
@@ -435,12 +456,10 @@ impl Listing {
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        let looked = std::mem::take(&mut *self.looked.lock());
+        let mut looked = std::mem::take(&mut *self.looked.lock());
         looked
-            .all
-            .iter()
-            .flatten()
-            .filter_map(|found| found.handle)
+            .from_mut(0)
+            .filter_map(|(_, found)| found.handle)
             .for_each(|handle| self.client.release(handle));
         if let Some(pace) = &self.ahead
             && self.used.load(Ordering::Relaxed) == 0
@@ -516,5 +535,44 @@ impl GoferFs {
             }
         }
         gone.iter().for_each(forget_listing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(ino: u64) -> Found {
+        let kept = super::super::attr::Kept {
+            size: 0,
+            blocks: 0,
+            seconds: [0; 4],
+            nanoseconds: [0; 4],
+            nlink: 1,
+            block_size: 4096,
+        };
+        let seen = Seen { mode: 0, uid: 0, gid: 0, rdev: 0, kept };
+        Found { handle: None, id: FileId { dev: 0, ino }, seen, more: More::Nothing, peeks: 0 }
+    }
+
+    #[test]
+    fn what_was_taken_gives_its_room_back() {
+        // Nothing is known of one in three.
+        let known = |ino: u64| ino % 3 != 0;
+        let count = 3 * TOGETHER as u64 + 5;
+        let mut looks = Looks::from((0..count).map(|ino| known(ino).then(|| found(ino))).collect::<Vec<_>>());
+        let from = TOGETHER as u64 + 7;
+        let mut left = looks.from_mut(from as usize).map(|(index, found)| (index as u64, found.id.ino));
+        assert!((from..count).filter(|ino| known(*ino)).map(|ino| (ino, ino)).eq(left.by_ref()));
+        drop(left);
+        let mut given_back = 0;
+        for ino in 0..count + TOGETHER as u64 {
+            assert_eq!(looks.get_mut(ino as usize).is_some(), ino < count && known(ino));
+            let (taken, room) = looks.take(ino as usize);
+            assert_eq!(taken.map(|found| found.id.ino), Some(ino).filter(|ino| *ino < count && known(*ino)));
+            given_back += room.len() as u64;
+            assert!(looks.take(ino as usize).0.is_none());
+        }
+        assert_eq!(given_back, count);
     }
 }
