@@ -488,7 +488,7 @@ pub trait InodeOps: Send + Sync + Any {
     }
 
     /// The attributes of `name` for who wants nothing else, where they are known without a request and an inode: nobody
-    /// has one of the file, by whatever name. Never those of a directory.
+    /// has one of the file, by whatever name, that could know better. Never those of a directory.
     fn peek(&self, _dir: &Arc<Inode>, _name: &[u8]) -> Peeked {
         Peeked::Unknown
     }

@@ -104,7 +104,7 @@ struct CachedList {
 /// Dentries kept only for speed, in all file systems together.
 static CACHED: AtomicUsize = AtomicUsize::new(0);
 
-/// Bound of [`CACHED`]. One cached dentry is a few hundred bytes with its inode.
+/// Bound of [`CACHED`]. One cached dentry is some 500 bytes with its inode.
 const CACHED_MAX: usize = 256 * 1024;
 
 /// What each file system may keep however many others there are.

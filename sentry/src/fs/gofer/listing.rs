@@ -4,7 +4,7 @@
 //! looks at what is in it next, and a request for each name costs far more. The listing is kept for a while. A lookup then
 //! takes what it needs out of it, once (later attributes are the inode's), and knows what is not there without asking.
 //!
-//! Who only asks for attributes ([`Listing::peek`]) takes nothing: they stay where they are, in a fifth of the memory that an inode with
+//! Who only asks for attributes ([`Listing::peek`]) takes nothing: they stay where they are, in a third of the memory that an inode with
 //! its dentry takes. Such a record holds as long as nothing in the tree changes: an inode that goes away tells of changes that it did not tell of
 //! before (`GoferInode::evict`), and while somebody has the inode its own attributes count.
 //!
@@ -35,7 +35,7 @@ use crate::vfs::{Inode, Peeked};
 /// Entries of one directory that attributes are asked for.
 const LOOKED_AT: usize = 16 * 1024;
 
-/// Entries in all kept listings of a tree together. One takes some 200 bytes with its name and what is known of it.
+/// Entries in all kept listings of a tree together. One takes some 180 bytes with its name and what is known of it.
 pub(super) const KEPT_ENTRIES: usize = 256 * 1024;
 
 /// Who asks for the attributes of an entry so often is better off with a dentry.
@@ -97,8 +97,6 @@ pub(super) struct Found {
     pub id: FileId,
     pub seen: Seen,
     pub more: More,
-    /// How often somebody has looked at the attributes.
-    pub peeks: u8,
 }
 
 /// What only comes with some entries.
@@ -257,13 +255,7 @@ impl Reading {
                 Some(target) => More::Target(Box::new(target.as_bytes().into())),
                 None => More::Nothing,
             };
-            let found = |Looked { handle, attr }| Found {
-                handle,
-                id: attr.id,
-                seen: Seen::new(&attr),
-                more,
-                peeks: 0,
-            };
+            let found = |Looked { handle, attr }| Found { handle, id: attr.id, seen: Seen::new(&attr), more };
             self.looked.push(entry.found.map(found));
         }
     }
@@ -442,13 +434,13 @@ impl Listing {
         }
         let mut looked = self.looked.lock();
         let wanted = |found: &&mut Found| {
-            found.seen.kind() != S_IFDIR && found.seen.kept.nlink == 1 && found.peeks < PEEKS_MAX
+            found.seen.kind() != S_IFDIR && found.seen.kept.nlink == 1 && found.seen.peeks < PEEKS_MAX
         };
         let Some(found) = looked.get_mut(index).filter(wanted) else { return (Peeked::Unknown, None) };
-        if found.peeks == 0 {
+        if found.seen.peeks == 0 {
             self.note_use();
         }
-        found.peeks += 1;
+        found.seen.peeks += 1;
         let ino = self.entries.get(index).map_or(0, |(_, ino, _)| ino);
         (Peeked::There(found.seen.attr(ino)), Some(found.id))
     }
@@ -551,8 +543,13 @@ mod tests {
             nlink: 1,
             block_size: 4096,
         };
-        let seen = Seen { mode: 0, uid: 0, gid: 0, rdev: 0, kept };
-        Found { handle: None, id: FileId { dev: 0, ino }, seen, more: More::Nothing, peeks: 0 }
+        let seen = Seen { mode: 0, uid: 0, gid: 0, peeks: 0, rdev: 0, kept };
+        Found { handle: None, id: FileId { dev: 0, ino }, seen, more: More::Nothing }
+    }
+
+    #[test]
+    fn a_record_is_small() {
+        assert_eq!(size_of::<Option<Found>>(), 136);
     }
 
     #[test]

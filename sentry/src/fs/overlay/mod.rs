@@ -8,10 +8,13 @@
 //! - A file that is only read is the layer's own: reads, mappings and its page cache are shared with other users of it.
 //!   A file opened for reading before it was copied up shows the copy from then on (`file`), but maps the old contents.
 //!
+//! What only a lower layer has, and was only listed there, has no inode of that layer before more than its attributes is needed
+//! (`OverlayNode::lower`).
+//!
 //! Layers are used through their inodes, without dentries of their own; directories of the upper layer are told of
 //! changes ([`Inode::entries_changed`]), in case somebody else sees them.
 //!
-//! Locks: `Inode::lock` of an overlay's directory before that of its upper one; `Leaf` for the table of inodes.
+//! Locks: `Inode::lock` of an overlay's directory before that of its upper one; `Leaf` for the tables of inodes.
 
 mod change;
 mod copy_up;

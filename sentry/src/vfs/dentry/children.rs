@@ -3,7 +3,6 @@
 //! A dentry has its name itself; the table has a part of the name's hash, and where the dentry is. Dentries that were looked at must not
 //! be dropped while the table is locked, as dropping the last reference locks it: they are collected in [`Looked`].
 
-use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -21,7 +20,7 @@ pub(super) type Looked = SmallVec<[Arc<Dentry>; 2]>;
 pub(super) struct Children {
     entries: HashTable<Entry>,
     /// Names known not to be there.
-    missing: HashSet<Name, NameHash>,
+    missing: HashTable<Name>,
     /// The state of the directory that the entries are of.
     pub(super) valid_for: u64,
 }
@@ -40,8 +39,16 @@ impl Entry {
     }
 }
 
-fn hash(name: &[u8]) -> u32 {
-    NameHash::default().hash_one(name) as u32
+fn hash(name: &[u8]) -> u64 {
+    NameHash::default().hash_one(name)
+}
+
+/// What is known of a name.
+pub(super) enum Known {
+    /// It is this, if nothing has changed; false: it was, in another state of the directory.
+    There(Arc<Dentry>, bool),
+    Missing,
+    Nothing,
 }
 
 /// A table looks at both ends of a hash.
@@ -65,7 +72,11 @@ impl Children {
 
     /// The dentry of this name, be it of an earlier state, and whether it is of this one.
     pub(super) fn get(&self, name: &[u8], looked: &mut Looked) -> Option<(Arc<Dentry>, bool)> {
-        let hash = hash(name);
+        self.get_hashed(hash(name), name, looked)
+    }
+
+    fn get_hashed(&self, hash: u64, name: &[u8], looked: &mut Looked) -> Option<(Arc<Dentry>, bool)> {
+        let hash = hash as u32;
         for entry in self.entries.iter_hash(place(hash)).filter(|entry| entry.hash == hash) {
             let Some(dentry) = entry.dentry.upgrade() else { continue };
             if dentry.is_called(name) {
@@ -76,36 +87,48 @@ impl Children {
         None
     }
 
-    /// Whether `name` is known not to be there.
-    pub(super) fn is_missing(&self, name: &[u8]) -> bool {
-        !self.missing.is_empty() && self.missing.contains(name)
+    /// What is known of `name`.
+    pub(super) fn look_up(&self, name: &[u8], looked: &mut Looked) -> Known {
+        let hash = hash(name);
+        match self.get_hashed(hash, name, looked) {
+            Some((dentry, current)) => Known::There(dentry, current),
+            None if self.missing.find(hash, |missing| missing.as_bytes() == name).is_some() => Known::Missing,
+            None => Known::Nothing,
+        }
     }
 
     /// `dentry`, which is called `name`, is there.
     pub(super) fn insert(&mut self, name: &[u8], dentry: &Arc<Dentry>, looked: &mut Looked) {
-        self.forget(name, looked);
-        let entry = Entry { dentry: Arc::downgrade(dentry), hash: hash(name), current: true };
+        let hash = hash(name);
+        self.forget_hashed(hash, name, looked);
+        let entry = Entry { dentry: Arc::downgrade(dentry), hash: hash as u32, current: true };
         self.entries.insert_unique(entry.place(), entry, Entry::place);
     }
 
     /// `name` is not there.
     pub(super) fn insert_negative(&mut self, name: &[u8], looked: &mut Looked) {
-        self.forget(name, looked);
+        let key = hash(name);
+        self.forget_hashed(key, name, looked);
         if NEGATIVES.load(Ordering::Relaxed) >= NEGATIVES_MAX {
             self.drop_negatives();
         }
         if NEGATIVES.load(Ordering::Relaxed) < NEGATIVES_MAX {
-            self.missing.insert(Name::new(name));
+            self.missing.insert_unique(key, Name::new(name), |missing| hash(missing.as_bytes()));
             NEGATIVES.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Nothing is known of `name`.
     pub(super) fn forget(&mut self, name: &[u8], looked: &mut Looked) {
-        if !self.missing.is_empty() && self.missing.remove(name) {
+        self.forget_hashed(hash(name), name, looked);
+    }
+
+    fn forget_hashed(&mut self, hash: u64, name: &[u8], looked: &mut Looked) {
+        if let Ok(missing) = self.missing.find_entry(hash, |missing| missing.as_bytes() == name) {
+            missing.remove();
             NEGATIVES.fetch_sub(1, Ordering::Relaxed);
         }
-        self.remove(hash(name), |dentry| {
+        self.remove(hash, |dentry| {
             let Some(dentry) = dentry.upgrade() else { return true };
             let is_it = dentry.is_called(name);
             looked.push(dentry);
@@ -127,7 +150,8 @@ impl Children {
     }
 
     /// Takes those entries of this hash out that are `wanted`.
-    fn remove(&mut self, hash: u32, mut wanted: impl FnMut(&Weak<Dentry>) -> bool) {
+    fn remove(&mut self, hash: u64, mut wanted: impl FnMut(&Weak<Dentry>) -> bool) {
+        let hash = hash as u32;
         while let Ok(found) =
             self.entries.find_entry(place(hash), |entry| entry.hash == hash && wanted(&entry.dentry))
         {
@@ -138,7 +162,7 @@ impl Children {
     fn drop_negatives(&mut self) {
         if !self.missing.is_empty() {
             NEGATIVES.fetch_sub(self.missing.len() as u32, Ordering::Relaxed);
-            self.missing = HashSet::default();
+            self.missing = HashTable::new();
         }
     }
 }

@@ -7,7 +7,7 @@ use abi::Errno;
 use smallvec::SmallVec;
 use sync::SleepMutexGuard;
 
-use super::children::Looked;
+use super::children::{Known, Looked};
 use super::{Dentry, UNLINKED};
 use crate::Result;
 use crate::vfs::attr::Attr;
@@ -38,13 +38,12 @@ impl Dentry {
             if children.valid_for != self.inode.changes() {
                 return Cached::Unknown;
             }
-            match children.get(name, &mut looked) {
-                Some((child, current)) => {
-                    drop(children);
-                    current.then_some(child)
-                }
-                None if children.is_missing(name) => return Cached::Negative,
-                None => None,
+            let known = children.look_up(name, &mut looked);
+            drop(children);
+            match known {
+                Known::There(child, current) => current.then_some(child),
+                Known::Missing => return Cached::Negative,
+                Known::Nothing => None,
             }
         };
         match hit {
