@@ -138,7 +138,7 @@ impl Looks {
     }
 
     /// What is known of the entries from `from` on, each with its index.
-    fn from_mut(&mut self, from: usize) -> impl Iterator<Item = (usize, &mut Found)> {
+    fn iter_mut_from(&mut self, from: usize) -> impl Iterator<Item = (usize, &mut Found)> {
         let parts = self.0.iter_mut().enumerate().skip(from / TOGETHER);
         let all = parts.flat_map(|(at, part)| (at * TOGETHER..).zip(part.all.iter_mut()));
         all.filter_map(move |(index, found)| Some((index, found.as_mut().filter(|_| index >= from)?)))
@@ -391,7 +391,7 @@ impl Listing {
     /// Tells of up to `most` directories, from entry `from` on, which have not been looked up and whose listings nobody has asked for.
     fn not_listed_from(&self, from: usize, most: usize, mut tell: impl FnMut(usize, Handle)) {
         let mut looked = self.looked.lock();
-        let waiting = looked.from_mut(from).filter_map(|(index, found)| {
+        let waiting = looked.iter_mut_from(from).filter_map(|(index, found)| {
             if !matches!(found.more, More::Nothing) {
                 return None;
             }
@@ -450,7 +450,7 @@ impl Drop for Listing {
     fn drop(&mut self) {
         let mut looked = std::mem::take(&mut *self.looked.lock());
         looked
-            .from_mut(0)
+            .iter_mut_from(0)
             .filter_map(|(_, found)| found.handle)
             .for_each(|handle| self.client.release(handle));
         if let Some(pace) = &self.ahead
@@ -555,11 +555,11 @@ mod tests {
     #[test]
     fn what_was_taken_gives_its_room_back() {
         // Nothing is known of one in three.
-        let known = |ino: u64| ino % 3 != 0;
+        let known = |ino: u64| !ino.is_multiple_of(3);
         let count = 3 * TOGETHER as u64 + 5;
         let mut looks = Looks::from((0..count).map(|ino| known(ino).then(|| found(ino))).collect::<Vec<_>>());
         let from = TOGETHER as u64 + 7;
-        let mut left = looks.from_mut(from as usize).map(|(index, found)| (index as u64, found.id.ino));
+        let mut left = looks.iter_mut_from(from as usize).map(|(index, found)| (index as u64, found.id.ino));
         assert!((from..count).filter(|ino| known(*ino)).map(|ino| (ino, ino)).eq(left.by_ref()));
         drop(left);
         let mut given_back = 0;
