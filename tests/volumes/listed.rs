@@ -1,4 +1,5 @@
-//! Attributes that came with a listing: who only asks for them gets what Linux says, whatever the guest has done to the files since.
+//! Attributes that came with a listing: who only asks for them, or only looks a name up, gets what Linux says, whatever the guest has done
+//! to the files since.
 
 use std::fs;
 use std::io::Write;
@@ -28,9 +29,10 @@ def attributes(path, look):
     when = s.st_mtime_ns if s.st_mtime < 10 ** 6 else 'now'
     return (oct(s.st_mode), s.st_nlink, s.st_size, s.st_uid, s.st_gid, when)
 
-def change(kind, one, two, chance, opened):
+def change(kind, one, two, chance, opened, found):
     when = (chance.randrange(10 ** 15), chance.randrange(10 ** 15))
     fd = chance.choice(opened) if opened else -1
+    path_fd = chance.choice(found) if found else -1
     match kind:
         case 0: os.chmod(one, chance.choice([0o600, 0o644, 0o755]))
         case 1: os.truncate(one, chance.randrange(9000))
@@ -48,22 +50,29 @@ def change(kind, one, two, chance, opened):
         case 15: os.fchmod(fd, chance.choice([0o640, 0o666]))
         case 16: os.utime(fd, ns=when)
         case 17 if opened: os.close(opened.pop())
+        case 18 | 19 | 20: found.append(os.open(one, os.O_PATH | os.O_NOFOLLOW))
+        case 21 if found: os.close(found.pop(0))
+        case 22: opened.append(os.open(f'/proc/self/fd/{path_fd}', os.O_RDWR))
+        case 23: os.chmod(f'/proc/self/fd/{path_fd}', chance.choice([0o604, 0o640]))
+        case 24: os.link(f'/proc/self/fd/{path_fd}', two, follow_symlinks=True)
+        case 25: return os.readlink('', dir_fd=path_fd)
+        case 26: return os.readlink(one), os.access(two, os.X_OK, follow_symlinks=False)
 
 def run(top, seed):
-    chance, lines, opened = random.Random(seed), [], []
+    chance, lines, opened, found = random.Random(seed), [], [], []
     def name(): return f'{top}/{chance.choice("ab")}/{chance.randrange(40)}'
-    for step in range(60):
+    for step in range(90):
         # The first look at a directory has it listed.
         seen = [(path, attributes(path, look)) for path in [name() for _ in range(12)] for look in (os.lstat, os.stat)]
-        kind, one, two = chance.randrange(18), name(), name()
+        kind, one, two = chance.randrange(27), name(), name()
         try:
-            change(kind, one, two, chance, opened)
-            done = 'done'
+            done = change(kind, one, two, chance, opened, found)
         except OSError as error:
             done = errno.errorcode[error.errno]
         seen += [(path, attributes(path, os.lstat)) for path in (one, two)]
+        seen += [attributes(fd, os.fstat) for fd in opened + found]
         lines.append(repr((step, kind, one, two, done, seen)).replace(top, ''))
-    for fd in opened: os.close(fd)
+    for fd in opened + found: os.close(fd)
     return lines
 "#;
 

@@ -30,7 +30,7 @@ enum Kind {
 
 impl Driver for MemDriver {
     fn open(&self, place: &Path, _flags: OpenFlags, _caller: &Caller<'_>) -> Result<OpenedOps> {
-        let kind = match minor(place.inode().rdev) {
+        let kind = match minor(place.inode().rdev()) {
             3 => Kind::Null,
             5 => Kind::Zero,
             7 => Kind::Full,

@@ -18,7 +18,7 @@ pub(super) struct CurrentTty;
 
 impl Driver for CurrentTty {
     fn open(&self, place: &Path, _flags: OpenFlags, caller: &Caller<'_>) -> Result<OpenedOps> {
-        if minor(place.inode().rdev) != 0 {
+        if minor(place.inode().rdev()) != 0 {
             // There is no console.
             return Err(Errno::ENXIO);
         }

@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 use abi::Errno;
 use abi::open::{OpenFlags, RenameFlags};
 use abi::stat::FileType;
+use once_cell::race::OnceBox;
 use smallvec::SmallVec;
 use sync::{Mutex, SleepMutex, SleepMutexGuard};
 
@@ -45,8 +46,6 @@ pub struct Inode {
     pub ino: u64,
     /// Its type, which never changes.
     pub kind: FileType,
-    /// Device number of a device node.
-    pub rdev: u64,
     /// Mode in the upper half, owner in the lower: what permission checks read without a lock.
     mode_and_uid: AtomicU64,
     gid: AtomicU32,
@@ -55,17 +54,23 @@ pub struct Inode {
     linkable: AtomicBool,
     /// Which access control lists it has not, as far as that is known: bits of [`AclKind`], and [`ACL_WAS_SET`].
     no_acls: AtomicU8,
+    /// Changes of a directory, writes of a regular file: one at a time.
+    lock: SleepMutex<()>,
+    /// Made when the first of it is needed: a cached tree has very many inodes.
+    more: OnceBox<More>,
+    ops: Box<dyn InodeOps>,
+}
+
+/// What an inode needs that is not only looked at.
+#[derive(Default)]
+struct More {
     /// Above zero: open for writing so often; below: so often being executed (ETXTBSY).
     writers: AtomicI32,
     /// Files open for reading only.
     readers: AtomicU32,
-    /// Changes of a directory, writes of a regular file: one at a time.
-    lock: SleepMutex<()>,
-    /// Of a directory: how often its entries have changed.
-    changes: AtomicU64,
-    /// What few inodes need, made when the first of it comes: a cached tree has very many of them.
-    rare: OnceLock<Box<Rare>>,
-    ops: Box<dyn InodeOps>,
+    /// Of a directory: how often its entries have changed. Of a device node: its number.
+    changes_or_rdev: AtomicU64,
+    rare: OnceBox<Rare>,
 }
 
 /// What few inodes have.
@@ -88,20 +93,23 @@ struct Rare {
 impl Inode {
     /// An inode with these attributes; `attr.mode` says the type.
     pub fn new(sb: &Arc<SuperBlock>, attr: &Attr, ops: Box<dyn InodeOps>) -> Arc<Inode> {
+        let more = OnceBox::new();
+        let kind = FileType::from_mode(attr.mode).unwrap_or(FileType::Regular);
+        if attr.rdev != 0 && matches!(kind, FileType::CharDevice | FileType::BlockDevice) {
+            // A new one is empty.
+            let _ =
+                more.set(Box::new(More { changes_or_rdev: AtomicU64::new(attr.rdev), ..More::default() }));
+        }
         Arc::new(Inode {
             sb: Arc::clone(sb),
             ino: attr.ino,
-            kind: FileType::from_mode(attr.mode).unwrap_or(FileType::Regular),
-            rdev: attr.rdev,
+            kind,
             mode_and_uid: AtomicU64::new(pack(attr.mode, attr.uid)),
             gid: AtomicU32::new(attr.gid),
             linkable: AtomicBool::new(false),
             no_acls: AtomicU8::new(0),
-            writers: AtomicI32::new(0),
-            readers: AtomicU32::new(0),
             lock: SleepMutex::new(()),
-            changes: AtomicU64::new(0),
-            rare: OnceLock::new(),
+            more,
             ops,
         })
     }
@@ -130,6 +138,18 @@ impl Inode {
     /// Whether it is a regular file.
     pub fn is_regular(&self) -> bool {
         self.kind == FileType::Regular
+    }
+
+    /// Device number of a device node; 0 of another.
+    pub fn rdev(&self) -> u64 {
+        match self.kind {
+            FileType::CharDevice | FileType::BlockDevice => self.changes_or_rdev(),
+            _ => 0,
+        }
+    }
+
+    fn changes_or_rdev(&self) -> u64 {
+        self.more.get().map_or(0, |more| more.changes_or_rdev.load(Ordering::Acquire))
     }
 
     /// Mode, owner and group as last told by [`set_owner`](Self::set_owner).
@@ -187,13 +207,13 @@ impl Inode {
 
     /// How often entries of this directory have changed. Cached entries are of one such state.
     pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
+        self.changes_or_rdev()
     }
 
     /// Entries of this directory have changed: cached ones are looked up again. The VFS calls it for its own changes;
     /// a file system for those made behind its back (a device that comes, a layer that an overlay writes to).
     pub fn entries_changed(&self) -> u64 {
-        self.changes.fetch_add(1, Ordering::AcqRel) + 1
+        self.more().changes_or_rdev.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// It has no name and may get one.
@@ -209,36 +229,39 @@ impl Inode {
     /// Counts one more opening for writing; ETXTBSY while the file is being executed.
     pub fn get_write(&self) -> Result<()> {
         let more = |n: i32| if n < 0 { None } else { n.checked_add(1) };
-        self.writers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).map_err(|_| Errno::ETXTBSY)?;
+        self.more()
+            .writers
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, more)
+            .map_err(|_| Errno::ETXTBSY)?;
         Ok(())
     }
 
     /// Takes [`get_write`](Self::get_write) back.
     pub fn put_write(&self) {
-        self.writers.fetch_sub(1, Ordering::AcqRel);
+        self.more().writers.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// How many descriptions are open for writing.
     pub fn writers(&self) -> u32 {
-        self.writers.load(Ordering::Acquire).max(0) as u32
+        self.more.get().map_or(0, |more| more.writers.load(Ordering::Acquire).max(0) as u32)
     }
 
     /// How many descriptions are open for reading only.
     pub fn readers(&self) -> u32 {
-        self.readers.load(Ordering::Acquire)
+        self.more.get().map_or(0, |more| more.readers.load(Ordering::Acquire))
     }
 
     pub(super) fn reader_comes(&self) {
-        self.readers.fetch_add(1, Ordering::AcqRel);
+        self.more().readers.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(super) fn reader_goes(&self) {
-        self.readers.fetch_sub(1, Ordering::AcqRel);
+        self.more().readers.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// How long what is written is expected to live: an `RWH_WRITE_LIFE_*`.
     pub fn write_hint(&self) -> u32 {
-        self.rare.get().map_or(0, |rare| rare.write_hint.load(Ordering::Relaxed))
+        self.rare_if_any().map_or(0, |rare| rare.write_hint.load(Ordering::Relaxed))
     }
 
     /// Sets [`write_hint`](Self::write_hint).
@@ -249,22 +272,33 @@ impl Inode {
     /// The file is about to be executed: nobody may open it for writing; ETXTBSY when somebody has.
     pub fn deny_write(&self) -> Result<()> {
         let less = |n: i32| if n > 0 { None } else { n.checked_sub(1) };
-        self.writers.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).map_err(|_| Errno::ETXTBSY)?;
+        self.more()
+            .writers
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, less)
+            .map_err(|_| Errno::ETXTBSY)?;
         Ok(())
     }
 
     /// Takes [`deny_write`](Self::deny_write) back.
     pub fn allow_write(&self) {
-        self.writers.fetch_add(1, Ordering::AcqRel);
+        self.more().writers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn more(&self) -> &More {
+        self.more.get_or_init(Box::default)
     }
 
     fn rare(&self) -> &Rare {
-        self.rare.get_or_init(Box::default)
+        self.more().rare.get_or_init(Box::default)
+    }
+
+    fn rare_if_any(&self) -> Option<&Rare> {
+        self.more.get()?.rare.get()
     }
 
     /// What hangs on the file, if it is a `T`.
     pub fn attachment<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.rare.get()?.attachment.lock().clone()?.downcast().ok()
+        self.rare_if_any()?.attachment.lock().clone()?.downcast().ok()
     }
 
     /// What hangs on the file; `make` provides it when nothing (or something else) does. `make` takes no lock.
@@ -282,7 +316,7 @@ impl Inode {
 
     /// Takes off what hangs on the file.
     pub fn detach(&self) {
-        let taken = self.rare.get().and_then(|rare| rare.attachment.lock().take());
+        let taken = self.rare_if_any().and_then(|rare| rare.attachment.lock().take());
         drop(taken);
     }
 
@@ -293,7 +327,7 @@ impl Inode {
 
     /// Who watches it, if ever somebody did.
     pub(super) fn watches_if_any(&self) -> Option<&Watches> {
-        self.rare.get()?.watches.get().map(|watches| &**watches)
+        self.rare_if_any()?.watches.get().map(|watches| &**watches)
     }
 
     /// Its marks of fanotify(7); made on first use.
@@ -303,7 +337,7 @@ impl Inode {
 
     /// Its marks of fanotify(7), if ever there were any.
     pub(super) fn marks_if_any(&self) -> Option<&Marks> {
-        self.rare.get()?.marks.get().map(|marks| &**marks)
+        self.rare_if_any()?.marks.get().map(|marks| &**marks)
     }
 
     /// Requests for signals (F_NOTIFY); made on first use.
@@ -313,7 +347,7 @@ impl Inode {
 
     /// Requests for signals, if ever there were any.
     pub(super) fn requests_if_any(&self) -> Option<&Requests> {
-        self.rare.get()?.requests.get().map(|requests| &**requests)
+        self.rare_if_any()?.requests.get().map(|requests| &**requests)
     }
 
     /// Whether somebody watches it who has to be told that its last name has gone, now that nobody uses that.
@@ -329,7 +363,7 @@ impl Inode {
 
     /// File locks, if there ever was one.
     pub fn locks_if_any(&self) -> Option<&super::lock::FileLocks> {
-        self.rare.get().map(|rare| &rare.locks)
+        self.rare_if_any().map(|rare| &rare.locks)
     }
 }
 
@@ -454,7 +488,7 @@ pub trait InodeOps: Send + Sync + Any {
     }
 
     /// The attributes of `name` for who wants nothing else, where they are known without a request and an inode: nobody
-    /// has one of the file, by whatever name. Never those of a directory.
+    /// has one of the file, by whatever name, that could know better. Never those of a directory.
     fn peek(&self, _dir: &Arc<Inode>, _name: &[u8]) -> Peeked {
         Peeked::Unknown
     }

@@ -171,8 +171,8 @@ impl Vfs {
             FileType::CharDevice if is_special() => {
                 let driver = {
                     let devices = self.devices.read();
-                    let of_major = devices.get(&major(inode.rdev)).map_or(&[][..], Vec::as_slice);
-                    let minor = minor(inode.rdev);
+                    let of_major = devices.get(&major(inode.rdev())).map_or(&[][..], Vec::as_slice);
+                    let minor = minor(inode.rdev());
                     of_major.iter().find(|d| d.minors.contains(&minor)).map(|d| Arc::clone(&d.driver))
                 };
                 driver.ok_or(Errno::ENXIO)?.open(place, flags, caller)

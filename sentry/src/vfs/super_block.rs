@@ -1,7 +1,6 @@
 //! Super blocks: mounted file systems, each with its inodes, dentries and device number.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -92,18 +91,20 @@ pub struct SuperBlock {
     marks: OnceLock<Box<Marks>>,
 }
 
-/// Dentries that keep themselves for later lookups, oldest first.
+/// Dentries that are kept for later lookups. New ones take the places of those that went, which are looked at in turn: what
+/// comes is looked at last.
 #[derive(Default)]
 struct CachedList {
-    entries: VecDeque<Weak<Dentry>>,
-    /// About how many of them have been let go of.
-    dead: usize,
+    slots: Vec<Option<Arc<Dentry>>>,
+    free: Vec<u32>,
+    /// The next to be looked at.
+    hand: usize,
 }
 
 /// Dentries kept only for speed, in all file systems together.
 static CACHED: AtomicUsize = AtomicUsize::new(0);
 
-/// Bound of [`CACHED`]. One cached dentry is a few hundred bytes with its inode.
+/// Bound of [`CACHED`]. One cached dentry is some 500 bytes with its inode.
 const CACHED_MAX: usize = 256 * 1024;
 
 /// What each file system may keep however many others there are.
@@ -267,8 +268,9 @@ impl SuperBlock {
         above.iter().for_each(|sb| sb.drop_cached());
         let list = std::mem::take(&mut *self.cached.lock());
         // Dropping a dentry locks its parent's table: not under the lock of the list.
-        for dentry in list.entries.iter().filter_map(Weak::upgrade) {
-            release(&dentry);
+        for dentry in list.slots.into_iter().flatten() {
+            dentry.let_go();
+            CACHED.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -277,68 +279,72 @@ impl SuperBlock {
         if !self.keeps_unused {
             return;
         }
-        let mut looked_at = Evicted::new();
-        {
-            let mut list = self.cached.lock();
-            if self.active.load(Ordering::Acquire) == 0 || !dentry.keep() {
-                return;
-            }
-            list.entries.push_back(Arc::downgrade(dentry));
-            let total = CACHED.fetch_add(1, Ordering::Relaxed) + 1;
-            if list.dead > list.entries.len() / 2 + CACHED_MIN {
-                list.entries.retain(|entry| entry.strong_count() > 0);
-                list.dead = 0;
-            }
-            if total > CACHED_MAX && list.entries.len() > CACHED_MIN {
-                list.evict(&mut looked_at);
-            }
+        // Any of these may be the last reference: dropped after the lock of the list.
+        let mut evicted = Evicted::new();
+        let mut list = self.cached.lock();
+        if self.active.load(Ordering::Acquire) == 0 || !list.push(dentry) {
+            return;
         }
-        // Any of these may be the last reference: not under the lock of the list.
-        for (dentry, evicted) in looked_at {
-            if evicted {
-                release(&dentry);
-            }
+        let total = CACHED.fetch_add(1, Ordering::Relaxed) + 1;
+        if total > CACHED_MAX && list.slots.len() - list.free.len() > CACHED_MIN {
+            list.evict(&mut evicted);
         }
+        drop(list);
     }
 
     /// The name of `dentry` has gone: nobody looks it up again.
     pub(super) fn forget(&self, dentry: &Arc<Dentry>) {
-        if release(dentry) {
-            self.cached.lock().dead += 1;
-        }
+        let kept = self.cached.lock().remove(dentry);
+        drop(kept);
     }
 }
 
-/// Takes the reference back that a dentry has on itself.
-fn release(dentry: &Arc<Dentry>) -> bool {
-    let kept = dentry.let_go();
-    let was_kept = kept.is_some();
-    if was_kept {
-        CACHED.fetch_sub(1, Ordering::Relaxed);
-    }
-    drop(kept);
-    was_kept
-}
-
-/// Dentries that an eviction has looked at, and whether they go.
-type Evicted = SmallVec<[(Arc<Dentry>, bool); 8]>;
+/// Dentries that an eviction has let go of.
+type Evicted = SmallVec<[Arc<Dentry>; 2]>;
 
 impl CachedList {
-    /// Finds two that may go: two out for one in, so that a bound that was overrun (by many file systems) is reached
-    /// again. A second chance for those that were used, to a bounded number of them.
-    fn evict(&mut self, looked_at: &mut Evicted) {
-        let mut evicted = 0;
+    /// Takes `dentry` in; false when it is in already, or has no name.
+    fn push(&mut self, dentry: &Arc<Dentry>) -> bool {
+        let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
+        if !dentry.keep(slot) {
+            return false;
+        }
+        match self.free.pop().and_then(|slot| self.slots.get_mut(slot as usize)) {
+            Some(free) => *free = Some(Arc::clone(dentry)),
+            None => self.slots.push(Some(Arc::clone(dentry))),
+        }
+        true
+    }
+
+    /// Takes `dentry` out, if it is in.
+    fn remove(&mut self, dentry: &Arc<Dentry>) -> Option<Arc<Dentry>> {
+        let slot = dentry.slot();
+        let kept = self.slots.get_mut(slot)?.take_if(|kept| Arc::ptr_eq(kept, dentry))?;
+        self.freed(slot);
+        kept.let_go();
+        Some(kept)
+    }
+
+    /// Nothing is in this slot any more.
+    fn freed(&mut self, slot: usize) {
+        self.free.push(slot as u32);
+        CACHED.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Lets go of two: two out for one in, so that a bound that was overrun (by many file systems) is reached again. A second
+    /// chance for those that were used, to a bounded number of them.
+    fn evict(&mut self, evicted: &mut Evicted) {
         for chance in (0..8).rev() {
-            let Some(entry) = self.entries.pop_front() else { return };
-            let Some(oldest) = entry.upgrade() else { continue };
-            let second_chance = chance > 0 && oldest.take_referenced() && oldest.is_kept();
-            looked_at.push((oldest, !second_chance));
-            if second_chance {
-                self.entries.push_back(entry);
+            let slot = if self.hand < self.slots.len() { self.hand } else { 0 };
+            self.hand = slot + 1;
+            let may_go = |dentry: &mut Arc<Dentry>| chance == 0 || !dentry.take_referenced();
+            let Some(oldest) = self.slots.get_mut(slot).and_then(|kept| kept.take_if(may_go)) else {
                 continue;
-            }
-            evicted += 1;
-            if evicted == 2 {
+            };
+            self.freed(slot);
+            oldest.let_go();
+            evicted.push(oldest);
+            if evicted.len() == 2 {
                 return;
             }
         }

@@ -13,6 +13,8 @@ pub(super) struct Seen {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
+    /// How often somebody has looked at them in a listing. Here, where it takes no more room.
+    pub peeks: u8,
     pub rdev: u64,
     pub kept: Kept,
 }
@@ -38,6 +40,7 @@ impl Seen {
             mode: (attr.kind as u32) << 12 | u32::from(attr.perm.bits()),
             uid: attr.uid,
             gid: attr.gid,
+            peeks: 0,
             rdev: makedev(attr.rdev.0, attr.rdev.1),
             kept: Kept {
                 size: attr.size,

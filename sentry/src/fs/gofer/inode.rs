@@ -419,7 +419,7 @@ fn owner(node: &NewNode<'_>) -> Result<Owner> {
 impl InodeOps for GoferInode {
     fn attr(&self, inode: &Inode) -> Result<Attr> {
         self.refresh(inode)?;
-        Ok(self.known.lock().attr.attr(inode.ino, inode.rdev, inode.owner()))
+        Ok(self.known.lock().attr.attr(inode.ino, inode.rdev(), inode.owner()))
     }
 
     fn set_attr(&self, inode: &Arc<Inode>, change: &SetAttr) -> Result<()> {
@@ -744,7 +744,7 @@ mod tests {
         let counts = 2 * size_of::<usize>();
         assert_eq!(allocated::<GoferInode>(0), 144);
         assert_eq!(allocated::<Origin>(0), 48);
-        assert_eq!(allocated::<Inode>(counts), 112);
-        assert_eq!(allocated::<crate::vfs::Dentry>(counts), 112);
+        assert_eq!(allocated::<Inode>(counts), 80);
+        assert_eq!(allocated::<crate::vfs::Dentry>(counts), 96);
     }
 }

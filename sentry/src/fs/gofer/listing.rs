@@ -4,7 +4,7 @@
 //! looks at what is in it next, and a request for each name costs far more. The listing is kept for a while. A lookup then
 //! takes what it needs out of it, once (later attributes are the inode's), and knows what is not there without asking.
 //!
-//! Who only asks for attributes ([`Listing::peek`]) takes nothing: they stay where they are, in a fifth of the memory that an inode with
+//! Who only asks for attributes ([`Listing::peek`]) takes nothing: they stay where they are, in a third of the memory that an inode with
 //! its dentry takes. Such a record holds as long as nothing in the tree changes: an inode that goes away tells of changes that it did not tell of
 //! before (`GoferInode::evict`), and while somebody has the inode its own attributes count.
 //!
@@ -36,7 +36,7 @@ use crate::vfs::{Inode, Peeked};
 /// Entries of one directory that attributes are asked for.
 const LOOKED_AT: usize = 16 * 1024;
 
-/// Entries in all kept listings of a tree together. One takes some 200 bytes with its name and what is known of it.
+/// Entries in all kept listings of a tree together. One takes some 180 bytes with its name and what is known of it.
 pub(super) const KEPT_ENTRIES: usize = 256 * 1024;
 
 /// Who asks for the attributes of an entry so often is better off with a dentry.
@@ -106,8 +106,6 @@ pub(super) struct Found {
     pub id: FileId,
     pub seen: Seen,
     pub more: More,
-    /// How often somebody has looked at the attributes.
-    pub peeks: u8,
 }
 
 /// What only comes with some entries.
@@ -123,30 +121,49 @@ pub(super) enum More {
 
 /// By entry what is known of it.
 #[derive(Default)]
-struct Looks {
-    all: Vec<Option<Found>>,
-    /// How many are left.
+struct Looks(Vec<Part>);
+
+/// What is known of [`TOGETHER`] entries in turn, as long as any is left.
+struct Part {
+    all: Box<[Option<Found>]>,
     left: usize,
 }
 
+/// Entries that give their room back together: who asks for all of a directory has asked for the first ones before it was listed.
+const TOGETHER: usize = 32;
+
 impl Looks {
     fn get_mut(&mut self, index: usize) -> Option<&mut Found> {
-        self.all.get_mut(index)?.as_mut()
+        self.0.get_mut(index / TOGETHER)?.all.get_mut(index % TOGETHER)?.as_mut()
     }
 
-    /// Takes what is known of an entry; with the last, the room that it took.
-    fn take(&mut self, index: usize) -> (Option<Found>, Vec<Option<Found>>) {
-        let taken = self.all.get_mut(index).and_then(Option::take);
-        self.left -= usize::from(taken.is_some());
-        let room = if self.left == 0 { std::mem::take(&mut self.all) } else { Vec::new() };
+    /// Takes what is known of an entry; with the last of its part, the room that they took.
+    fn take(&mut self, index: usize) -> (Option<Found>, Box<[Option<Found>]>) {
+        let Some(part) = self.0.get_mut(index / TOGETHER) else { return Default::default() };
+        let taken = part.all.get_mut(index % TOGETHER).and_then(Option::take);
+        part.left -= usize::from(taken.is_some());
+        let room = if part.left == 0 { std::mem::take(&mut part.all) } else { Box::default() };
         (taken, room)
+    }
+
+    /// What is known of the entries from `from` on, each with its index.
+    fn iter_mut_from(&mut self, from: usize) -> impl Iterator<Item = (usize, &mut Found)> {
+        let parts = self.0.iter_mut().enumerate().skip(from / TOGETHER);
+        let all = parts.flat_map(|(at, part)| (at * TOGETHER..).zip(part.all.iter_mut()));
+        all.filter_map(move |(index, found)| Some((index, found.as_mut().filter(|_| index >= from)?)))
     }
 }
 
 impl From<Vec<Option<Found>>> for Looks {
-    fn from(mut all: Vec<Option<Found>>) -> Looks {
-        all.shrink_to_fit();
-        Looks { left: all.iter().flatten().count(), all }
+    fn from(all: Vec<Option<Found>>) -> Looks {
+        let mut all = all.into_iter().peekable();
+        let mut parts = Vec::with_capacity(all.len().div_ceil(TOGETHER));
+        while all.peek().is_some() {
+            let part: Box<[_]> = all.by_ref().take(TOGETHER).collect();
+            let left = part.iter().flatten().count();
+            parts.push(Part { all: if left == 0 { Box::default() } else { part }, left });
+        }
+        Looks(parts)
     }
 }
 
@@ -247,13 +264,7 @@ impl Reading {
                 Some(target) => More::Target(Box::new(target.as_bytes().into())),
                 None => More::Nothing,
             };
-            let found = |Looked { handle, attr }| Found {
-                handle,
-                id: attr.id,
-                seen: Seen::new(&attr),
-                more,
-                peeks: 0,
-            };
+            let found = |Looked { handle, attr }| Found { handle, id: attr.id, seen: Seen::new(&attr), more };
             self.looked.push(entry.found.map(found));
         }
     }
@@ -427,8 +438,10 @@ impl Listing {
     /// Tells of up to `most` directories behind entry `index`, in that order, which have not been looked up and whose listings nobody
     /// has asked for; in the order of names only as far as there are no others between: those are another thread's part.
     fn ask_behind(&self, index: usize, order: Order, most: usize, mut tell: impl FnMut(usize, Handle)) {
-        let mut ask = |found: &mut Option<Found>, index: usize| {
-            let found = found.as_mut().filter(|found| matches!(found.more, More::Nothing))?;
+        let mut ask = |index: usize, found: &mut Found| {
+            if !matches!(found.more, More::Nothing) {
+                return None;
+            }
             let handle = found.handle?;
             found.more = More::Asked;
             tell(index, handle);
@@ -437,14 +450,14 @@ impl Listing {
         let mut looked = self.looked.lock();
         match order {
             Order::Listed => {
-                let all = looked.all.iter_mut().enumerate().skip(index + 1);
-                all.filter_map(|(index, found)| ask(found, index)).take(most).for_each(drop);
+                let all = looked.iter_mut_from(index + 1);
+                all.filter_map(|(index, found)| ask(index, found)).take(most).for_each(drop);
             }
             Order::Name => {
                 let dirs = self.dirs_by_name();
                 let behind = self.place_by_name(index).map_or(&[][..], |at| &dirs[at + 1..]);
                 let behind = behind.iter().take(most).map(|index| *index as usize);
-                let _ = behind.map_while(|index| ask(looked.all.get_mut(index)?, index)).count();
+                let _ = behind.map_while(|index| ask(index, looked.get_mut(index)?)).count();
             }
         }
     }
@@ -518,13 +531,13 @@ impl Listing {
         }
         let mut looked = self.looked.lock();
         let wanted = |found: &&mut Found| {
-            found.seen.kind() != S_IFDIR && found.seen.kept.nlink == 1 && found.peeks < PEEKS_MAX
+            found.seen.kind() != S_IFDIR && found.seen.kept.nlink == 1 && found.seen.peeks < PEEKS_MAX
         };
         let Some(found) = looked.get_mut(index).filter(wanted) else { return (Peeked::Unknown, None) };
-        if found.peeks == 0 {
+        if found.seen.peeks == 0 {
             self.note_use();
         }
-        found.peeks += 1;
+        found.seen.peeks += 1;
         let ino = self.entries.get(index).map_or(0, |(_, ino, _)| ino);
         (Peeked::There(found.seen.attr(ino)), Some(found.id))
     }
@@ -532,12 +545,10 @@ impl Listing {
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        let looked = std::mem::take(&mut *self.looked.lock());
+        let mut looked = std::mem::take(&mut *self.looked.lock());
         looked
-            .all
-            .iter()
-            .flatten()
-            .filter_map(|found| found.handle)
+            .iter_mut_from(0)
+            .filter_map(|(_, found)| found.handle)
             .for_each(|handle| self.client.release(handle));
         if let Some(pace) = &self.ahead
             && self.used.load(Ordering::Relaxed) == 0
@@ -616,5 +627,49 @@ impl GoferFs {
             }
         }
         gone.iter().for_each(forget_listing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(ino: u64) -> Found {
+        let kept = super::super::attr::Kept {
+            size: 0,
+            blocks: 0,
+            seconds: [0; 4],
+            nanoseconds: [0; 4],
+            nlink: 1,
+            block_size: 4096,
+        };
+        let seen = Seen { mode: 0, uid: 0, gid: 0, peeks: 0, rdev: 0, kept };
+        Found { handle: None, id: FileId { dev: 0, ino }, seen, more: More::Nothing }
+    }
+
+    #[test]
+    fn a_record_is_small() {
+        assert_eq!(size_of::<Option<Found>>(), 136);
+    }
+
+    #[test]
+    fn what_was_taken_gives_its_room_back() {
+        // Nothing is known of one in three.
+        let known = |ino: u64| !ino.is_multiple_of(3);
+        let count = 3 * TOGETHER as u64 + 5;
+        let mut looks = Looks::from((0..count).map(|ino| known(ino).then(|| found(ino))).collect::<Vec<_>>());
+        let from = TOGETHER as u64 + 7;
+        let mut left = looks.iter_mut_from(from as usize).map(|(index, found)| (index as u64, found.id.ino));
+        assert!((from..count).filter(|ino| known(*ino)).map(|ino| (ino, ino)).eq(left.by_ref()));
+        drop(left);
+        let mut given_back = 0;
+        for ino in 0..count + TOGETHER as u64 {
+            assert_eq!(looks.get_mut(ino as usize).is_some(), ino < count && known(ino));
+            let (taken, room) = looks.take(ino as usize);
+            assert_eq!(taken.map(|found| found.id.ino), Some(ino).filter(|ino| *ino < count && known(*ino)));
+            given_back += room.len() as u64;
+            assert!(looks.take(ino as usize).0.is_none());
+        }
+        assert_eq!(given_back, count);
     }
 }

@@ -146,6 +146,8 @@ fn take_away(overlay: &Overlay, dir: &Arc<Inode>, name: &[u8], victim: &Arc<Inod
 pub fn unlink(dir: &Arc<Inode>, name: &[u8], victim: &Arc<Inode>) -> Result<()> {
     let overlay = overlay_of(&dir.sb)?;
     let victim_node = node(victim)?;
+    // Once the name is gone, nothing leads to what a layer has.
+    victim_node.real()?;
     // First of all: who copies it up from now on finds no place for it. Under its other names, if it has any, it is
     // found again by lookup.
     let gone = Home { dir: Arc::clone(dir), name: Name::new(name) };
@@ -164,9 +166,9 @@ pub fn unlink(dir: &Arc<Inode>, name: &[u8], victim: &Arc<Inode>) -> Result<()> 
         }
         return Err(errno);
     }
-    if let Some((layer, lower)) = victim_node.lowers.first() {
+    if let Some((layer, lower)) = victim_node.lowers().first() {
         let key = super::Key::Lower(*layer, lower.ino);
-        let others = victim_node.other_names.load(Ordering::Relaxed);
+        let others = i64::from(victim_node.other_names.load(Ordering::Relaxed));
         let copied = victim_node.upper.get().is_some();
         let left = if copied { others > 0 } else { i64::from(lower.attr()?.nlink) + others > 0 };
         // Its other names must go on meaning this inode, which knows that a name is gone.

@@ -51,7 +51,7 @@ fn copy_one(inode: &Arc<Inode>, size: u64) -> Result<()> {
         return Ok(());
     }
     let overlay = overlay_of(&inode.sb)?;
-    let (layer, lower) = this.lowers.first().ok_or(Errno::ESTALE)?;
+    let (layer, lower) = this.lower()?;
     let attr = lower.attr()?;
     let work = overlay.work.as_ref().ok_or(Errno::EROFS)?;
     let name = format!("#{:x}", overlay.next_work.fetch_add(1, Ordering::Relaxed)).into_bytes();
@@ -89,7 +89,8 @@ fn copy_one(inode: &Arc<Inode>, size: u64) -> Result<()> {
         return Err(errno);
     }
     let removed = this.other_names.load(Ordering::Relaxed);
-    let others = i64::from(attr.nlink) + removed - i64::from(home.is_some());
+    let links = i32::try_from(attr.nlink).unwrap_or(i32::MAX);
+    let others = links.saturating_add(removed).saturating_sub(i32::from(home.is_some()));
     if !inode.is_dir() {
         this.other_names.store(others, Ordering::Relaxed);
         if others > 0 {
@@ -119,8 +120,8 @@ fn make(
         }
         FileType::Fifo => NewKind::Fifo,
         FileType::Socket => NewKind::Socket,
-        FileType::CharDevice => NewKind::CharDevice(lower.rdev),
-        FileType::BlockDevice => NewKind::BlockDevice(lower.rdev),
+        FileType::CharDevice => NewKind::CharDevice(lower.rdev()),
+        FileType::BlockDevice => NewKind::BlockDevice(lower.rdev()),
     };
     let node = NewNode { kind, permissions: attr.mode & S_IALLUGO, umask: 0, uid: attr.uid, gid: attr.gid };
     let _lock = work.lock();

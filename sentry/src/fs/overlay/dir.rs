@@ -91,7 +91,7 @@ pub fn list(dir: &Arc<Inode>) -> Result<Vec<Entry>> {
     let this = node(dir)?;
     let mut entries = Vec::new();
     let mut seen: HashSet<Name, NameHash> = HashSet::default();
-    let layers = this.lowers.len() + usize::from(this.upper.get().is_some());
+    let layers = this.lowers().len() + usize::from(this.upper.get().is_some());
     let mut left = layers;
     if let Some(upper) = this.upper.get() {
         left -= 1;
@@ -103,7 +103,7 @@ pub fn list(dir: &Arc<Inode>) -> Result<Vec<Entry>> {
             }
             // A directory that is merged has the number of its lower one.
             let number = match kind {
-                DT_DIR if !this.lowers.is_empty() => number_of(dir, overlay, &name, ino),
+                DT_DIR if !this.lowers().is_empty() => number_of(dir, overlay, &name, ino),
                 _ => overlay.number(Key::Upper(ino)),
             };
             if left > 0 {
@@ -112,7 +112,7 @@ pub fn list(dir: &Arc<Inode>) -> Result<Vec<Entry>> {
             entries.push((name, number, kind));
         }
     }
-    for (index, lower) in &this.lowers {
+    for (index, lower) in this.lowers() {
         left -= 1;
         let Some(layer) = overlay.lowers.get(usize::from(*index)) else { continue };
         for (name, ino, kind) in list_layer(overlay, layer, lower)? {

@@ -1,26 +1,36 @@
 //! A layer of an overlay, and the whiteouts that overlayfs leaves in it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use abi::Errno;
 use abi::open::OpenFlags;
 use abi::stat::FileType;
 
+use sync::Mutex;
+
 use super::Overlay;
 use crate::Result;
 use crate::vfs::resolve::{LookupFlags, lookup};
-use crate::vfs::{Attr, Caller, Dentry, File, Inode, Mount, MountFlags, Name, NewKind, NewNode, Path};
+use crate::vfs::{
+    Attr, Caller, Dentry, File, Inode, Mount, MountFlags, Name, NameHash, NewKind, NewNode, Path,
+};
 
 /// A tree that an overlay is made of. It has a mount of its own, so that it stays.
 pub struct Layer {
     pub root: Arc<Dentry>,
     mount: Arc<Mount>,
+    /// Inodes of the overlay that stand for files of this layer, by the numbers of those.
+    pub inodes: Inodes,
 }
+
+/// A table of inodes.
+pub type Inodes = Mutex<HashMap<u64, Weak<Inode>, NameHash>, sync::levels::Leaf>;
 
 impl Layer {
     pub fn new(root: Arc<Dentry>) -> Layer {
         let mount = Mount::new(Arc::clone(&root), b"none", MountFlags::NOATIME);
-        Layer { root, mount }
+        Layer { root, mount, inodes: Mutex::default() }
     }
 
     pub fn root_path(&self) -> Path {
@@ -39,7 +49,7 @@ impl Layer {
 
 /// Whether `inode` says that a name is not there.
 pub fn is_whiteout(inode: &Inode) -> bool {
-    inode.kind == FileType::CharDevice && inode.rdev == 0
+    inode.kind == FileType::CharDevice && inode.rdev() == 0
 }
 
 /// The same of what has these attributes.

@@ -27,12 +27,17 @@ pub fn lookup_run(dir: &Arc<Inode>, names: &[&[u8]]) -> Result<LookupRun> {
             Err(errno) if run.found.is_empty() => return Err(errno),
             Err(_) => break,
         };
-        let Some((upper, lowers, redirect)) = found else {
-            run.missing = true;
-            break;
-        };
         let home = Home { dir: Arc::clone(&dir), name: Name::new(name) };
-        let child = OverlayNode::inode(&dir.sb, overlay, upper, lowers, Some(home), redirect)?;
+        let child = match found {
+            None => {
+                run.missing = true;
+                break;
+            }
+            Some(Found::Listed(layer, attr)) => OverlayNode::listed(&dir.sb, overlay, layer, &attr, home),
+            Some(Found::Inodes(upper, lowers, redirect)) => {
+                OverlayNode::inode(&dir.sb, overlay, upper, lowers, Some(home), redirect)?
+            }
+        };
         run.found.push(Arc::clone(&child));
         dir = child;
     }
@@ -40,7 +45,7 @@ pub fn lookup_run(dir: &Arc<Inode>, names: &[&[u8]]) -> Result<LookupRun> {
 }
 
 /// The attributes of what only a lower layer has under `name` in `dir`, where that layer knows them without an inode, and so
-/// nobody has one of the overlay.
+/// whoever has one of the overlay has not needed more of it.
 pub fn peek(dir: &Arc<Inode>, name: &[u8]) -> Peeked {
     let (Ok(overlay), Ok(dir)) = (overlay_of(&dir.sb), node(dir)) else { return Peeked::Unknown };
     if let Some(upper) = dir.upper.get()
@@ -48,7 +53,7 @@ pub fn peek(dir: &Arc<Inode>, name: &[u8]) -> Peeked {
     {
         return Peeked::Unknown;
     }
-    for (layer, lower) in &dir.lowers {
+    for (layer, lower) in dir.lowers() {
         match lower.ops().peek(lower, name) {
             Peeked::Missing => {}
             Peeked::There(attr) if !is_whiteout_attr(&attr) => {
@@ -71,7 +76,20 @@ struct Ahead {
     missing: bool,
 }
 
-type Found = (Option<Arc<Inode>>, Lowers, Option<Arc<[u8]>>);
+/// What the layers have under a name.
+enum Found {
+    /// These inodes. With the path of the lower ones, where that is not the one of the name.
+    Inodes(Option<Arc<Inode>>, Lowers, Option<Arc<[u8]>>),
+    /// What only this layer has, with these attributes. There is no inode of it, and this is its only name.
+    Listed(u16, Attr),
+}
+
+/// What a layer has under a name.
+enum Asked {
+    Inode(Arc<Inode>),
+    Listed(Attr),
+    Missing,
+}
 
 /// What the layers have under `names[0]` in `dir`.
 fn lookup_one(
@@ -91,12 +109,12 @@ fn lookup_one(
             return Ok(None);
         }
         if !found.is_dir() {
-            return Ok(Some((Some(found), Lowers::new(), None)));
+            return Ok(Some(Found::Inodes(Some(found), Lowers::new(), None)));
         }
-        if dir_node.lowers.is_empty() && overlay.marks.redirect(&found).is_none()
+        if dir_node.lowers().is_empty() && overlay.marks.redirect(&found).is_none()
             || overlay.marks.is_opaque(&found)
         {
-            return Ok(Some((Some(found), Lowers::new(), None)));
+            return Ok(Some(Found::Inodes(Some(found), Lowers::new(), None)));
         }
         if let Some(to) = overlay.marks.redirect(&found) {
             if overlay.redirects == Redirects::Refused {
@@ -108,8 +126,13 @@ fn lookup_one(
         upper = Some(found);
     }
     let mut lowers = Lowers::new();
-    for (layer, lower_dir) in &dir_node.lowers {
-        let Some(found) = ask(overlay, *layer, lower_dir, names, ahead)? else { continue };
+    for (layer, lower_dir) in dir_node.lowers() {
+        let may_list = upper.is_none() && lowers.is_empty() && !dir.sb.revalidate();
+        let found = match ask(overlay, *layer, lower_dir, names, may_list, ahead)? {
+            Asked::Missing => continue,
+            Asked::Listed(attr) => return Ok(Some(Found::Listed(*layer, attr))),
+            Asked::Inode(found) => found,
+        };
         if is_whiteout(&found) {
             break;
         }
@@ -130,30 +153,40 @@ fn lookup_one(
     if upper.is_none() && lowers.is_empty() {
         return Ok(None);
     }
-    Ok(Some((upper, lowers, None)))
+    Ok(Some(Found::Inodes(upper, lowers, None)))
 }
 
-/// What layer `layer` has under `names[0]` in `dir`.
+/// What layer `layer` has under `names[0]` in `dir`; where `may_list`, an inode of it is not needed.
 fn ask(
     overlay: &Overlay,
     layer: u16,
     dir: &Arc<Inode>,
     names: &[&[u8]],
+    may_list: bool,
     ahead: &mut Vec<Ahead>,
-) -> Result<Option<Arc<Inode>>> {
+) -> Result<Asked> {
     if let Some(known) = ahead.iter_mut().find(|known| known.layer == layer && Arc::ptr_eq(&known.dir, dir)) {
         match known.found.pop() {
             Some(found) => {
                 known.dir = Arc::clone(&found);
-                return Ok(Some(found));
+                return Ok(Asked::Inode(found));
             }
-            None if known.missing => return Ok(None),
+            None if known.missing => return Ok(Asked::Missing),
             None => {}
         }
     }
     ahead.retain(|known| known.layer != layer);
     if !dir.is_dir() {
-        return Ok(None);
+        return Ok(Asked::Missing);
+    }
+    if may_list {
+        match dir.ops().peek(dir, names[0]) {
+            Peeked::There(attr) if attr.nlink == 1 && !is_whiteout_attr(&attr) => {
+                return Ok(Asked::Listed(attr));
+            }
+            Peeked::Missing => return Ok(Asked::Missing),
+            Peeked::There(_) | Peeked::Unknown => {}
+        }
     }
     let run = dir.ops().lookup_run(dir, names, &overlay.caller())?;
     let mut found: Vec<Arc<Inode>> = run.found.into_vec();
@@ -161,7 +194,7 @@ fn ask(
     let first = found.pop();
     let dir = first.as_ref().unwrap_or(dir);
     ahead.push(Ahead { layer, dir: Arc::clone(dir), found, missing: run.missing });
-    Ok(first)
+    Ok(first.map_or(Asked::Missing, Asked::Inode))
 }
 
 /// An upper directory that was moved: its lower ones are elsewhere.
@@ -173,7 +206,7 @@ fn redirected(overlay: &Overlay, dir: &OverlayNode, upper: Arc<Inode>, to: &[u8]
         let layers = overlay.lowers.iter().enumerate();
         layers.map(|(layer, it)| (layer as u16, Arc::clone(&it.root.inode))).collect()
     } else {
-        dir.lowers.clone()
+        Lowers::from(dir.lowers())
     };
     for (layer, start) in starts {
         let Some(found) = walk(&start, to, &caller)? else { continue };
@@ -188,12 +221,12 @@ fn redirected(overlay: &Overlay, dir: &OverlayNode, upper: Arc<Inode>, to: &[u8]
         }
     }
     let path = if absolute { Some(Arc::from(to)) } else { None };
-    Ok((Some(upper), lowers, path))
+    Ok(Found::Inodes(Some(upper), lowers, path))
 }
 
 /// Whether a lower layer shows `name` in `dir`: then taking it away needs a whiteout.
 pub fn is_below(overlay: &Overlay, dir: &OverlayNode, name: &[u8]) -> Result<bool> {
-    for (_, lower) in &dir.lowers {
+    for (_, lower) in dir.lowers() {
         if let Some(found) = lower.ops().lookup(lower, name, &overlay.caller())? {
             return Ok(!is_whiteout(&found));
         }
@@ -208,8 +241,7 @@ pub fn lower_path(dir: &Arc<Inode>) -> Result<Vec<u8>> {
     let mut start = Vec::new();
     loop {
         let node = node(&at)?;
-        let redirected = node.redirect.lock().clone();
-        if let Some(path) = redirected {
+        if let Some(path) = node.redirect() {
             start = path.to_vec();
             break;
         }

@@ -8,10 +8,13 @@
 //! - A file that is only read is the layer's own: reads, mappings and its page cache are shared with other users of it.
 //!   A file opened for reading before it was copied up shows the copy from then on (`file`), but maps the old contents.
 //!
+//! What only a lower layer has, and was only listed there, has no inode of that layer before more than its attributes is needed
+//! (`OverlayNode::lower`).
+//!
 //! Layers are used through their inodes, without dentries of their own; directories of the upper layer are told of
 //! changes ([`Inode::entries_changed`]), in case somebody else sees them.
 //!
-//! Locks: `Inode::lock` of an overlay's directory before that of its upper one; `Leaf` for the table of inodes.
+//! Locks: `Inode::lock` of an overlay's directory before that of its upper one; `Leaf` for the tables of inodes.
 
 mod change;
 mod copy_up;
@@ -39,10 +42,10 @@ use crate::Result;
 use crate::task::Credentials;
 use crate::vfs::resolve::{LookupFlags, lookup};
 use crate::vfs::{
-    Caller, Dentry, FileSystemType, Inode, MountRequest, NameHash, NewKind, NewNode, Path, Roots, StatFs,
-    SuperBlock, SuperBlockOps, Vfs,
+    Caller, Dentry, FileSystemType, Inode, MountRequest, NewKind, NewNode, Path, Roots, StatFs, SuperBlock,
+    SuperBlockOps, Vfs,
 };
-use layer::Layer;
+use layer::{Inodes, Layer};
 use marks::Marks;
 use node::OverlayNode;
 use options::Options;
@@ -55,6 +58,14 @@ enum Key {
     Upper(u64),
     /// Layer, counted from the top, and the inode number in it.
     Lower(u16, u64),
+}
+
+impl Key {
+    /// The number in the layer.
+    fn ino(self) -> u64 {
+        let (Key::Upper(ino) | Key::Lower(_, ino)) = self;
+        ino
+    }
 }
 
 /// The layers of an overlay to be made.
@@ -82,7 +93,6 @@ struct Overlay {
     creds: Arc<Credentials>,
     vfs: Arc<Vfs>,
     roots: Roots,
-    inodes: Mutex<HashMap<Key, Weak<Inode>, NameHash>, sync::levels::Leaf>,
     /// Files that have been copied up (by upper number): the number they show, which is that of the lower file.
     shown: Mutex<HashMap<u64, u64>, sync::levels::Leaf>,
     /// Lower files with several names that were changed: kept, because the layers alone no longer tell that the other
@@ -123,7 +133,6 @@ pub fn new_root(layers: Layers, vfs: &Arc<Vfs>, creds: &Arc<Credentials>) -> Res
         creds: Arc::clone(creds),
         vfs: Arc::clone(vfs),
         roots,
-        inodes: Mutex::default(),
         shown: Mutex::default(),
         linked: Mutex::default(),
         next_work: std::sync::atomic::AtomicU64::new(1),
@@ -223,16 +232,31 @@ impl Overlay {
         }
     }
 
+    /// The key of what has this number, is in this lower layer and not in the upper one.
+    fn listed_key(&self, layer: u16, number: u64) -> Key {
+        Key::Lower(layer, number ^ (u64::from(layer) << 54))
+    }
+
     /// The inode for `key`, if somebody uses it.
     fn known(&self, key: Key) -> Option<Arc<Inode>> {
-        self.inodes.lock().get(&key).and_then(Weak::upgrade)
+        self.inodes(key)?.lock().get(&key.ino()).and_then(Weak::upgrade)
+    }
+
+    /// The table of the layer that `key` is of.
+    fn inodes(&self, key: Key) -> Option<&Inodes> {
+        match key {
+            Key::Upper(_) => self.upper.as_ref(),
+            Key::Lower(layer, _) => self.lowers.get(usize::from(layer)),
+        }
+        .map(|layer| &layer.inodes)
     }
 
     /// Makes `inode` the one for `key`, unless there is one already: answers that.
     fn register(&self, key: Key, inode: &Arc<Inode>) -> Arc<Inode> {
         let (known, dead) = {
-            let mut inodes = self.inodes.lock();
-            match inodes.entry(key) {
+            let Some(inodes) = self.inodes(key) else { return Arc::clone(inode) };
+            let mut inodes = inodes.lock();
+            match inodes.entry(key.ino()) {
                 Entry::Vacant(place) => {
                     place.insert(Arc::downgrade(inode));
                     (Arc::clone(inode), None)
@@ -249,9 +273,9 @@ impl Overlay {
 
     /// The inode for `key` has gone.
     fn unregister(&self, key: Key) {
-        let mut inodes = self.inodes.lock();
-        if inodes.get(&key).is_some_and(|known| known.strong_count() == 0) {
-            inodes.remove(&key);
+        let Some(mut inodes) = self.inodes(key).map(Mutex::lock) else { return };
+        if inodes.get(&key.ino()).is_some_and(|known| known.strong_count() == 0) {
+            inodes.remove(&key.ino());
         }
     }
 }

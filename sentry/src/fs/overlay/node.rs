@@ -1,10 +1,11 @@
 //! Inodes of an overlay.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use abi::Errno;
 use abi::open::{O_ACCMODE, O_RDONLY, OpenFlags, RenameFlags};
+use once_cell::race::OnceBox;
 use smallvec::SmallVec;
 use sync::{Mutex, SleepMutex};
 
@@ -16,29 +17,42 @@ use crate::vfs::{
     RenameEnd, SetAttr, SuperBlock, XattrSet,
 };
 
-/// Lower inodes, each with its layer.
+/// Lower inodes, each with its layer: of a directory all that are merged, of another file the one it is; the uppermost first.
 pub(super) type Lowers = SmallVec<[(u16, Arc<Inode>); 1]>;
 
 /// An inode of an overlay: what the layers have under one name.
 pub(super) struct OverlayNode {
     /// Set when it is in the upper layer, or has been copied there.
     pub upper: OnceLock<Arc<Inode>>,
-    /// Of a directory all that are merged, of another file the one it is; the uppermost first.
-    pub lowers: Lowers,
+    below: OnceBox<Below>,
     /// A name of it, and where; changes with rename(2), and is lost with unlink(2).
     pub home: Mutex<Option<Home>, sync::levels::Leaf>,
-    /// Of a directory: the path of its lower directories, where that is not the one of its name.
-    pub redirect: Mutex<Option<Box<Redirect>>, sync::levels::Leaf>,
     /// Held while it is copied up.
     pub copying: SleepMutex<()>,
     /// Names that only a lower layer has, beside those of the upper inode; or, before it is copied up, minus those that
     /// were taken away.
-    pub other_names: AtomicI64,
+    pub other_names: AtomicI32,
     /// A directory that was taken away.
     pub dead: AtomicBool,
+    /// The layer that has it under the name of its [`home`](Self::home), as long as it has not been needed: nothing is in
+    /// `below` then. Its directory there knows its attributes. [`MADE`] when it was not found like that.
+    listed_in: u16,
 }
 
-/// The path of lower directories. Few inodes have one, so it is kept apart with its length.
+/// What the lower layers have.
+struct Below {
+    lowers: Lowers,
+    /// Of a directory: the path of its lower directories, where that is not the one of its name.
+    redirect: Mutex<Option<Redirect>, sync::levels::Leaf>,
+}
+
+/// In place of a layer: there are no more than 500.
+const MADE: u16 = u16::MAX;
+
+/// A name, for who needs it without the lock that it is under.
+type NameBytes = SmallVec<[u8; 64]>;
+
+/// The path of lower directories.
 pub(super) type Redirect = Arc<[u8]>;
 
 impl OverlayNode {
@@ -72,7 +86,7 @@ impl OverlayNode {
             return Ok(known);
         }
         attr.ino = overlay.number(key);
-        attr.rdev = real.rdev;
+        attr.rdev = real.rdev();
         let slot = OnceLock::new();
         if let Some(upper) = upper {
             // A new lock is empty.
@@ -80,25 +94,125 @@ impl OverlayNode {
         }
         let node = OverlayNode {
             upper: slot,
-            lowers,
+            below: OnceBox::new(),
             home: Mutex::new(home),
-            redirect: Mutex::new(redirect.map(Box::new)),
             copying: SleepMutex::new(()),
-            other_names: AtomicI64::new(0),
+            other_names: AtomicI32::new(0),
             dead: AtomicBool::new(false),
+            listed_in: MADE,
         };
+        if !lowers.is_empty() || redirect.is_some() {
+            // A new one is empty.
+            let _ = node.below.set(Box::new(Below { lowers, redirect: Mutex::new(redirect) }));
+        }
         let inode = Inode::new(sb, &attr, Box::new(node));
         Ok(overlay.register(key, &inode))
     }
 
+    /// The inode of the overlay for what only `layer` has under the name that `home` says, with these attributes there. That
+    /// layer's own inode is not made before it is needed.
+    pub fn listed(
+        sb: &Arc<SuperBlock>,
+        overlay: &Overlay,
+        layer: u16,
+        attr: &Attr,
+        home: Home,
+    ) -> Arc<Inode> {
+        let key = Key::Lower(layer, attr.ino);
+        let node = OverlayNode {
+            upper: OnceLock::new(),
+            below: OnceBox::new(),
+            home: Mutex::new(Some(home)),
+            copying: SleepMutex::new(()),
+            other_names: AtomicI32::new(0),
+            dead: AtomicBool::new(false),
+            listed_in: layer,
+        };
+        let attr = Attr { ino: overlay.number(key), ..*attr };
+        overlay.register(key, &Inode::new(sb, &attr, Box::new(node)))
+    }
+
+    /// What the lower layers have, as far as it was needed so far; of a directory all.
+    pub fn lowers(&self) -> &[(u16, Arc<Inode>)] {
+        self.below.get().map_or(&[], |below| &below.lowers)
+    }
+
+    /// See [`Redirect`].
+    pub fn redirect(&self) -> Option<Redirect> {
+        self.below.get()?.redirect.lock().clone()
+    }
+
+    /// Sets [`redirect`](Self::redirect) of a directory that has lower ones.
+    pub fn set_redirect(&self, path: Redirect) {
+        if let Some(below) = self.below.get() {
+            let old = below.redirect.lock().replace(path);
+            drop(old);
+        }
+    }
+
+    /// The uppermost of the lower layers that have it, and its inode there.
+    pub fn lower(&self) -> Result<&(u16, Arc<Inode>)> {
+        if self.lowers().is_empty() && self.listed_in != MADE {
+            self.find_lower()?;
+        }
+        self.lowers().first().ok_or(Errno::ESTALE)
+    }
+
+    /// Has the layer make the inode of what was only listed.
+    fn find_lower(&self) -> Result<()> {
+        let (home, name) = self.home_now().ok_or(Errno::ESTALE)?;
+        let overlay = overlay_of(&home.sb)?;
+        let dir = node(&home)?.lower_of(self.listed_in)?;
+        let found = dir.ops().lookup(dir, &name, &overlay.caller())?.ok_or(Errno::ESTALE)?;
+        // Nobody but this node stands for it.
+        let known = overlay.known(Key::Lower(self.listed_in, found.ino)).ok_or(Errno::ESTALE)?;
+        if !node(&known).is_ok_and(|known| std::ptr::eq(known, self)) {
+            return Err(Errno::ESTALE);
+        }
+        let lowers = Lowers::from_buf([(self.listed_in, found)]);
+        // Another thread that was faster has found the same.
+        let _ = self.below.set(Box::new(Below { lowers, redirect: Mutex::new(None) }));
+        Ok(())
+    }
+
+    /// Its home, and its name there.
+    fn home_now(&self) -> Option<(Arc<Inode>, NameBytes)> {
+        let home = self.home.lock();
+        let home = home.as_ref()?;
+        Some((Arc::clone(&home.dir), NameBytes::from_slice(home.name.as_bytes())))
+    }
+
+    /// What `layer` has of this directory.
+    fn lower_of(&self, layer: u16) -> Result<&Arc<Inode>> {
+        let lower = self.lowers().iter().find(|(of, _)| *of == layer);
+        lower.map(|(_, inode)| inode).ok_or(Errno::ESTALE)
+    }
+
+    /// The attributes of what is shown.
+    fn real_attr(&self) -> Result<Attr> {
+        if self.listed_in != MADE
+            && self.lowers().is_empty()
+            && let Some((home, name)) = self.home_now()
+        {
+            let dir = node(&home)?.lower_of(self.listed_in)?;
+            if let Peeked::There(attr) = dir.ops().peek(dir, &name) {
+                return Ok(attr);
+            }
+        }
+        self.real()?.attr()
+    }
+
     /// What is shown: the upper inode, or the uppermost lower one.
     pub fn real(&self) -> Result<&Arc<Inode>> {
-        self.upper.get().or(self.lowers.first().map(|(_, inode)| inode)).ok_or(Errno::ESTALE)
+        match self.upper.get() {
+            Some(upper) => Ok(upper),
+            None => Ok(&self.lower()?.1),
+        }
     }
 
     /// Whether a directory is merged of several.
     pub fn is_merged(&self) -> bool {
-        self.lowers.len() + usize::from(self.upper.get().is_some()) > 1
+        self.lowers().len() + usize::from(self.upper.get().is_some()) > 1
     }
 
     fn upper_now(&self, inode: &Arc<Inode>) -> Result<Arc<Inode>> {
@@ -107,7 +221,7 @@ impl OverlayNode {
 }
 
 /// What an inode goes by that has one in a lower layer.
-fn lower_key(lowers: &Lowers) -> Option<Key> {
+fn lower_key(lowers: &[(u16, Arc<Inode>)]) -> Option<Key> {
     lowers.first().map(|(layer, inode)| Key::Lower(*layer, inode.ino))
 }
 
@@ -118,8 +232,7 @@ pub(super) fn node(inode: &Inode) -> Result<&OverlayNode> {
 
 impl InodeOps for OverlayNode {
     fn attr(&self, inode: &Inode) -> Result<Attr> {
-        let real = self.real()?;
-        let mut attr = real.attr()?;
+        let mut attr = self.real_attr()?;
         attr.ino = inode.ino;
         if inode.is_dir() {
             // As overlayfs does: nobody counts the subdirectories of all layers.
@@ -131,7 +244,7 @@ impl InodeOps for OverlayNode {
                 attr.nlink
             };
         } else {
-            let links = i64::from(attr.nlink) + self.other_names.load(Ordering::Relaxed);
+            let links = i64::from(attr.nlink) + i64::from(self.other_names.load(Ordering::Relaxed));
             attr.nlink = links.clamp(0, i64::from(u32::MAX)) as u32;
         }
         inode.set_owner(attr.mode, attr.uid, attr.gid);
@@ -262,7 +375,8 @@ impl InodeOps for OverlayNode {
 
     fn evict(&self, inode: &Inode) {
         let Ok(overlay) = overlay_of(&inode.sb) else { return };
-        if let Some(key) = lower_key(&self.lowers) {
+        let listed = || (self.listed_in != MADE).then(|| overlay.listed_key(self.listed_in, inode.ino));
+        if let Some(key) = lower_key(self.lowers()).or_else(listed) {
             overlay.unregister(key);
         }
         if let Some(upper) = self.upper.get() {
@@ -284,5 +398,16 @@ impl Drop for OverlayNode {
                 Err(_) => None,
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_small() {
+        // With what malloc adds it takes 80 bytes.
+        assert_eq!(size_of::<OverlayNode>(), 72);
     }
 }

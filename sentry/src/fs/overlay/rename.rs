@@ -28,10 +28,13 @@ pub fn rename(from: RenameEnd<'_>, to: RenameEnd<'_>, flags: RenameFlags) -> Res
         may_move(overlay, target)?;
     }
     if let Some(target) = to.inode
-        && target.is_dir()
         && !exchange
     {
-        check_empty(target)?;
+        match target.is_dir() {
+            true => check_empty(target)?,
+            // Once the name is gone, nothing leads to what a layer has.
+            false => drop(node(target)?.real()?),
+        }
     }
     let source_upper = copy_up(source, u64::MAX)?;
     let from_hides = is_below(overlay, node(from.dir)?, from.name)?;
@@ -91,7 +94,7 @@ pub fn rename(from: RenameEnd<'_>, to: RenameEnd<'_>, flags: RenameFlags) -> Res
 
 /// EXDEV for a directory that a lower layer has, where moving that is not wanted: programs copy it then.
 fn may_move(overlay: &Overlay, inode: &Arc<Inode>) -> Result<()> {
-    let has_lower = inode.is_dir() && !node(inode)?.lowers.is_empty();
+    let has_lower = inode.is_dir() && !node(inode)?.lowers().is_empty();
     if has_lower && overlay.redirects != Redirects::Made { Err(Errno::EXDEV) } else { Ok(()) }
 }
 
@@ -101,14 +104,13 @@ fn prepare_directory(overlay: &Overlay, dir: &Arc<Inode>, upper: &Arc<Inode>, hi
         return Ok(());
     }
     let this = node(dir)?;
-    if this.lowers.is_empty() {
+    if this.lowers().is_empty() {
         return if hides { overlay.marks.set_opaque(upper) } else { Ok(()) };
     }
-    let redirected = this.redirect.lock().is_some();
-    if !redirected {
+    if this.redirect().is_none() {
         let path = lower_path(dir)?;
         overlay.marks.set_redirect(upper, &path)?;
-        *this.redirect.lock() = Some(Box::new(path.into()));
+        this.set_redirect(path.into());
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use abi::Errno;
 use smallvec::SmallVec;
 use sync::SleepMutexGuard;
 
-use super::children::Child;
+use super::children::{Known, Looked};
 use super::{Dentry, UNLINKED};
 use crate::Result;
 use crate::vfs::attr::Attr;
@@ -31,16 +31,19 @@ pub enum Cached {
 impl Dentry {
     /// What is known of `name` here.
     pub fn cached_child(&self, name: &[u8]) -> Cached {
+        let Some(more) = self.more.get() else { return Cached::Unknown };
         let hit = {
-            let children = self.children.read();
-            let Some(children) = &*children else { return Cached::Unknown };
+            let mut looked = Looked::new();
+            let children = more.children.read();
             if children.valid_for != self.inode.changes() {
                 return Cached::Unknown;
             }
-            match children.entries.get(name) {
-                Some(Child::Positive(child)) => child.upgrade(),
-                Some(Child::Negative) => return Cached::Negative,
-                Some(Child::Stale(_)) | None => None,
+            let known = children.look_up(name, &mut looked);
+            drop(children);
+            match known {
+                Known::There(child, current) => current.then_some(child),
+                Known::Missing => return Cached::Negative,
+                Known::Nothing => None,
             }
         };
         match hit {
@@ -56,8 +59,14 @@ impl Dentry {
     /// of it; see [`InodeOps::peek`](crate::vfs::InodeOps::peek).
     pub fn peek(&self, name: &[u8]) -> Option<Attr> {
         // With a dentry comes what is mounted there.
-        if self.children.read().as_ref().is_some_and(|children| children.is_used(name)) {
-            return None;
+        if let Some(more) = self.more.get() {
+            let mut looked = Looked::new();
+            let children = more.children.read();
+            let used = children.get(name, &mut looked);
+            drop(children);
+            if used.is_some() {
+                return None;
+            }
         }
         match self.inode.ops().peek(&self.inode, name) {
             Peeked::There(attr) => Some(attr),
@@ -151,29 +160,25 @@ impl Dentry {
     /// The dentry for `name`, which a lookup that began in state `seen` has found to be `inode`. Goes into the table
     /// unless the directory has changed meanwhile; then answers false.
     fn store(self: &Arc<Self>, name: &[u8], inode: Arc<Inode>, seen: u64) -> (Arc<Dentry>, bool) {
+        let mut looked = Looked::new();
         let (child, replaced, current) = {
-            let mut table = self.children.write();
+            let mut children = self.children().write();
             let current = self.inode.changes() == seen;
-            let children = table.get_or_insert_with(Box::default);
             children.refresh(self.inode.changes());
-            let known = match children.entries.get(name) {
-                Some(Child::Positive(known) | Child::Stale(known)) => known.upgrade(),
-                _ => None,
-            };
-            match known {
+            match children.get(name, &mut looked).map(|(known, _)| known) {
                 Some(known) if Arc::ptr_eq(&known.inode, &inode) => {
                     if current {
-                        children.insert(name, Child::Positive(Arc::downgrade(&known)));
+                        children.insert(name, &known, &mut looked);
                     }
                     (known, None, current)
                 }
                 known => {
                     let fresh = Dentry::new(inode, Some(Arc::clone(self)), Name::new(name), 0);
                     if current {
-                        children.insert(name, Child::Positive(Arc::downgrade(&fresh)));
+                        children.insert(name, &fresh, &mut looked);
                         (fresh, known, true)
                     } else {
-                        drop(table);
+                        drop(children);
                         drop(known);
                         (fresh, None, false)
                     }
@@ -192,13 +197,14 @@ impl Dentry {
 
     /// Notes that `name` was not there in state `seen`; false when the directory has changed since.
     fn store_negative(&self, name: &[u8], seen: u64) -> bool {
-        let mut table = self.children.write();
+        let mut looked = Looked::new();
+        let mut children = self.children().write();
         let current = self.inode.changes();
-        let children = table.get_or_insert_with(Box::default);
         children.refresh(current);
         if current == seen {
-            children.insert_negative(name);
+            children.insert_negative(name, &mut looked);
         }
+        drop(children);
         current == seen
     }
 }

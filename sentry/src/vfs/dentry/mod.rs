@@ -1,14 +1,14 @@
 //! Dentries: names of a tree, with their inodes, as far as somebody uses them or they were used lately.
 //!
 //! A dentry has an inode for all its life. What is *not* there is remembered in the parent's table, without a dentry.
-//! Parents are held by their children, children by whoever uses them and by themselves as long as they are kept for later
-//! lookups ([`SuperBlock::keep`](super::SuperBlock), which has the list of those); the parent's table holds them weakly,
-//! and the last reference takes the entry out.
+//! Parents are held by their children, children by whoever uses them and by the list of those that are kept for later
+//! lookups ([`SuperBlock::keep`](super::SuperBlock)); the parent's table holds them weakly, and the last reference takes the entry
+//! out.
 //!
 //! Entries of a directory are of one state of it ([`Inode::changes`]). A lookup that asked the file system stores the
 //! answer only if the directory has not changed since; changes hold [`Inode::lock`] of the directory.
 //!
-//! Lock level: `Dentry`; the table of a parent before that of its child, else by address.
+//! Lock level: `Dentry`; two tables by address.
 
 mod change;
 mod children;
@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use once_cell::race::OnceBox;
 use sync::{Mutex, RwLock};
 
 use self::children::Children;
@@ -29,19 +30,23 @@ use super::name::Name;
 pub struct Dentry {
     /// What it names.
     pub inode: Arc<Inode>,
-    place: RwLock<Place, sync::levels::Leaf>,
-    children: RwLock<Option<Box<Children>>, sync::levels::Dentry>,
+    /// Its first name, and its only one unless it is [`RENAMED`].
+    first_name: Name,
+    /// `None` for the root of a file system and for what never had a name. The name changes with it.
+    parent: RwLock<Option<Arc<Dentry>>, sync::levels::Leaf>,
+    more: OnceBox<More>,
     state: AtomicU32,
-    /// A reference on itself, while it is kept for later lookups.
-    kept: Mutex<Option<Arc<Dentry>>, sync::levels::Leaf>,
     /// How many mounts, in all namespaces, have this dentry as their mount point.
     mounts: AtomicU32,
+    /// While it is kept for later lookups: where the list has it.
+    slot: AtomicU32,
 }
 
-struct Place {
-    /// `None` for the root of a file system and for what never had a name.
-    parent: Option<Arc<Dentry>>,
-    name: Name,
+/// What only directories have, and what was renamed.
+#[derive(Default)]
+struct More {
+    children: RwLock<Children, sync::levels::Dentry>,
+    name: Mutex<Option<Name>, sync::levels::Leaf>,
 }
 
 /// Kept for later lookups.
@@ -50,6 +55,8 @@ const CACHED: u32 = 1;
 const REFERENCED: u32 = 2;
 /// Its name is gone (or it never had one).
 const UNLINKED: u32 = 4;
+/// Its name is in [`More`].
+const RENAMED: u32 = 8;
 
 /// Counts moves; odd while one is going on. Whoever follows parents without a lock looks at it before and after.
 static MOVES: AtomicU64 = AtomicU64::new(0);
@@ -63,11 +70,12 @@ impl Dentry {
     fn new(inode: Arc<Inode>, parent: Option<Arc<Dentry>>, name: Name, state: u32) -> Arc<Dentry> {
         Arc::new(Dentry {
             inode,
-            place: RwLock::new(Place { parent, name }),
-            children: RwLock::new(None),
+            first_name: name,
+            parent: RwLock::new(parent),
+            more: OnceBox::new(),
             state: AtomicU32::new(state),
-            kept: Mutex::new(None),
             mounts: AtomicU32::new(0),
+            slot: AtomicU32::new(0),
         })
     }
 
@@ -84,18 +92,37 @@ impl Dentry {
 
     /// Its name. `/` for a root.
     pub fn name(&self) -> Name {
-        self.place.read().name.clone()
+        self.with_name(Name::new)
+    }
+
+    /// Calls `look`, which takes no lock, with its name. Also called with locks of level `Leaf`.
+    fn with_name<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        if self.state.load(Ordering::Acquire) & RENAMED != 0
+            && let Some(more) = self.more.get()
+            && let Some(name) = &*more.name.lock_nested()
+        {
+            return look(name.as_bytes());
+        }
+        look(self.first_name.as_bytes())
+    }
+
+    fn is_called(&self, name: &[u8]) -> bool {
+        self.with_name(|own| own == name)
+    }
+
+    fn children(&self) -> &RwLock<Children, sync::levels::Dentry> {
+        &self.more.get_or_init(Box::default).children
     }
 
     /// The directory it is in; `None` for a root.
     pub fn parent(&self) -> Option<Arc<Dentry>> {
-        self.place.read().parent.clone()
+        self.parent.read().clone()
     }
 
     /// Calls `look` with the parent and the name, both of one moment. `look` takes no lock.
     pub fn with_place<R>(&self, look: impl FnOnce(Option<&Arc<Dentry>>, &[u8]) -> R) -> R {
-        let place = self.place.read();
-        look(place.parent.as_ref(), place.name.as_bytes())
+        let parent = self.parent.read();
+        self.with_name(|name| look(parent.as_ref(), name))
     }
 
     /// Whether its name is gone.
@@ -130,31 +157,24 @@ impl Dentry {
         }
     }
 
-    /// Keeps it for later lookups; false when it is kept already, or when it has no name to be found by.
-    pub(super) fn keep(self: &Arc<Self>) -> bool {
+    /// It is to be kept for later lookups, as number `slot` of the list, which is locked; false when it is kept already, or when
+    /// it has no name to be found by.
+    pub(super) fn keep(&self, slot: u32) -> bool {
         if self.state.fetch_or(CACHED | REFERENCED, Ordering::AcqRel) & (CACHED | UNLINKED) != 0 {
             return false;
         }
-        let mut kept = self.kept.lock_nested();
-        *kept = Some(Arc::clone(self));
-        if self.is_unlinked() {
-            // The name has gone just now. This is not the last reference: the caller has one.
-            *kept = None;
-            return false;
-        }
+        self.slot.store(slot, Ordering::Relaxed);
         true
     }
 
-    /// Whether it keeps itself.
-    pub(super) fn is_kept(&self) -> bool {
-        self.state.load(Ordering::Acquire) & CACHED != 0
+    /// Where the list of kept ones has it, if it does.
+    pub(super) fn slot(&self) -> usize {
+        self.slot.load(Ordering::Relaxed) as usize
     }
 
-    /// Keeps it no longer; the reference it had on itself is dropped by the caller, without locks.
-    pub(super) fn let_go(&self) -> Option<Arc<Dentry>> {
-        let kept = self.kept.lock().take();
+    /// The list has it no longer.
+    pub(super) fn let_go(&self) {
         self.state.fetch_and(!CACHED, Ordering::AcqRel);
-        kept
     }
 
     /// Whether it was used since this was last asked.
@@ -176,9 +196,11 @@ impl Dentry {
     }
 
     fn set_place(&self, parent: &Arc<Dentry>, name: &[u8]) -> Option<Arc<Dentry>> {
-        let mut place = self.place.write();
-        place.name = Name::new(name);
-        place.parent.replace(Arc::clone(parent))
+        let mut place = self.parent.write();
+        let more = self.more.get_or_init(Box::default);
+        *more.name.lock_nested() = Some(Name::new(name));
+        self.state.fetch_or(RENAMED, Ordering::AcqRel);
+        place.replace(Arc::clone(parent))
     }
 }
 
@@ -198,11 +220,8 @@ impl Drop for Dentry {
 impl Dentry {
     /// Leaves the parent's table; answers the parent.
     fn leave(&self) -> Option<Arc<Dentry>> {
-        let (parent, name) = {
-            let mut place = self.place.write();
-            (place.parent.take()?, std::mem::replace(&mut place.name, Name::new(b"")))
-        };
-        parent.forget_dead(name.as_bytes());
+        let parent = self.parent.write().take()?;
+        parent.forget_dead(self.name().as_bytes());
         Some(parent)
     }
 }
