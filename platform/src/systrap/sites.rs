@@ -397,7 +397,7 @@ mod tests {
                     let picks =
                         [0xb8, 95, 0, 0, 0, 0x0f, 0x05, 0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, 0xc3, 0x90];
                     let pick = (state >> 40) as usize;
-                    if pick % 7 == 0 { (state >> 33) as u8 } else { picks[pick % picks.len()] }
+                    if pick.is_multiple_of(7) { (state >> 33) as u8 } else { picks[pick % picks.len()] }
                 })
                 .collect();
             for site in find(&code, len / 2) {
