@@ -411,6 +411,19 @@ fn a_gofer_that_reads_nothing_holds_nobody_who_closes() {
 }
 
 #[test]
+fn a_gofer_that_does_not_answer_holds_nobody_who_closes_many() {
+    static DYING: AtomicBool = AtomicBool::new(true);
+    let (client, _let_it, _told) = slow_gofer();
+    client.give_up_when(|| DYING.load(Ordering::SeqCst));
+    // Its only channel is waiting for an answer from now on.
+    assert_eq!(client.stat(handle(1)).err(), Some(Errno::INTR));
+    let begun = std::time::Instant::now();
+    (2..2000).for_each(|number| client.release(handle(number)));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(client.death(), None);
+}
+
+#[test]
 fn a_late_reply_that_is_none_ends_the_connection() {
     static DYING: AtomicBool = AtomicBool::new(true);
     let (let_it, may) = channel::<()>();

@@ -182,7 +182,8 @@ impl Client {
     pub fn release(&self, handle: Handle) {
         let mut closing = lock(&self.closing);
         closing.push(handle);
-        if closing.len() >= CLOSE_BATCH {
+        // Where the Gofer does not read, that takes a while, and they stay: not again for each of those to come.
+        if closing.len().is_multiple_of(CLOSE_BATCH) {
             let batch = std::mem::take(&mut *closing);
             drop(closing);
             self.close(&batch);
