@@ -87,14 +87,7 @@ impl Marks {
 /// Finds calls whose number is loaded by the instruction right before, and others that test for an error right after, or were `seen` (where
 /// that one returns to). None that a jump leads into the middle of.
 pub(super) fn find(code: &[u8], seen: usize) -> Vec<Site> {
-    let mut search = Search {
-        code,
-        seen,
-        targets: Marks::new(code.len()),
-        found: Vec::new(),
-        plain: Vec::new(),
-        holes: Vec::new(),
-    };
+    let mut search = Search::new(code, seen);
     for area in search.areas() {
         search.decode(area);
     }
@@ -115,7 +108,12 @@ struct Search<'c> {
     holes: Vec<Range<usize>>,
 }
 
-impl Search<'_> {
+impl<'c> Search<'c> {
+    fn new(code: &'c [u8], seen: usize) -> Search<'c> {
+        let (targets, holes) = (Marks::new(code.len()), Vec::new());
+        Search { code, seen, targets, found: Vec::new(), plain: Vec::new(), holes }
+    }
+
     /// What has to be decoded.
     fn areas(&self) -> Vec<Range<usize>> {
         let around = |at: usize| {
@@ -310,9 +308,7 @@ mod tests {
 
     /// As they are found by decoding everything.
     fn find_slowly(code: &[u8]) -> Vec<Site> {
-        let (found, plain, holes) = (Vec::new(), Vec::new(), Vec::new());
-        let targets = Marks::new(code.len());
-        let mut search = Search { code, seen: 0, targets, found, plain, holes };
+        let mut search = Search::new(code, 0);
         search.decode_from(0, &(0..code.len()), |_| ());
         search.finish()
     }

@@ -100,7 +100,16 @@ impl Client {
         build: impl for<'a> FnOnce(&'a mut Packer) -> Result<Request<'a>, Errno>,
         turn: impl FnOnce(&mut Answer<'_>) -> Turned<R>,
     ) -> Result<R, Errno> {
-        let mut taken = self.take(&|| self.gives_up())?;
+        self.ask_on(&mut self.take(&|| self.gives_up())?, build, turn)
+    }
+
+    /// The same on a channel that is taken already.
+    fn ask_on<R>(
+        &self,
+        taken: &mut Taken<'_>,
+        build: impl for<'a> FnOnce(&'a mut Packer) -> Result<Request<'a>, Errno>,
+        turn: impl FnOnce(&mut Answer<'_>) -> Turned<R>,
+    ) -> Result<R, Errno> {
         let channel = taken.channel()?;
         let request = build(&mut channel.packer)?;
         self.conclude(channel.line.exchange(&request, &|| self.gives_up()), turn)
@@ -428,15 +437,16 @@ impl Client {
         let mut beside = match far[..] {
             [first, ref next @ ..] if !near.is_empty() && half > 0 => {
                 let ahead = Ahead { most: half, next };
-                self.begin_beside(|packer| list_request(packer, first, 0, flags, ahead)).map(|on| (first, on))
+                self.begin_beside(first, flags, ahead).map(|on| (first, on))
             }
             _ => None,
         };
         let ahead = if beside.is_some() { Ahead { most: half, next: &near } } else { ahead };
-        let Channel { packer, line } = taken.channel()?;
-        let request = list_request(packer, handle, cookie, flags, ahead);
-        let answer = line.exchange(&request, &|| self.gives_up());
-        let end = self.conclude(answer, |answer| turn_listing(answer, ahead.most, &mut each))?;
+        let end = self.ask_on(
+            &mut taken,
+            |packer| Ok(list_request(packer, handle, cookie, flags, ahead)),
+            |answer| turn_listing(answer, ahead.most, &mut each),
+        )?;
         drop(taken);
         if let Some((first, taken)) = &mut beside {
             let answer = taken.channel()?.line.wait(&|| self.gives_up());
@@ -449,12 +459,12 @@ impl Client {
         Ok(end)
     }
 
-    /// Sends a request beside another one of the calling thread, if that can be done at once: the channel on which its reply will come.
-    fn begin_beside(&self, build: impl for<'a> FnOnce(&'a mut Packer) -> Request<'a>) -> Option<Taken<'_>> {
+    /// Asks for a directory beside another request of the calling thread, if that can be done at once: the channel on which the reply will come.
+    fn begin_beside(&self, first: Handle, flags: ReaddirFlags, ahead: Ahead<'_>) -> Option<Taken<'_>> {
         let (channel, cpu) = self.take_another()?;
         let mut taken = Taken { client: self, channel: Some(channel) };
         let Channel { packer, line } = taken.channel().ok()?;
-        match line.send_ahead(cpu, &build(packer)) {
+        match line.send_ahead(cpu, &list_request(packer, first, 0, flags, ahead)) {
             Ok(()) => Some(taken),
             Err(failure) => {
                 if let Failure::Dead(death) = failure {
